@@ -1,0 +1,50 @@
+"""minigrad: reverse-mode automatic differentiation for recurrent networks, on NumPy.
+
+Write a forward pass with NumPy; ``mg.unroll`` it over time; ``loss.backward()`` is back-propagation through time;
+``mg.draw(loss)`` is its picture; ``mg.check.compare`` holds it against gradients derived by hand.
+"""
+import numpy as _np
+
+from . import ops as _ops
+from .autodiff import debug, grad, jacobian, no_grad
+from .checkpoint import checkpoint
+from .module import Module, load, save
+from .ops import *                                                                              # noqa: F401,F403
+from .recurrent import GRUCell, LSTMCell, RNNCell, bidirectional, detach, stacked, steps, unroll
+from .tensor import Tensor, parameter
+
+__version__ = "0.1.0"
+
+# NumPy's own functions answer Tensors; they are here too, so that `mg.` finds every op by the name NumPy gives it.
+(abs, absolute, add, broadcast_to, clip, concatenate, cos, cumsum, divide, einsum, exp, expand_dims, expm1, flip, log, log1p, matmul, max,
+ maximum, mean, min, minimum, moveaxis, multiply, negative, outer, pad, power, prod, reshape, sin, split, sqrt, square, squeeze, stack, std,
+ subtract, sum, swapaxes, take, tanh, transpose, tril, triu, var, where) = (
+    getattr(_np, name) for name in """abs absolute add broadcast_to clip concatenate cos cumsum divide einsum exp expand_dims expm1 flip
+    log log1p matmul max maximum mean min minimum moveaxis multiply negative outer pad power prod reshape sin split sqrt square squeeze stack
+    std subtract sum swapaxes take tanh transpose tril triu var where""".split())
+inv, solve, norm = _np.linalg.inv, _np.linalg.solve, _np.linalg.norm
+
+
+def stop_gradient(x):
+    """The values of x as a constant: nothing flows back through it."""
+    return x.detach() if isinstance(x, Tensor) else x
+
+
+_LATER = {"draw": ("picture", "draw"), "Drawing": ("picture", "Drawing"), "check": ("check", None), "train": ("train", None),
+          "graph": ("graph", None)}
+
+
+def __getattr__(name):
+    """Readers of the graph, and what they depend on, are imported when first used."""
+    if name in _LATER:
+        import importlib
+        room, member = _LATER[name]
+        module = importlib.import_module(f"{__name__}.{room}")
+        value = module if member is None else getattr(module, member)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'minigrad' has no attribute {name!r}")
+
+
+__all__ = ["GRUCell", "LSTMCell", "Module", "RNNCell", "Tensor", "bidirectional", "check", "checkpoint", "debug", "detach", "draw", "grad",
+           "jacobian", "load", "no_grad", "parameter", "save", "stacked", "steps", "stop_gradient", "train", "unroll", *_ops.__all__]

@@ -1,0 +1,338 @@
+"""The reverse walk: how gradients flow from an output to everything it was computed from.
+
+One walk, ``_walk``, that names no op: it goes down the creation indices, asks each op's rules for the gradients of its
+inputs, undoes broadcasting and adds. Creation order is a topological order: when the walk comes to a node, every
+consumer of the node (made later) has already added its part. This is back-propagation; over an unrolled recurrent
+network it is back-propagation through time. Nothing here is recursive, so no sequence is too long.
+"""
+import functools
+import inspect
+from operator import attrgetter
+
+import numpy as np
+
+from .errors import at
+from .ops import At
+from .tensor import Tensor, _leaf, mode, ndarray
+
+_by_index = attrgetter("index")
+
+
+# ---- the walk -----------------------------------------------------------------------------------------------------------
+
+def _reachable(roots):
+    """Every recorded node that roots depend on, latest first."""
+    seen, stack, nodes = set(), [], []
+    for root in roots:
+        if root.index not in seen and root.requires_grad:
+            seen.add(root.index)
+            stack.append(root)
+    while stack:
+        node = stack.pop()
+        nodes.append(node)
+        for x in node.inputs:
+            if type(x) is Tensor and x.requires_grad and x.index not in seen:
+                seen.add(x.index)
+                stack.append(x)
+    nodes.sort(key=_by_index, reverse=True)
+    return nodes
+
+
+def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0):
+    """Gradients of Σ cotangent·root, as a dict index -> gradient, for the leaves (or ``wanted``; with ``keep`` for all).
+
+    graph  True: gradients are Tensors and record themselves, so that they can be differentiated again
+    lead   how many leading axes of the cotangents stand for several walks at once (jacobian)
+    """
+    grads, owned, kept = {}, set(), {}
+    for root, g in zip(roots, cotangents):
+        if root.requires_grad:
+            grads[root.index] = grads[root.index] + g if root.index in grads else g
+    nodes = _reachable(roots)
+    needed = None if wanted is None else _leads_to(nodes, wanted)
+    for node in nodes:
+        index = node.index
+        g = grads.pop(index, None)
+        op = node.op
+        if g is None:
+            continue
+        if keep or op is None or needed is not None and index in wanted:
+            kept[index] = g
+        if op is None:
+            continue
+        inputs, more, rules, variadic = node.inputs, node.attributes or {}, op.rules, op.variadic
+        if graph:
+            y, arguments = node, inputs
+            if op.saves:
+                more = {**more, "saved": None}
+        else:
+            y, arguments = node.array, [x.array if type(x) is Tensor else x for x in inputs]
+            if op.saves:
+                more = {**more, "saved": node.saved}
+        try:
+            for i, x in enumerate(inputs):
+                if type(x) is not Tensor or not x.requires_grad:
+                    continue
+                key = x.index
+                if key > index:
+                    raise RuntimeError(f"{x.label()} was changed after {op.name}{at(node.place)} had used it, so the gradient would be wrong; "
+                                       "change data only after backward(), or run the forward pass again")
+                if needed is not None and key not in needed:
+                    continue
+                if variadic:
+                    part = rules[0](i, g, y, *arguments, **more)
+                else:
+                    part = rules[i](g, y, *arguments, **more) if more else rules[i](g, y, *arguments)
+                held = grads.get(key)
+                if type(part) is At:
+                    if graph:
+                        part = part.dense()
+                    else:
+                        if held is None or key not in owned:
+                            buffer = np.zeros(part.g.shape[:lead] + x.array.shape, part.g.dtype)
+                            if held is not None:
+                                buffer += held
+                            held = grads[key] = buffer
+                            owned.add(key)
+                        part.add_into(held)
+                        continue
+                if part.shape[lead:] != x.array.shape:
+                    part = _unbroadcast(part, x.array.shape, lead)
+                if held is None:
+                    grads[key] = part                           # the first by reference,
+                elif key in owned:
+                    np.add(held, part, out=held)                # later ones in place
+                else:
+                    grads[key] = total = held + part            # the second into an array of our own,
+                    if type(total) is ndarray and not graph:    # (a 0-d sum is a NumPy scalar: never in place)
+                        owned.add(key)
+                if mode.watch is not None and not graph:
+                    _look(part, node)
+        except Exception as error:
+            _add_note(error, node)
+            raise
+    return kept
+
+
+def _leads_to(nodes, wanted):
+    """Which nodes lie on a path to a wanted one: elsewhere no gradient is computed."""
+    needed = set(wanted)
+    for node in reversed(nodes):
+        if any(type(x) is Tensor and x.index in needed for x in node.inputs):
+            needed.add(node.index)
+    return needed
+
+
+def _unbroadcast(g, shape, lead):
+    """Sum g over the axes along which an operand of ``shape`` was stretched; leading axes of several walks stay."""
+    extra = g.ndim - lead - len(shape)
+    if extra < 0:
+        raise ValueError(f"a gradient rule returned shape {g.shape} for an argument of shape {shape}")
+    axes = tuple(range(lead, lead + extra)) + tuple(
+        i + lead + extra for i, n in enumerate(shape) if n == 1 and g.shape[i + lead + extra] != 1)
+    if axes:
+        g = np.add.reduce(g, axis=axes, keepdims=True) if type(g) is ndarray else np.sum(g, axis=axes, keepdims=True)
+    return np.reshape(g, g.shape[:lead] + shape)
+
+
+def _add_note(error, node):
+    if type(error) is not RuntimeError and hasattr(error, "add_note"):
+        made = _made_at.get(node.index)
+        error.add_note(f"in the gradient of {node.op.name}{at(node.place)}" + (f", made at {made}" if made else
+                       "; run it inside `with mg.debug():` to see where the op was made"))
+
+
+# ---- what people call -----------------------------------------------------------------------------------------------------
+
+def _as_cotangent(output, cotangent, what):
+    if not isinstance(output, Tensor):
+        raise TypeError(f"{what} needs a Tensor, got {type(output).__name__}")
+    if not output.requires_grad:
+        raise RuntimeError(f"{what}: {output.label()} depends on nothing that requires gradients; make leaves with mg.parameter(…) "
+                           "or Tensor(…, requires_grad=True), outside mg.no_grad()")
+    if cotangent is None:
+        if output.array.size != 1:
+            raise ValueError(f"{what} needs a scalar or a cotangent: the output has shape {output.array.shape}; reduce it with .sum() or "
+                             ".mean(), or pass cotangent= of that shape")
+        return np.ones(output.array.shape, output.array.dtype)
+    array = cotangent.array if isinstance(cotangent, Tensor) else np.asarray(cotangent)
+    if array.shape != output.array.shape:
+        raise ValueError(f"{what} got a cotangent of shape {array.shape} for an output of shape {output.array.shape}; they must be equal")
+    return cotangent if isinstance(cotangent, Tensor) else array.astype(output.array.dtype, copy=True)
+
+
+def _plain(g):
+    return g.array if type(g) is Tensor else g
+
+
+def backward(self, cotangent=None, keep=False):
+    """Add the gradient of this tensor to ``.grad`` of every leaf it depends on.
+
+    cotangent  array of this tensor's shape, the gradient that arrives; may be left out for a scalar (then 1)
+    keep       True: intermediate tensors keep their ``.grad`` too (overwritten, not accumulated)
+
+    >>> w = Tensor(3., requires_grad=True)
+    >>> (w * w + w).backward()
+    >>> w.grad
+    array(7.)
+    """
+    g = _plain(_as_cotangent(self, cotangent, "backward()"))
+    nodes = {n.index: n for n in _reachable([self])}
+    for index, g in _walk([self], [g], keep=keep).items():
+        node = nodes[index]
+        if node.op is None and node.grad is not None:
+            node.grad = np.add(node.grad, g).astype(node.array.dtype, copy=False).reshape(node.array.shape)
+        else:
+            node.grad = np.array(g, node.array.dtype)
+
+
+def grad(output, inputs, *, cotangent=None, create_graph=False):
+    """Gradients of ``output`` with respect to ``inputs``: a tuple of Tensors, zeros where output does not depend on one.
+
+    inputs        a Tensor or a sequence of Tensors, leaves or intermediate results
+    cotangent     array or Tensor of output's shape; may be left out for a scalar
+    create_graph  True: the gradients are recorded and can be differentiated again
+
+    >>> x = Tensor(2., requires_grad=True)
+    >>> first, = grad(x ** 3, x, create_graph=True)
+    >>> grad(first, x)[0].item()
+    12.0
+    """
+    inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    for i, x in enumerate(inputs):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"grad() got a {type(x).__name__} as input {i}; expected Tensors (argument order: output, inputs)")
+        if not x.requires_grad:
+            raise RuntimeError(f"grad(): input {i}, {x.label()}, does not require gradients; make it with requires_grad=True")
+    g = _as_cotangent(output, cotangent, "grad()")
+    if create_graph:
+        g = g if isinstance(g, Tensor) else _leaf(g)
+        found = _walk([output], [g], wanted={x.index for x in inputs}, graph=True)
+        return tuple(found[x.index] if x.index in found else _leaf(np.zeros_like(x.array)) for x in inputs)
+    found = _walk([output], [_plain(g)], wanted={x.index for x in inputs})
+    return tuple(_leaf(np.array(found.get(x.index, np.zeros(())), x.array.dtype) if x.index in found else np.zeros_like(x.array))
+                 for x in inputs)
+
+
+def jacobian(output, input, *, create_graph=False):
+    """All first derivatives: an array-shaped Tensor of shape ``output.shape + input.shape``.
+
+    Every rule holds with leading axes, so all rows are one walk with an identity in front.
+
+    >>> x = Tensor([1., 2.], requires_grad=True)
+    >>> jacobian(x * x, x).data
+    array([[2., 0.],
+           [0., 4.]])
+    """
+    for t, what in ((output, "output"), (input, "input")):
+        if not isinstance(t, Tensor):
+            raise TypeError(f"jacobian() got a {type(t).__name__} as {what}; expected Tensors (argument order: output, input)")
+    shape, n = output.array.shape + input.array.shape, output.array.size
+    if not output.requires_grad or not input.requires_grad or n == 0:
+        return _leaf(np.zeros(shape, input.array.dtype))
+    rows = np.eye(n, dtype=output.array.dtype).reshape((n,) + output.array.shape)
+    found = _walk([output], [_leaf(rows) if create_graph else rows], wanted={input.index}, graph=create_graph, lead=1)
+    g = found.get(input.index)
+    if g is None:
+        return _leaf(np.zeros(shape, input.array.dtype))
+    return np.reshape(g, shape) if create_graph else _leaf(np.array(g, input.array.dtype).reshape(shape))
+
+
+def cotangents(root, cotangent=None):
+    """The gradient of ``root`` with respect to every recorded node: a dict ``Tensor.index -> ndarray``; no ``.grad`` is touched."""
+    return _walk([root], [_plain(_as_cotangent(root, cotangent, "cotangents()"))], keep=True)
+
+
+class _Switch:
+    """A context manager and decorator that sets one field of this thread's mode."""
+    def __init__(self, field, value):
+        self.field, self.value, self.before = field, value, []
+
+    def __enter__(self):
+        self.before.append(getattr(mode, self.field))
+        setattr(mode, self.field, self.value)
+        return self
+
+    def __exit__(self, *error):
+        setattr(mode, self.field, self.before.pop())
+
+    def __call__(self, fn):
+        @functools.wraps(fn)
+        def inside(*args, **kwargs):
+            with _Switch(self.field, self.value):
+                return fn(*args, **kwargs)
+        return inside
+
+
+def no_grad():
+    """Nothing is recorded inside: ``with mg.no_grad(): …`` (or as a decorator). Per thread."""
+    return _Switch("recording", False)
+
+
+# ---- debug ---------------------------------------------------------------------------------------------------------------
+
+_made_at = {}      # index -> "file:line", filled in mg.debug() only
+
+
+class debug(_Switch):
+    """Slow and strict: ``with mg.debug(): …`` around the forward and the backward pass.
+
+    Arrays in use are locked, so that writing into ``.data[…]`` raises where it happens; NaN or infinity stops at the op
+    and time step that made it, forward and backward; errors of the backward pass say where the forward op was made.
+    """
+    def __init__(self):
+        super().__init__("watch", _inspect)
+        self.locked = []
+
+    def __enter__(self):
+        super().__enter__()
+        _locks.append(self.locked)
+        return self
+
+    def __exit__(self, *error):
+        super().__exit__(*error)
+        _locks.remove(self.locked)
+        for array in self.locked:
+            array.flags.writeable = True
+        if not _locks:
+            _made_at.clear()
+
+
+_locks = []
+
+
+def _inspect(out):
+    """Called with every recorded tensor in mg.debug()."""
+    for frame in inspect.stack(context=0)[2:]:
+        if not frame.filename.startswith(_here):
+            _made_at[out.index] = f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} in {frame.function}"
+            break
+    for x in (*out.inputs, out):
+        if type(x) is Tensor and x.array.flags.writeable and x.array.base is None and _locks:
+            x.array.flags.writeable = False
+            _locks[-1].append(x.array)
+    if not np.isfinite(out.array).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(out.array))[0])
+        raise FloatingPointError(f"{out.op.name}{at(out.place)} made {out.array[where]} at {where}"
+                                 f" (inputs {', '.join(_range(x) for x in out.inputs)}), made at {_made_at.get(out.index, '?')}")
+
+
+def _range(x):
+    a = _plain(x)
+    if not isinstance(a, ndarray):
+        return repr(a)
+    if not a.size:
+        return f"of shape {a.shape}"
+    return f"{x.name or ''}{a.shape} in [{np.nanmin(a.real):.4g}, {np.nanmax(a.real):.4g}]"
+
+
+def _look(g, node):
+    if not np.isfinite(g).all():
+        raise FloatingPointError(f"the gradient of {node.op.name}{at(node.place)} made NaN or infinity; the op was made at "
+                                 f"{_made_at.get(node.index, 'an unknown place')}, its output in {_range(node)}")
+
+
+_here = __file__.rsplit("/", 1)[0]
+
+
+Tensor.backward = backward

@@ -1,0 +1,106 @@
+"""The recorded graph as plain data: Graph and its nodes. Every reader starts here."""
+import numpy as np
+
+from ..tensor import Tensor
+
+
+class Node:
+    """One value of a graph.
+
+    id          position in ``graph.nodes``, a topological order        op      its record in the op table; None for a leaf
+    inputs      ids of the operands, in order, with multiplicity        attributes  static arguments
+    value       ndarray                                                 tensor  the recorded Tensor, None for raw constants
+    kind        "parameter", "input", "constant" or "op"                name    the author's variable, or None
+    step, loop  time step 1 … T (0: initial state, None: outside time), and the number of the loop
+    """
+    __slots__ = ("id", "op", "inputs", "attributes", "value", "kind", "name", "step", "loop", "tensor", "requires_grad")
+
+    def __init__(self, id, op, inputs, attributes, value, kind, *, name=None, step=None, loop=None, tensor=None, requires_grad=False):
+        self.id, self.op, self.inputs, self.attributes, self.value, self.kind = id, op, inputs, attributes, value, kind
+        self.name, self.step, self.loop, self.tensor, self.requires_grad = name, step, loop, tensor, requires_grad
+
+    def __repr__(self):
+        what = self.op.name if self.op else self.kind
+        return f"<{self.id} {what}{' ' + self.name if self.name else ''}{f' t={self.step}' if self.step is not None else ''}>"
+
+
+class Graph:
+    """Nodes in topological order, with the ids of inputs and outputs.
+
+    >>> import minigrad as mg
+    >>> x = mg.parameter(2., name="x")
+    >>> [n.op.name if n.op else n.name for n in Graph.of(x * x + x).nodes]
+    ['x', 'multiply', 'add']
+    """
+    __slots__ = ("nodes", "inputs", "outputs")
+
+    def __init__(self, nodes, outputs, inputs=()):
+        self.nodes, self.outputs, self.inputs = nodes, list(outputs), list(inputs)
+
+    def __len__(self):
+        return len(self.nodes)
+
+    def __repr__(self):
+        return f"<Graph of {len(self.nodes)} nodes, {len(self.outputs)} outputs>"
+
+    @classmethod
+    def of(cls, *roots, inputs=(), names=True):
+        """Everything that roots depend on; ``names=False`` leaves the author's names out (faster for long sequences)."""
+        for root in roots:
+            if type(root) is not Tensor:
+                raise TypeError(f"Graph.of() needs Tensors, got {type(root).__name__}")
+        tensors, seen, stack = [], set(), [*roots, *inputs]
+        while stack:
+            t = stack.pop()
+            if id(t) not in seen:
+                seen.add(id(t))
+                tensors.append(t)
+                stack.extend(x for x in t.inputs if type(x) is Tensor)
+        tensors.sort(key=_age)
+        nodes, ids = [], {}
+        for t in tensors:
+            operands = []
+            for x in t.inputs:
+                if type(x) is Tensor:
+                    operands.append(ids[id(x)])
+                else:
+                    nodes.append(Node(len(nodes), None, (), {}, np.asarray(x), "constant"))
+                    operands.append(len(nodes) - 1)
+            kind = "op" if t.op else "parameter" if t.requires_grad else "input" if t.place else "constant"
+            place = t.place if kind != "parameter" else None
+            ids[id(t)] = len(nodes)
+            nodes.append(Node(len(nodes), t.op, tuple(operands), t.attributes or {}, t.array, kind, name=t.name,
+                              step=place.step if place else None, loop=place.loop.id if place else None,
+                              tensor=t, requires_grad=t.requires_grad))
+        graph = cls(nodes, [ids[id(r)] for r in roots], [ids[id(x)] for x in inputs])
+        from .names import name_nodes
+        from .places import place_nodes
+        if names:
+            name_nodes(graph)
+        place_nodes(graph)
+        return graph
+
+    def through(self, id):
+        """The element that an integer index takes out of a stack along its first axis (unroll's ``ys[t]``); else id itself."""
+        node = self.nodes[id]
+        while node.op is not None and node.op.name == "getitem":
+            source, index = self.nodes[node.inputs[0]], node.attributes["index"]
+            first = -source.value.ndim
+            if source.op is None or source.op.name != "stack" or source.attributes["axis"] != first or not isinstance(index[1], int) \
+                    or any(i != slice(None) for i in index[2:]):
+                break
+            node = self.nodes[source.inputs[index[1]]]
+        return node.id
+
+    def users(self):
+        """For every node the list of (user id, operand position)."""
+        users = [[] for _ in self.nodes]
+        for node in self.nodes:
+            for position, i in enumerate(node.inputs):
+                users[i].append((node.id, position))
+        return users
+
+
+def _age(t):
+    """Leaves whose data was set later than their use sort by first use: before every op."""
+    return (t.op is not None, t.index)

@@ -1,0 +1,86 @@
+"""Graphs made by running functions, evaluated with parts replaced, and differentiated into graphs again."""
+import numpy as np
+
+from ..autodiff import grad
+from ..tensor import Tensor, _leaf, record
+from .data import Graph
+
+
+def trace(fn, *arguments, names=True):
+    """The graph of ``fn(*arguments)``: arguments become fresh leaves that require gradients (integers stay constants).
+
+    Returns a Graph whose ``inputs`` are the arguments and ``outputs`` what fn returned.
+    """
+    fresh = []
+    for a in arguments:
+        array = a.data if isinstance(a, Tensor) else np.asarray(a)
+        fresh.append(Tensor(array, requires_grad=array.dtype.kind in "fc", name=a.name if isinstance(a, Tensor) else None))
+    result = fn(*fresh)
+    roots = list(result) if isinstance(result, (tuple, list)) else [result]
+    for r in roots:
+        if type(r) is not Tensor:
+            raise TypeError(f"trace: the function returned a {type(r).__name__}; expected Tensors")
+    return Graph.of(*roots, inputs=fresh, names=names)
+
+
+def replay(graph, nodes=None, edges=None, inputs=None):
+    """Evaluate a graph again, with parts replaced: the list of all values, by node id.
+
+    nodes   {id: value, or a function of the recomputed value}
+    edges   {(id, position): value, or a function of the value that flows along the edge}
+    inputs  values for ``graph.inputs``, in order
+
+    Values that are arrays give arrays; where a replacement is a Tensor, what depends on it is recorded.
+    """
+    nodes, edges = dict(nodes or {}), edges or {}
+    if inputs is not None:
+        if len(inputs) != len(graph.inputs):
+            raise ValueError(f"replay got {len(inputs)} inputs for a graph of {len(graph.inputs)}")
+        nodes.update(zip(graph.inputs, inputs))
+    for i in list(nodes) + [i for i, _ in edges]:
+        if not 0 <= i < len(graph.nodes):
+            raise ValueError(f"replay got node {i}; the graph has nodes 0 … {len(graph.nodes) - 1}")
+    affected, values = set(nodes) | {i for i, _ in edges}, []
+    for node in graph.nodes:
+        value = node.value
+        if node.op is not None and (node.id in affected or any(i in affected for i in node.inputs)):
+            affected.add(node.id)
+            if node.id not in nodes or callable(nodes[node.id]):
+                operands = [values[i] for i in node.inputs]
+                for position in range(len(operands)):
+                    if (node.id, position) in edges:
+                        new = edges[node.id, position]
+                        operands[position] = new(operands[position]) if callable(new) else new
+                value = _evaluate(node, operands)
+        if node.id in nodes:
+            new = nodes[node.id]
+            value = new(value) if callable(new) else new
+        values.append(value)
+    return values
+
+
+def _evaluate(node, operands):
+    if any(type(x) is Tensor for x in operands):
+        return record(node.op, tuple(x if type(x) is Tensor else _leaf(x) for x in operands), node.attributes or None)
+    return np.asarray(node.op.evaluate(*operands, **node.attributes))
+
+
+def adjoint(graph, wanted=None, cotangent=None):
+    """The graph that computes the gradients: inputs as in ``graph``, outputs its output followed by one gradient per wanted node.
+
+    wanted     ids (default: the graph's inputs that require gradients, or all parameters)
+    cotangent  of the first output; default ones
+    """
+    if wanted is None:
+        wanted = [i for i in graph.inputs if graph.nodes[i].requires_grad] or [n.id for n in graph.nodes if n.kind == "parameter"]
+    leaves = {}
+    for node in graph.nodes:
+        if node.op is None:
+            leaf = _leaf(node.value)
+            leaf.requires_grad, leaf.name = node.requires_grad, node.name
+            leaves[node.id] = leaf
+    values = replay(graph, leaves)
+    root = values[graph.outputs[0]]
+    cotangent = np.ones(root.shape, root.dtype) if cotangent is None else cotangent
+    gradients = grad(root, [values[i] for i in wanted], cotangent=cotangent, create_graph=True)
+    return Graph.of(root, *gradients, inputs=[leaves[i] for i in graph.inputs], names=False)

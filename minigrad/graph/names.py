@@ -1,0 +1,100 @@
+"""Names: what the author called the values, captured in one extra traced step and never per op.
+
+A value is found again by its *offset*: how many Tensors were made in its time step before it. The same offset and op in
+every step is the same line of the cell.
+"""
+import sys
+
+from ..module import Module
+from ..nested import flatten
+from ..tensor import Tensor, _clock, mode
+
+
+def name_nodes(graph):
+    """Give the nodes of every loop the names of the author's variables; names that Tensors have already stay."""
+    loops, steps = {}, {}
+    by_tensor = {id(n.tensor): n for n in graph.nodes if n.tensor is not None}
+    for node in graph.nodes:
+        place = node.tensor.place if node.tensor is not None else None
+        if place is not None and place.loop.id not in loops:
+            loops[place.loop.id] = _names_of(place.loop)
+            for name, leaf in loops[place.loop.id][1]:
+                known = by_tensor.get(id(leaf))
+                if known is not None and known.op is None and known.name is None:
+                    known.name = name
+            for leaf in flatten(place.loop.initial) if place.loop.cell is not None else ():
+                known = by_tensor.get(id(leaf))
+                if known is not None:
+                    steps[known.id] = place.loop.id
+    for node in graph.nodes:
+        place = node.tensor.place if node.tensor is not None else None
+        if place is None or node.name is not None or node.kind == "parameter":
+            continue
+        name, op = loops[place.loop.id][0].get(node.tensor.index - place.start, (None, None))
+        if name is not None and (op is None or op == (node.op.name if node.op else None)):
+            node.name = name
+    for i, loop in steps.items():
+        graph.nodes[i].step, graph.nodes[i].loop = 0, loop
+
+
+def _names_of(loop):
+    """({offset: (name, op name)}, [(name, leaf Tensor)]) of one loop."""
+    if loop.cell is None:
+        return {offset: (name, None) for offset, name in loop.names.items()}, loop.initial
+    return _traced(loop)
+
+
+def _traced(loop):
+    """Run the first step again, and read the variables of every function after each of its lines."""
+    x, state = loop.first
+    found, ops, leaves, before = {}, {}, {}, (mode.watch, mode.recording, mode.place, sys.gettrace())
+    start = None
+
+    def read(frame, depth):
+        for name, value in frame.f_locals.items():
+            for value, name in ([(value, name)] if type(value) is Tensor else
+                                [(p, n) for n, p in value.parameters().items()] if isinstance(value, Module) and depth == 0 else ()):
+                if name[0] == "_":
+                    continue
+                if value.index > start:
+                    if value.index not in found or found[value.index][0] > depth:
+                        found[value.index] = (depth, name)
+                else:
+                    leaves.setdefault(id(value), (name, value))
+
+    def tracer(frame, event, argument):
+        depth, f = 0, frame.f_back
+        while f is not None and f is not here:
+            depth, f = depth + 1, f.f_back
+        if frame.f_code.co_filename in _OWN:
+            return None
+
+        def lines(frame, event, argument):
+            if event != "call":
+                read(frame, depth)
+            return lines
+        return lines
+
+    def watch(out):
+        ops[out.index] = out.op.name
+    here = sys._getframe()
+    try:
+        mode.watch, mode.recording, mode.place = watch, True, None
+        start = _clock()
+        sys.settrace(tracer)
+        try:
+            loop.cell(x, state)
+        finally:
+            sys.settrace(before[3])
+    except Exception:      # a cell that cannot run twice is drawn without names
+        pass
+    finally:
+        mode.watch, mode.recording, mode.place = before[:3]
+    names = {index - start: (name, ops.get(index)) for index, (_, name) in found.items()}
+    if id(x) in leaves:
+        names[-1] = (leaves[id(x)][0], None)       # x is made just before its step begins
+    return names, list(leaves.values())
+
+
+_OWN = {sys.modules[m].__file__ for m in ("minigrad.tensor", "minigrad.ops.record", "minigrad.ops.values", "minigrad.ops.calls",
+                                          "minigrad.ops.composed", "minigrad.ops.table", "minigrad.recurrent.compose", __name__)}

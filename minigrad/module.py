@@ -1,0 +1,131 @@
+"""Module: parameters with names; and weights as files. Weights are data: loading never runs code."""
+import os
+import tempfile
+
+import numpy as np
+
+from .tensor import Tensor
+
+
+class Module:
+    """A thing with parameters. Attributes that are Tensors requiring gradients, or Modules, or lists and dicts of them, count.
+
+    >>> class Scale(Module):
+    ...     def __init__(self):
+    ...         self.s = Tensor([1., 2.], requires_grad=True)
+    >>> list(Scale().parameters())
+    ['s']
+    """
+
+    def __setattr__(self, name, value):
+        if type(value) is Tensor and value.name is None and value.requires_grad and value.op is None:
+            value.name = name
+        object.__setattr__(self, name, value)
+
+    def parameters(self):
+        """dict of dotted name -> Tensor, in the order of the attributes; a shared parameter once, under its first name."""
+        found, seen = {}, set()
+        stack = [("", self)]
+        while stack:
+            path, x = stack.pop()
+            if type(x) is Tensor:
+                if x.requires_grad and x.op is None and id(x) not in seen:
+                    seen.add(id(x))
+                    found[path] = x
+                continue
+            if isinstance(x, Module):
+                if id(x) in seen:
+                    continue
+                seen.add(id(x))
+                items = list(vars(x).items())
+            elif isinstance(x, dict):
+                items = list(x.items())
+            elif isinstance(x, (list, tuple)):
+                items = list(enumerate(x))
+            else:
+                continue
+            stack.extend((f"{path}.{k}" if path else str(k), v) for k, v in reversed(items))
+        return found
+
+    def state_dict(self):
+        """dict of dotted name -> ndarray, copied."""
+        return {name: p.array.copy() for name, p in self.parameters().items()}
+
+    def load_state_dict(self, arrays):
+        """Take values for every parameter, all or nothing: names and shapes must match."""
+        mine = self.parameters()
+        missing, extra = [n for n in mine if n not in arrays], [n for n in arrays if n not in mine]
+        wrong = [f"{n} has shape {p.shape} and got {np.shape(arrays[n])}" for n, p in mine.items()
+                 if n in arrays and np.shape(arrays[n]) != p.shape]
+        problems = ([f"missing: {', '.join(missing)}"] if missing else []) + ([f"unknown: {', '.join(extra)}"] if extra else []) + wrong
+        if problems:
+            raise ValueError(f"load_state_dict of {type(self).__name__}: {'; '.join(problems)}. Nothing was loaded")
+        for name, p in mine.items():
+            p.data = np.array(arrays[name], p.dtype)
+
+
+def _arrays(source):
+    if isinstance(source, Module):
+        return source.state_dict()
+    if isinstance(source, dict):
+        return {str(k): np.array(v.array if type(v) is Tensor else v) for k, v in source.items()}
+    raise TypeError(f"save() got a {type(source).__name__}; expected a Module or a dict of names and arrays "
+                    "(argument order: path, what)")
+
+
+def save(path, source):
+    """Write weights: ``.safetensors`` (needs the extra ``weights``) or ``.npz``; beside first, then renamed, so never half-written.
+
+    source  a Module, or a dict of name -> array or Tensor
+    """
+    arrays, path = _arrays(source), os.fspath(path)
+    for name, a in arrays.items():
+        if a.dtype.kind not in "biufc":
+            raise TypeError(f"save(): {name} has dtype {a.dtype}; weights are numbers")
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"save(): the folder of {path!r} does not exist; make it first")
+    if path.endswith(".safetensors"):
+        data = _safetensors().save({k: np.ascontiguousarray(v) for k, v in arrays.items()})
+    elif path.endswith(".npz"):
+        data = None
+    else:
+        raise ValueError(f"save() writes .npz and .safetensors, got {path!r}")
+    handle, beside = tempfile.mkstemp(dir=folder, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            if data is None:
+                np.savez(file, allow_pickle=False, **arrays)
+            else:
+                file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        os.unlink(beside)
+        raise
+
+
+def load(path):
+    """Read weights back: dict of name -> ndarray. Pickles are refused."""
+    path = os.fspath(path)
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"load(): there is no file {path!r}")
+    try:
+        if path.endswith(".safetensors"):
+            with open(path, "rb") as file:
+                return dict(_safetensors().load(file.read()))
+        with np.load(path, allow_pickle=False) as file:
+            return {k: file[k] for k in file.files}
+    except ImportError:
+        raise
+    except Exception as error:
+        raise ValueError(f"load(): {path!r} is damaged or no weights file ({type(error).__name__}: {error})") from None
+
+
+def _safetensors():
+    try:
+        import safetensors.numpy
+    except ImportError:
+        raise ImportError("files ending in .safetensors need the extra: pip install 'minigrad[weights]'; or use .npz") from None
+    return safetensors.numpy

@@ -1,0 +1,197 @@
+"""How a call, written as NumPy has it, becomes inputs and static attributes in normal form.
+
+Normal form: axes counted from the end, shapes as trailing shapes, an index that starts with ``...``, einsum with ``...``.
+A rule written for one time step then also holds with the whole sequence stacked in front.
+"""
+import numpy as np
+
+
+def axes_from_end(axis, ndim):
+    """None, an int or a tuple -> a sorted tuple of negative axes."""
+    if axis is None:
+        return tuple(range(-ndim, 0))
+    axes = (axis,) if isinstance(axis, (int, np.integer)) else tuple(axis)
+    for a in axes:
+        if not -ndim <= a < ndim:
+            raise ValueError(f"axis {a} is out of range for an array of {ndim} dimensions; "
+                             f"expected {-ndim} … {ndim - 1}")
+    if len({a % ndim for a in axes}) != len(axes):
+        raise ValueError(f"axis {axis} names the same axis twice")
+    return tuple(sorted(int(a) % ndim - ndim for a in axes))
+
+
+def axis_from_end(axis, ndim):
+    return axes_from_end(axis, ndim)[0]
+
+
+def reduction(x, axis=None, keepdims=False, **more):
+    more = {k: v for k, v in more.items() if k == "ddof"}
+    return (x,), dict(axis=axes_from_end(axis, np.ndim(x)), keepdims=bool(keepdims), **more)
+
+
+def variance(x, axis=None, ddof=0, keepdims=False):
+    return reduction(x, axis, keepdims, ddof=ddof)
+
+
+def along(x, axis=-1):
+    return (x,), dict(axis=axis_from_end(axis, np.ndim(x)))
+
+
+def flipped(x, axis=None):
+    return (x,), dict(axis=axes_from_end(axis, np.ndim(x)))
+
+
+def reshaped(x, shape, *more):
+    shape = (shape, *more) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    old, size = np.shape(x), int(np.prod(np.shape(x)))
+    if -1 in shape:
+        known = -int(np.prod(shape))
+        if known <= 0 or size % known or shape.count(-1) > 1:
+            raise ValueError(f"reshape cannot turn shape {old} into {shape}")
+        shape = tuple(size // known if n == -1 else int(n) for n in shape)
+    if int(np.prod(shape)) != size:
+        raise ValueError(f"reshape cannot turn shape {old} ({size} elements) into {shape} ({int(np.prod(shape))} elements)")
+    return (x,), dict(shape=shape, rank=len(old))
+
+
+def transposed(x, axes=None):
+    n = np.ndim(x)
+    axes = tuple(range(n))[::-1] if axes is None else tuple(a % n for a in axes)
+    if sorted(axes) != list(range(n)):
+        raise ValueError(f"transpose got axes {axes} for an array of {n} dimensions; each axis is needed once")
+    return (x,), dict(axes=tuple(a - n for a in axes))
+
+
+def broadcasted(x, shape):
+    return (x,), dict(shape=(shape,) if isinstance(shape, int) else tuple(shape))
+
+
+def joined(arrays, axis=0):
+    arrays = tuple(arrays)
+    if not arrays:
+        raise ValueError("concatenate got no arrays; at least one is needed")
+    return arrays, dict(axis=axis_from_end(axis, np.ndim(arrays[0])))
+
+
+def stacked(arrays, axis=0):
+    arrays = tuple(arrays)
+    if not arrays:
+        raise ValueError("stack got no arrays; at least one is needed")
+    return arrays, dict(axis=axis_from_end(axis, np.ndim(arrays[0]) + 1))
+
+
+def padded(x, pad_width, mode="constant", constant_values=0):
+    if mode != "constant":
+        raise ValueError(f"pad of a Tensor knows mode='constant' only, got {mode!r}; build other paddings with np.concatenate")
+    n = np.ndim(x)
+    pads = tuple((int(a), int(b)) for a, b in np.broadcast_to(pad_width, (n, 2)))
+    return (x,), dict(pads=pads, fill=constant_values)
+
+
+def triangle(x, k=0):
+    return (x,), dict(k=int(k))
+
+
+def normalised(x, eps=1e-5):
+    return (x,), dict(eps=float(eps))
+
+
+def indexed(x, index):
+    """Full index tuple with ``...`` first; boolean masks become integer arrays."""
+    index = index if isinstance(index, tuple) else (index,)
+    shape, full = np.shape(x), []
+    for i in index:
+        i = getattr(i, "data", i) if hasattr(type(i), "__array_function__") and not isinstance(i, np.ndarray) else i
+        i = np.asarray(i) if isinstance(i, list) else i
+        if isinstance(i, (bool, np.bool_)):
+            raise TypeError("indexing with a single bool is not supported; use np.where")
+        if isinstance(i, np.ndarray) and i.dtype == bool:
+            full.extend(np.nonzero(i))
+        elif isinstance(i, np.ndarray) and i.ndim == 0:
+            full.append(int(i))
+        else:
+            full.append(int(i) if isinstance(i, np.integer) else i)
+    used = sum(i is not None and i is not Ellipsis for i in full)
+    if used > len(shape):
+        raise IndexError(f"{used} indices for an array of shape {shape}")
+    rest = [slice(None)] * (len(shape) - used)
+    at = next((n for n, i in enumerate(full) if i is Ellipsis), len(full))
+    full = full[:at] + rest + full[at + 1:]
+    return (x,), dict(index=(Ellipsis, *full))
+
+
+def einsum_normal(subscripts, *operands):
+    """Explicit output, the reader's own ``...`` spelled out in letters, then ``...`` in front of every term."""
+    if not isinstance(subscripts, str):
+        raise TypeError("einsum of Tensors takes the subscripts as one string, for example np.einsum('bi,ij->bj', x, W)")
+    text = subscripts.replace(" ", "")
+    terms, arrow, out = text.partition("->")
+    terms = terms.split(",")
+    if len(terms) != len(operands):
+        raise ValueError(f"einsum '{subscripts}' names {len(terms)} operands, got {len(operands)}")
+    spare = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in text]
+    depth = max(np.ndim(x) - len(t.replace("...", "")) if "..." in t else 0 for t, x in zip(terms, operands))
+    free = "".join(spare[:depth])
+
+    def spell(term, n):
+        return term.replace("...", free[len(free) - n:])
+    terms = [spell(t, np.ndim(x) - len(t.replace("...", "")) if "..." in t else 0) for t, x in zip(terms, operands)]
+    for term in terms:
+        if len(set(term)) != len(term):
+            raise ValueError(f"einsum '{subscripts}' repeats an index within one operand; "
+                             "take the diagonal by indexing first: x[..., i, i] with i = np.arange(n)")
+    if arrow:
+        out = spell(out, depth)
+    else:
+        letters = "".join(terms)
+        out = free + "".join(sorted(c for c in set(letters) - set(free) if letters.count(c) == 1))
+    return operands, dict(terms=tuple(terms), out=out)
+
+
+def _targets(name, x, targets, mask, reduction):
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"{name} got reduction={reduction!r}; expected 'mean', 'sum' or 'none'")
+    shape = np.shape(x)
+    if not isinstance(targets, np.ndarray) and not hasattr(type(targets), "__array_function__"):
+        targets = np.asarray(targets)
+    return shape, targets, np.shape(targets)
+
+
+def cross_entropy(logits, targets, *, mask=None, reduction="mean"):
+    name = "softmax_cross_entropy"
+    shape, targets, tshape = _targets(name, logits, targets, mask, reduction)
+    if not shape:
+        raise ValueError(f"{name} got logits without a class axis; expected shape (…, classes)")
+    kind = targets.dtype.kind
+    if kind in "iu" and tshape == shape[:-1]:
+        array = getattr(targets, "data", targets) if not isinstance(targets, np.ndarray) else targets
+        if array.size and (np.minimum.reduce(array, axis=None) < 0 or np.maximum.reduce(array, axis=None) >= shape[-1]):
+            where = np.argwhere((array < 0) | (array >= shape[-1]))[0]
+            raise ValueError(f"{name} got target {array[tuple(where)]} at {tuple(map(int, where))} for logits of shape {shape}; "
+                             f"expected class numbers 0 … {shape[-1] - 1}")
+    elif tshape != shape or kind not in "iufcb":
+        swapped = np.shape(targets)[:-1] == () and kind == "f" and tshape == shape[:-1]
+        hint = "; integer classes must have an integer dtype: targets.astype(int)" if swapped or (
+            kind == "f" and tshape == shape[:-1]) else "; were the arguments swapped? logits come first" if (
+            tshape[:-1] == shape) else ""
+        raise ValueError(f"{name} got logits of shape {shape} and targets of shape {tshape}, dtype {targets.dtype}; expected "
+                         f"integer classes of shape {shape[:-1]} or probabilities of shape {shape}{hint}")
+    inputs = (logits, targets)
+    if mask is not None:
+        mask = mask if hasattr(type(mask), "__array_function__") else np.asarray(mask)
+        if np.shape(mask) != shape[:-1]:
+            raise ValueError(f"{name} got a mask of shape {np.shape(mask)}; expected {shape[:-1]}, one entry per row of logits")
+        if reduction == "mean" and not np.any(getattr(mask, "data", mask) if not isinstance(mask, np.ndarray) else mask):
+            raise ValueError(f"{name} got a mask without a single unmasked element; their mean does not exist: use reduction='sum'")
+        inputs += (mask,)
+    return inputs, dict(reduction=reduction, rank=len(shape) - 1)
+
+
+def elementwise_loss(name):
+    def call(x, targets, *, reduction="mean"):
+        shape, targets, tshape = _targets(name, x, targets, None, reduction)
+        if tshape != shape:
+            raise ValueError(f"{name} got predictions of shape {shape} and targets of shape {tshape}; expected equal shapes: "
+                             "reshape one of them")
+        return (x, targets), dict(reduction=reduction, rank=len(shape))
+    return call

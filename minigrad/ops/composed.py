@@ -1,0 +1,215 @@
+"""NumPy functions that are compositions of the table's ops: their gradients follow, no rule is needed.
+
+Everything is written in NumPy's own functions and operators, so what runs on arrays runs on Tensors.
+"""
+import numpy as np
+
+from .record import composed
+
+
+# ---- calls that have no normal form of their own --------------------------------------------------------------------
+def matmul(a, b):
+    """Vectors become matrices of one row or one column."""
+    left, right = np.ndim(a) == 1, np.ndim(b) == 1
+    if not (left or right):
+        return NotImplemented
+    y = np.matmul(a[None, :] if left else a, b[:, None] if right else b)
+    return np.reshape(y, y.shape[:y.ndim - left - right] if left and right or right
+                      else y.shape[:-2] + y.shape[-1:]) if not (left and right) else np.reshape(y, ())
+
+
+def solve(a, b):
+    if np.ndim(b) != 1:
+        return NotImplemented
+    return np.linalg.solve(a, b[:, None])[..., 0]
+
+
+def prod(x, axis=None, keepdims=False):
+    """Several axes, one after the other."""
+    n = np.ndim(x)
+    axes = tuple(range(n)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    if len(axes) == 1:
+        return NotImplemented
+    for a in sorted(a % n for a in axes)[::-1]:
+        x = np.prod(x, axis=a, keepdims=keepdims)
+    return x
+
+
+def getitem(x, index):
+    """Basic indices first when arrays are mixed in; arrays that stand apart are brought together first.
+
+    NumPy moves the axes of separated index arrays to the very front, where leading axes belong: so the axes are brought
+    together, indexed, and the result moved to where NumPy has it.
+    """
+    index = index if isinstance(index, tuple) else (index,)
+    if all(i is None or i is Ellipsis or isinstance(i, (int, slice, np.integer)) for i in index):
+        return NotImplemented
+    from .calls import indexed
+    full = indexed(x, index)[1]["index"][1:]
+    arrays = [i for i in full if isinstance(i, np.ndarray)]
+    if len(arrays) == 0 or all(isinstance(i, np.ndarray) or i == slice(None) for i in full):
+        where = [n for n, i in enumerate(full) if isinstance(i, np.ndarray)]
+        if not where or where[-1] - where[0] == len(where) - 1:
+            return NotImplemented
+        order = where + [n for n in range(len(full)) if n not in where]
+        return np.transpose(x, order)[tuple(full[n] for n in where)]
+    together = [n for n, i in enumerate(full) if isinstance(i, (np.ndarray, int))]
+    apart = together[-1] - together[0] != len(together) - 1
+    x = x[tuple(slice(None) if isinstance(i, np.ndarray) else i for i in full)]
+    rest = [i if isinstance(i, np.ndarray) else slice(None) for i in full if not isinstance(i, int)]
+    y = x[tuple(rest)]
+    if apart and sum(isinstance(i, np.ndarray) for i in rest) and isinstance(rest[0], slice):
+        where = [n for n, i in enumerate(rest) if isinstance(i, np.ndarray)]
+        if where[-1] - where[0] == len(where) - 1:      # integers kept the arrays apart: NumPy puts their axes first
+            depth = np.broadcast(*arrays).ndim
+            y = np.moveaxis(y, range(where[0], where[0] + depth), range(depth))
+    return y
+
+
+# ---- shapes ---------------------------------------------------------------------------------------------------------
+@composed(np.swapaxes)
+def swapaxes(x, a, b):
+    axes = list(range(np.ndim(x)))
+    axes[a], axes[b] = axes[b], axes[a]
+    return np.transpose(x, axes)
+
+
+@composed(np.moveaxis)
+def moveaxis(x, source, destination):
+    order = np.moveaxis(np.empty((1,) * 0 + tuple(range(1, np.ndim(x) + 1)), bool), source, destination).shape
+    return np.transpose(x, [n - 1 for n in order])
+
+
+@composed(np.matrix_transpose)
+def matrix_transpose(x):
+    return np.swapaxes(x, -1, -2)
+
+
+@composed(np.expand_dims)
+def expand_dims(x, axis):
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    n = np.ndim(x) + len(axes)
+    axes = {a % n for a in axes}
+    old = iter(np.shape(x))
+    return np.reshape(x, tuple(1 if i in axes else next(old) for i in range(n)))
+
+
+@composed(np.squeeze)
+def squeeze(x, axis=None):
+    n, shape = np.ndim(x), np.shape(x)
+    axes = [i for i in range(n) if shape[i] == 1] if axis is None else [
+        a % n for a in (axis if isinstance(axis, tuple) else (axis,))]
+    if any(shape[a] != 1 for a in axes):
+        raise ValueError(f"squeeze got axis {axis} of shape {shape}; only axes of length 1 can go")
+    return np.reshape(x, tuple(m for i, m in enumerate(shape) if i not in axes))
+
+
+@composed(np.ravel)
+def ravel(x):
+    return np.reshape(x, (-1,))
+
+
+@composed(np.split, np.array_split)
+def split(x, parts, axis=0):
+    n = np.shape(x)[axis]
+    if isinstance(parts, (int, np.integer)):
+        if n % parts:
+            raise ValueError(f"split cannot cut an axis of length {n} into {parts} equal parts")
+        stops = [n // parts * i for i in range(1, parts)]
+    else:
+        stops = list(parts)
+    lead = (slice(None),) * (axis % np.ndim(x))
+    return [x[(*lead, slice(a, b))] for a, b in zip([0, *stops], [*stops, n])]
+
+
+@composed(np.take)
+def take(x, indices, axis=None):
+    if axis is None:
+        return np.reshape(x, (-1,))[np.asarray(indices)]
+    return x[(slice(None),) * (axis % np.ndim(x)) + (np.asarray(indices),)]
+
+
+@composed(np.hstack)
+def hstack(arrays):
+    return np.concatenate(arrays, axis=0 if np.ndim(arrays[0]) == 1 else 1)
+
+
+@composed(np.vstack)
+def vstack(arrays):
+    return np.concatenate([a[None] if np.ndim(a) == 1 else a for a in arrays], axis=0)
+
+
+@composed(np.roll)
+def roll(x, shift, axis):
+    shift %= np.shape(x)[axis]
+    return np.concatenate(np.split(x, [np.shape(x)[axis] - shift], axis=axis)[::-1], axis=axis)
+
+
+# ---- arithmetic -----------------------------------------------------------------------------------------------------
+@composed(np.outer)
+def outer(a, b):
+    return np.ravel(a)[:, None] * np.ravel(b)[None, :]
+
+
+@composed(np.dot)
+def dot(a, b):
+    if np.ndim(a) == 0 or np.ndim(b) == 0:
+        return a * b
+    if np.ndim(b) > 2:
+        raise ValueError("dot of more than two dimensions is not recorded; use matmul or einsum")
+    return np.matmul(a, b)
+
+
+@composed(np.vdot)
+def vdot(a, b):
+    return np.sum(np.ravel(a) * np.ravel(b))
+
+
+@composed(np.clip)
+def clip(x, a_min=None, a_max=None, *, min=None, max=None):
+    low, high = a_min if min is None else min, a_max if max is None else max
+    x = x if low is None else np.maximum(x, low)
+    return x if high is None else np.minimum(x, high)
+
+
+@composed(np.std)
+def std(x, axis=None, ddof=0, keepdims=False):
+    return np.sqrt(np.var(x, axis=axis, ddof=ddof, keepdims=keepdims))
+
+
+@composed(np.linalg.norm)
+def norm(x, ord=None, axis=None, keepdims=False):
+    if ord not in (None, 2, "fro"):
+        raise ValueError(f"norm of a Tensor knows ord=None, 2 and 'fro', got {ord!r}; write others with np.sum and np.abs")
+    return np.sqrt(np.sum(np.square(x), axis=axis, keepdims=keepdims))
+
+
+@composed(np.reciprocal)
+def reciprocal(x):
+    return 1 / x
+
+
+@composed(np.positive)
+def positive(x):
+    return x * 1
+
+
+@composed(np.logaddexp)
+def logaddexp(a, b):
+    from .table import softplus
+    return b + softplus(a - b)
+
+
+@composed(np.tan)
+def tan(x):
+    return np.sin(x) / np.cos(x)
+
+
+@composed(np.sinh)
+def sinh(x):
+    return (np.exp(x) - np.exp(-x)) * 0.5
+
+
+@composed(np.cosh)
+def cosh(x):
+    return (np.exp(x) + np.exp(-x)) * 0.5

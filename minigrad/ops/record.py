@@ -1,0 +1,118 @@
+"""What an op is: its name, its value, how it is differentiated, how it reads. Knows NumPy and nothing else.
+
+The ops themselves stand in ``table.py``. Nothing here knows Tensor: a function of ours asks its arguments for
+``__array_function__``, exactly as NumPy's own functions do, so a rule is plain NumPy that serves arrays and Tensors alike.
+"""
+import numpy as np
+
+TABLE = {}       # name -> Op
+FUNCTIONS = {}   # a NumPy (or our own) function -> the Op it records, or a composition of functions that record
+
+
+class Op:
+    """One record of the table.
+
+    name    how the op is called in graphs, errors and formulas
+    value   arrays -> array
+    rules   one gradient rule per argument, ``rule(g, y, *arguments, **attributes)``; None where there is no gradient;
+            a single rule with ``variadic`` serves argument i as ``rule(i, g, y, *arguments, **attributes)``
+    call    NumPy's call signature -> (inputs, static attributes in normal form)
+    reads   the formula, ``{0}`` ``{1}`` … being the arguments
+    saves   True: value returns (y, saved), and the rules get ``saved=…``, or ``saved=None`` when a graph is being made
+    compose a composition of other ops for calls without a normal form (a vector in matmul); NotImplemented for the rest
+    """
+    __slots__ = ("name", "value", "rules", "call", "reads", "saves", "variadic", "compose")
+
+    def __init__(self, name, value, rules, call, reads, saves, variadic, compose):
+        self.name, self.value, self.rules, self.call, self.reads = name, value, rules, call, reads
+        self.saves, self.variadic, self.compose = saves, variadic, compose
+
+    def __repr__(self):
+        return f"<op {self.name}>"
+
+    def evaluate(self, *arrays, **attributes):
+        """The value alone, without what the rules may want saved."""
+        y = self.value(*arrays, **attributes)
+        return y[0] if self.saves else y
+
+    def rule(self, i):
+        """The gradient rule of argument i, or None."""
+        if self.variadic:
+            return lambda g, y, *x, **attributes: self.rules[0](i, g, y, *x, **attributes)
+        return self.rules[i] if i < len(self.rules) else None
+
+
+def op(value, *rules, reads, name=None, call=None, serves=(), saves=False, variadic=False, compose=None):
+    """Enter an op into the table; return the function that people call (NumPy's own where there is one)."""
+    name = name or value.__name__
+    record = Op(name, value, rules, call, reads, saves, variadic, compose)
+    TABLE[name] = record
+    own = not (isinstance(value, np.ufunc) or serves)
+    function = public(record) if own else (serves or (value,))[0]
+    for f in (function, *serves):
+        FUNCTIONS[f] = record
+    return function
+
+
+def public(record):
+    """A function that answers like one of NumPy's: arrays give an array, whoever speaks ``__array_function__`` its own."""
+    def function(*args, **kwargs):
+        for a in args:
+            kind = type(a)
+            if kind is not np.ndarray and hasattr(kind, "__array_function__"):
+                return a.__array_function__(function, (kind,), args, kwargs)
+        inputs, attributes = record.call(*args, **kwargs) if record.call else (args, {})
+        return record.evaluate(*(np.asarray(x) if isinstance(x, (list, tuple)) else x for x in inputs), **attributes)
+    function.__name__ = function.__qualname__ = record.name
+    function.__doc__ = record.value.__doc__
+    return function
+
+
+def composed(*functions):
+    """Decorator: ``functions`` called on Tensors run this composition of ops; a gradient of its own is not needed."""
+    def enter(composition):
+        for f in functions:
+            FUNCTIONS[f] = composition
+        return composition
+    return enter
+
+
+# ---- what many rules need ------------------------------------------------------------------------------------------
+
+def spread(g, x):
+    """g stretched over the shape of x, leading axes of either kept: the gradient of a sum."""
+    return np.broadcast_to(g, np.broadcast_shapes(np.shape(g), np.shape(x)))
+
+
+def real(x):
+    """The real part as an array: what a branch looks at, so that complex step takes the branch of the real point."""
+    x = getattr(x, "data", x) if not isinstance(x, np.ndarray) else x
+    return x.real if isinstance(x, np.ndarray) else np.real(x)
+
+
+class At:
+    """A gradient that lives at ``index`` only: the walk adds it into a buffer it owns, instead of a dense array each."""
+    __slots__ = ("index", "g", "shape")
+
+    def __init__(self, index, g, shape):
+        self.index, self.g, self.shape = index, g, shape
+
+    def add_into(self, buffer):
+        if any(isinstance(i, np.ndarray) for i in self.index):
+            np.add.at(buffer, self.index, self.g)
+        else:
+            buffer[self.index] += self.g
+
+    def dense(self):
+        return scatter(self.g, self.index, self.shape)
+
+
+def scatter(g, index, shape):
+    """Zeros of ``shape`` (leading axes of g in front) with g added at ``index``: the transpose of indexing."""
+    if not isinstance(g, np.ndarray) and hasattr(type(g), "__array_function__"):
+        return g.__array_function__(scatter, (type(g),), (g, index, shape), {})
+    g = np.asarray(g)
+    lead = g.ndim - np.empty(shape, bool)[index].ndim
+    buffer = np.zeros(g.shape[:lead] + tuple(shape), g.dtype)
+    At(index, g, shape).add_into(buffer)
+    return buffer

@@ -1,0 +1,259 @@
+"""Values that NumPy has no function for, and two helpers of their rules. Arrays in, arrays out; stable, and analytic
+wherever complex step will look (a branch looks at the real part)."""
+import numpy as np
+
+HALF = 0.5
+
+
+def absolute(x):
+    return np.where(x.real < 0, -x, x) if np.iscomplexobj(x) else np.absolute(x)
+
+
+def maximum(a, b):
+    return np.where(np.real(a) >= np.real(b), a, b) if np.iscomplexobj(a) or np.iscomplexobj(b) else np.maximum(a, b)
+
+
+def minimum(a, b):
+    return np.where(np.real(a) <= np.real(b), a, b) if np.iscomplexobj(a) or np.iscomplexobj(b) else np.minimum(a, b)
+
+
+def sigmoid(x):
+    """1 / (1 + exp(-x)), as ½ tanh(½x) + ½: never overflows, and NumPy's tanh is fast."""
+    y = np.tanh(x * HALF)
+    return y * HALF + HALF
+
+
+def softplus(x):
+    """log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)): never overflows."""
+    return np.where(np.real(x) > 0, x, 0 * x) + np.log1p(np.exp(-absolute(np.asarray(x))))
+
+
+def logsigmoid(x):
+    """log σ(x) = -softplus(-x)."""
+    return -softplus(-x)
+
+
+def relu(x):
+    """max(x, 0); the slope at 0 is 0."""
+    return np.where(x.real > 0, x, 0 * x) if np.iscomplexobj(x) else np.maximum(x, 0)
+
+
+def silu(x):
+    """x σ(x) (Hendrycks & Gimpel 2016; Elfwing et al. 2017)."""
+    return x * sigmoid(x)
+
+
+GELU = (2 / np.pi) ** 0.5
+
+
+def gelu(x):
+    """½ x (1 + tanh(√(2/π) (x + 0.044715 x³))), the tanh form of Hendrycks & Gimpel (2016)."""
+    return x * HALF * (1 + np.tanh(GELU * (x + 0.044715 * x * x * x)))
+
+
+def var(x, axis=None, keepdims=False, ddof=0):
+    d = x - np.mean(x, axis=axis, keepdims=True)
+    return np.sum(d * d, axis=axis, keepdims=keepdims) / (size(x, axis) - ddof)
+
+
+def size(x, axes):
+    """How many elements a reduction over ``axes`` gathers."""
+    n = 1
+    for a in axes:
+        n *= np.shape(x)[a]
+    return n
+
+
+def _extreme(x, axis, keepdims, pick):
+    """max or min of complex arrays by their real part, one axis after the other (never lexicographic)."""
+    for a in axis:
+        x = np.take_along_axis(x, np.expand_dims(pick(x.real, axis=a), a), axis=a)
+    return x if keepdims else np.squeeze(x, axis=axis)
+
+
+def amax(x, axis=None, keepdims=False):
+    return _extreme(x, axis, keepdims, np.argmax) if np.iscomplexobj(x) else np.max(x, axis=axis, keepdims=keepdims)
+
+
+def amin(x, axis=None, keepdims=False):
+    return _extreme(x, axis, keepdims, np.argmin) if np.iscomplexobj(x) else np.min(x, axis=axis, keepdims=keepdims)
+
+
+def logsumexp(x, axis=None, keepdims=False):
+    """log Σ exp(x) over ``axis``, the maximum taken out first."""
+    m = amax(x, axis, True).real
+    m = np.where(np.isfinite(m), m, 0)
+    y = np.log(np.sum(np.exp(x - m), axis=axis, keepdims=True)) + m
+    return y if keepdims else np.squeeze(y, axis=axis)
+
+
+def softmax(x, axis=-1):
+    """exp(x) / Σ exp(x) along ``axis``, the maximum taken out first."""
+    e = np.exp(x - amax(x, (axis,), True).real)
+    return e / np.add.reduce(e, axis=axis, keepdims=True)
+
+
+def log_softmax(x, axis=-1):
+    """x - logsumexp(x) along ``axis``."""
+    return x - logsumexp(x, (axis,), True)
+
+
+def layer_norm(x, eps=1e-5):
+    """(x - mean) / √(var + eps) over the last axis (Ba, Kiros, Hinton 2016, eq. 4, gain and bias left to the caller)."""
+    d = x - np.mean(x, axis=-1, keepdims=True)
+    return d / np.sqrt(np.mean(d * d, axis=-1, keepdims=True) + eps)
+
+
+def matrix_exp(a):
+    """exp of square matrices: scaling and squaring with a Taylor series (Higham 2008, ch. 10; order 18, norm ≤ ½)."""
+    norm = np.max(np.sum(np.abs(a), axis=-1), initial=0.0)
+    squarings = max(0, int(np.ceil(np.log2(norm))) + 1) if norm > 0 else 0
+    a = a / 2.0 ** squarings
+    y = term = np.broadcast_to(np.eye(a.shape[-1], dtype=a.dtype), a.shape)
+    for k in range(1, 19):
+        term = term @ a / k
+        y = y + term
+    for _ in range(squarings):
+        y = y @ y
+    return y
+
+
+# ---- shapes in normal form -----------------------------------------------------------------------------------------
+
+def reshape(x, shape, rank):
+    return np.reshape(x, np.shape(x)[:np.ndim(x) - rank] + shape)
+
+
+def permutation(ndim, axes):
+    """Full axes for an array with ``ndim - len(axes)`` leading ones in front."""
+    lead = ndim - len(axes)
+    return tuple(range(lead)) + tuple(a + ndim for a in axes)
+
+
+def transpose(x, axes):
+    return np.transpose(x, permutation(np.ndim(x), axes))
+
+
+def inverse(axes):
+    n = len(axes)
+    order = sorted(range(n), key=lambda i: axes[i])
+    return tuple(i - n for i in order)
+
+
+def pad(x, pads, fill=0):
+    return np.pad(x, ((0, 0),) * (np.ndim(x) - len(pads)) + pads, constant_values=fill)
+
+
+def unpad(pads):
+    return (Ellipsis, *(slice(a, -b if b else None) for a, b in pads))
+
+
+def getitem(x, index):
+    return x[index]
+
+
+def einsum(*operands, terms, out):
+    return np.einsum(",".join("..." + t for t in terms) + "->..." + out, *operands)
+
+
+def einsum_rule(i, g, y, *operands, terms, out):
+    """The gradient of operand i is the einsum of g with all the others; an index it summed alone is stretched by ones."""
+    others = [(t, x) for j, (t, x) in enumerate(zip(terms, operands)) if j != i]
+    present = set(out).union(*(t for t, _ in others)) if others else set(out)
+    alone = "".join(c for c in terms[i] if c not in present)
+    if alone:
+        shape = np.shape(operands[i])
+        ones = np.ones(tuple(shape[terms[i].index(c) - len(terms[i])] for c in alone))
+        others.append((alone, ones.astype(operands[i].dtype)))
+    letters = ["..." + t for t in (out, *(t for t, _ in others))]
+    return np.einsum(",".join(letters) + "->..." + terms[i], g, *(x for _, x in others))
+
+
+# ---- losses --------------------------------------------------------------------------------------------------------
+
+def reduced(rows, reduction, rank, count=None):
+    """Sum or mean over the last ``rank`` axes; leading axes stay."""
+    if reduction == "none":
+        return rows
+    if rank == 1:
+        total = np.add.reduce(rows, -1)
+    else:
+        total = np.add.reduce(rows, tuple(range(-rank, 0)))
+    if reduction == "sum":
+        return total
+    return total / (size(rows, range(-rank, 0)) if count is None else count)
+
+
+def weight(g, x, reduction, rank, mask=None):
+    """What each row of a loss is multiplied by: g, spread over the rows; 1/n for a mean; 0 where masked."""
+    if reduction != "none":
+        g = np.expand_dims(g, tuple(range(-rank, 0))) if rank else g
+        if reduction == "mean":
+            n = size(x, range(-rank, 0)) if mask is None else counted(mask, rank)
+            g = g / n
+    return g if mask is None else g * real_mask(mask, g)
+
+
+def real_mask(mask, like):
+    mask = np.asarray(getattr(mask, "data", mask) if not isinstance(mask, np.ndarray) else mask)
+    return mask.astype(like.dtype) if mask.dtype.kind in "biu" else mask
+
+
+def counted(mask, rank):
+    mask = np.asarray(getattr(mask, "data", mask) if not isinstance(mask, np.ndarray) else mask)
+    n = np.add.reduce(mask.astype(float), tuple(range(-rank, 0)), keepdims=True) if rank else mask.astype(float)
+    return float(n.reshape(())) if n.size == 1 else n
+
+
+def is_classes(x, targets):
+    return targets.dtype.kind in "iu" and targets.ndim < x.ndim
+
+
+def softmax_cross_entropy(x, targets, mask=None, *, reduction, rank):
+    """-Σ_k y_k log softmax(x)_k of each row, then reduced; saves e = exp(x - max) and its sum for the rule."""
+    m = np.maximum.reduce(x.real if x.dtype.kind == "c" else x, axis=-1, keepdims=True)
+    z = x - m
+    e = np.exp(z)
+    s = np.add.reduce(e, axis=-1, keepdims=True)
+    log_s = np.log(s)[..., 0]
+    if is_classes(x, targets):
+        picked = z.reshape(-1, z.shape[-1])[np.arange(targets.size), targets.reshape(-1)].reshape(targets.shape) \
+            if z.shape[:-1] == targets.shape else np.take_along_axis(z, targets[..., None], -1)[..., 0]
+        rows = log_s - picked
+    else:
+        rows = log_s * np.add.reduce(targets, axis=-1) - np.add.reduce(targets * z, axis=-1)
+    count = None
+    if mask is not None:
+        rows = np.where(mask, rows, 0) * (mask if mask.dtype.kind == "f" else 1)
+        if reduction == "mean":
+            count = counted(mask, rank)
+            count = count if np.ndim(count) == 0 else count.reshape(count.shape[:-rank])
+    return reduced(rows, reduction, rank, count), (e, s)
+
+
+def one_hot(targets, x):
+    targets = targets if isinstance(targets, np.ndarray) else targets.data
+    return (targets[..., None] == np.arange(x.shape[-1])).astype(x.dtype)
+
+
+def softmax_minus_target(saved, x, targets):
+    """ŷ - y of each row (ŷ Σy - y for soft targets), from what the forward pass saved."""
+    e, s = saved
+    p = e / s
+    if not is_classes(x, targets):
+        return p * np.add.reduce(targets, axis=-1, keepdims=True) - targets
+    if p.shape[:-1] != targets.shape:
+        return p - one_hot(targets, x)
+    p.reshape(-1, p.shape[-1])[np.arange(targets.size), targets.reshape(-1)] -= 1   # p was made here: nobody else holds it
+    return p
+
+
+def binary_cross_entropy(z, y, *, reduction, rank):
+    """-y log σ(z) - (1-y) log(1-σ(z)) = softplus(z) - z y, on logits z."""
+    return reduced(softplus(z) - z * y, reduction, rank)
+
+
+def squared_error(a, b, *, reduction, rank):
+    """(a - b)², reduced."""
+    d = a - b
+    return reduced(d * d, reduction, rank)

@@ -1,0 +1,27 @@
+"""Where in time an op was recorded. Plain data that travels with every Tensor: knows nothing else."""
+import itertools
+
+_loops = itertools.count(1).__next__
+
+
+class Loop:
+    """One pass over a sequence: who it belongs to, and what is needed to name its values when somebody looks.
+
+    names    index of a Tensor -> the author's variable, read once per loop from a hand-written loop's variables
+    cell     the cell, with the arguments of its first step, when ``unroll`` runs the loop: naming runs that step again
+    """
+    __slots__ = ("id", "names", "cell", "first", "initial")
+
+    def __init__(self):
+        self.id, self.names, self.cell, self.first, self.initial = _loops(), {}, None, None, ()
+
+
+class Place:
+    """Time step (1 … T) of one loop; ``start`` is the clock when the step began, ``outer`` the place around the loop."""
+    __slots__ = ("step", "loop", "start", "outer")
+
+    def __init__(self, step, loop, start, outer=None):
+        self.step, self.loop, self.start, self.outer = step, loop, start, outer
+
+    def __repr__(self):
+        return f"t={self.step}"

@@ -1,0 +1,63 @@
+"""Cells made of cells: layers on top of each other, and two directions side by side."""
+import numpy as np
+
+from ..module import Module
+from .sequence import unroll
+
+
+class _Stacked(Module):
+    """Layers: the output of one cell is the input of the next; the state is the tuple of the layers' states."""
+
+    def __init__(self, cells):
+        self.cells = list(cells)
+
+    def initial_state(self, batch_size=None):
+        return tuple(cell.initial_state(batch_size) for cell in self.cells)
+
+    def __call__(self, x, state):
+        states = []
+        for cell, s in zip(self.cells, state):
+            x, s = cell(x, s)
+            states.append(s)
+        return x, tuple(states)
+
+
+def stacked(*cells):
+    """One cell out of several: each layer reads the output of the one before.
+
+    >>> import minigrad as mg
+    >>> deep = stacked(mg.RNNCell(3, 4), mg.GRUCell(4, 5))
+    >>> mg.unroll(deep, np.ones((6, 2, 3)))[0].shape
+    (6, 2, 5)
+    """
+    if not cells or not all(callable(c) for c in cells):
+        raise TypeError("stacked() needs one or more cells: stacked(RNNCell(3, 4), RNNCell(4, 4))")
+    return _Stacked(cells)
+
+
+class _Bidirectional(Module):
+    """Two cells that walk in opposite directions: ``net(xs, state=None, lengths=None) -> (ys, (forward, backward))``."""
+
+    def __init__(self, forward, backward):
+        self.forward, self.backward = forward, backward
+
+    def __call__(self, xs, state=None, *, lengths=None):
+        first, second = state if state is not None else (None, None)
+        left, a = unroll(self.forward, xs, first, lengths=lengths)
+        right, b = unroll(self.backward, xs, second, lengths=lengths, reverse=True)
+        return np.concatenate([left, right], axis=-1), (a, b)
+
+
+def bidirectional(forward, backward):
+    """A network over a whole sequence: outputs (T, B, H_forward + H_backward), state the pair of final states.
+
+    >>> import minigrad as mg
+    >>> net = bidirectional(mg.RNNCell(3, 4), mg.RNNCell(3, 5))
+    >>> ys, (first, last) = net(np.ones((6, 2, 3)))
+    >>> ys.shape
+    (6, 2, 9)
+    """
+    for cell in (forward, backward):
+        if not callable(cell):
+            raise TypeError(f"bidirectional() got a {type(cell).__name__}; expected two cells")
+    return _Bidirectional(forward, backward)

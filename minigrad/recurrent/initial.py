@@ -1,0 +1,23 @@
+"""Initial values: parameters from a generator, states of zeros in the parameters' dtype."""
+import numpy as np
+
+from ..tensor import Tensor, parameter
+
+
+def uniform(rng, bound, dtype, *shapes):
+    """Parameters uniform in ±bound, drawn in order."""
+    rng = np.random.default_rng(0) if rng is None else rng
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}; use np.random.default_rng(seed)")
+    return [parameter(rng.uniform(-bound, bound, shape).astype(dtype)) for shape in shapes]
+
+
+def zeros(batch_size, hidden_size, dtype):
+    """A state of zeros: (B, H), or (H,) without a batch."""
+    return Tensor(np.zeros((hidden_size,) if batch_size is None else (batch_size, hidden_size), dtype))
+
+
+def check_sizes(cell, **sizes):
+    for name, n in sizes.items():
+        if not isinstance(n, (int, np.integer)) or n < 1:
+            raise ValueError(f"{cell} got {name}={n!r}; expected a positive integer")

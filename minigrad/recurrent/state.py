@@ -1,0 +1,31 @@
+"""States: cut from their history, and checked to stay what they are."""
+import numpy as np
+
+from ..nested import flatten, rebuild
+from ..tensor import Tensor
+
+
+def detach(state):
+    """The same values without history, nesting kept: truncated BPTT is ``state = mg.detach(state)`` between chunks."""
+    return rebuild(state, [x.detach() if isinstance(x, Tensor) else x for x in flatten(state)])
+
+
+def _outline(state):
+    if isinstance(state, dict):
+        return "{" + ", ".join(f"{k}: {_outline(v)}" for k, v in state.items()) + "}"
+    if isinstance(state, (tuple, list)):
+        return "(" + ", ".join(_outline(v) for v in state) + ("," if len(state) == 1 else "") + ")"
+    if state is None:
+        return "None"
+    dtype = getattr(state, "dtype", None)
+    if dtype is not None and dtype.kind == "c":      # complex step goes through a real state: no change of dtype
+        dtype = np.dtype(f"f{dtype.itemsize // 2}")
+    return f"{dtype or type(state).__name__} {tuple(getattr(state, 'shape', ()))}"
+
+
+def check_same(old, new, cell, step):
+    """A state keeps its nesting, shapes and dtypes."""
+    before, after = _outline(old), _outline(new)
+    if before != after:
+        raise ValueError(f"{cell} changed its state at t={step}: it took {before} and returned {after}; a state keeps its nesting, "
+                         "shapes and dtypes (is the batch size of the initial state right? is the pair (y, state) in this order?)")

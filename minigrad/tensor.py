@@ -1,0 +1,472 @@
+"""Tensor: an array that remembers where it came from.
+
+Here live the recording of ops, the operators and the NumPy protocol. How gradients flow is in ``autodiff.py``, what can
+be computed is in ``ops/``.
+"""
+import itertools
+import threading
+
+import numpy as np
+
+from . import ops
+from .errors import explain_failure
+from .ops import FUNCTIONS, TABLE
+
+ndarray = np.ndarray
+_clock = itertools.count(1).__next__     # creation order, one for the process: a topological order of every graph
+
+
+class _Mode(threading.local):
+    """What recording looks like in this thread: on or off, at which time step, and who watches."""
+    recording = True
+    place = None      # the time step that ops are recorded in
+    watch = None      # called with every recorded Tensor: mg.debug() and the naming of one traced step
+
+
+mode = _Mode()
+
+
+class Tensor:
+    """An n-dimensional array that records how it was computed.
+
+    data           array-like of numbers, copied; Python floats and ints in lists become float64 and int64
+    requires_grad  True for a leaf whose gradient is wanted; only floating (and complex) dtypes can
+    name           how pictures, tables and errors call it
+
+    ``.data`` is the ndarray, ``.grad`` the accumulated gradient (an ndarray, or None) after ``backward()``.
+
+    >>> x = Tensor([1., 2.], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    array([2., 4.])
+    """
+    __slots__ = ("array", "op", "inputs", "attributes", "saved", "index", "requires_grad", "grad", "name", "place", "__weakref__")
+    __array_priority__ = 1000.0
+
+    def __init__(self, data, requires_grad=False, name=None):
+        if isinstance(data, Tensor):
+            data = data.array
+        elif isinstance(data, (list, tuple)) and any(type(x) is Tensor for x in data):
+            raise TypeError("Tensor got a list of Tensors, which would cut them from the graph; join them with np.stack(…)")
+        try:
+            array = np.array(data)
+        except ValueError as error:
+            raise ValueError(f"Tensor needs a rectangular array of numbers: {error}") from None
+        if array.dtype.kind not in "biufc":
+            raise TypeError(f"Tensor got {type(data).__name__} of dtype {array.dtype}; expected numbers")
+        if array.dtype == np.float16:
+            array = array.astype(np.float32)
+        if requires_grad and array.dtype.kind not in "fc":
+            raise TypeError(f"a Tensor of dtype {array.dtype} cannot require gradients; make it floating: "
+                            "np.asarray(data, dtype=float)")
+        _fill(self, array, None, (), None, bool(requires_grad), mode.place)
+        self.name = name
+
+    def __init_subclass__(cls, **kwargs):
+        raise TypeError("Tensor is not made to be subclassed; keep a Tensor as an attribute of a Module instead")
+
+    # ---- the array and its properties ---------------------------------------------------------------------------
+    @property
+    def data(self):
+        """The values, an ndarray. Assigning stamps the tensor, so that a graph made before cannot be differentiated."""
+        return self.array
+
+    @data.setter
+    def data(self, value):
+        if self.op is not None:
+            raise RuntimeError(f"the result of {self.op.name} cannot be given other data: its gradient would be wrong; "
+                               "compute with np.where(…), or take t.detach() and change that")
+        if isinstance(value, Tensor):
+            value = value.array
+        value = np.asarray(value, self.array.dtype)
+        if value.shape != self.array.shape:
+            raise ValueError(f"{self.label()} has shape {self.array.shape} and got data of shape {value.shape}; "
+                             "make a new Tensor for another shape")
+        self.array = value
+        self.index = _clock()
+
+    shape = property(lambda self: self.array.shape)
+    dtype = property(lambda self: self.array.dtype)
+    ndim = property(lambda self: self.array.ndim)
+    size = property(lambda self: self.array.size)
+    is_leaf = property(lambda self: self.op is None)
+    T = property(lambda self: np.transpose(self))
+    real = property(lambda self: self.array.real)
+
+    @property
+    def mT(self):
+        n = self.array.ndim
+        if n < 2:
+            raise ValueError(f"mT swaps the last two axes; got an array of shape {self.array.shape}")
+        return record(_transpose, (self,), {"axes": (*range(-n, -2), -1, -2)})
+
+    def label(self):
+        """How a message calls this tensor."""
+        return f"{'parameter' if self.requires_grad and self.op is None else 'tensor'} {self.name!r}" if self.name else (
+            f"a tensor of shape {self.array.shape}" if self.op is None else f"the result of {self.op.name}")
+
+    def item(self):
+        """The only element as a Python number."""
+        if self.array.size != 1:
+            raise ValueError(f"item() needs exactly one element, got shape {self.array.shape}; use .data")
+        return self.array.item()
+
+    def numpy(self):
+        return self.array
+
+    def detach(self):
+        """The same values as a leaf without history: nothing flows back through it."""
+        out = _leaf(self.array)
+        out.name = self.name
+        return out
+
+    def copy(self):
+        return record(TABLE["multiply"], (self, 1))
+
+    def astype(self, dtype):
+        """The values in another dtype; records nothing when the dtype is the same, else gradients flow through."""
+        dtype = np.dtype(dtype)
+        if dtype == self.array.dtype:
+            return self
+        if dtype.kind not in "fc" or not self.requires_grad:
+            return _leaf(self.array.astype(dtype))
+        return record(TABLE["astype"], (self,), {"dtype": dtype})
+
+    def __len__(self):
+        return len(self.array)
+
+    def __iter__(self):
+        if self.array.ndim == 0:
+            raise TypeError("cannot iterate over a 0-d Tensor")
+        return (self[i] for i in range(len(self.array)))
+
+    def __repr__(self):
+        more = "".join([f", name={self.name!r}" if self.name else "",
+                        f", op={self.op.name}" if self.op else ", requires_grad=True" if self.requires_grad else ""])
+        return f"Tensor({np.array2string(self.array, separator=', ', prefix='Tensor(')}{more})"
+
+    def __format__(self, spec):
+        return format(self.array.item() if spec and self.array.size == 1 else str(self), spec)
+
+    __hash__ = object.__hash__
+
+    def __reduce__(self):
+        """Pickling and copying give a leaf with a fresh index: history is not copied."""
+        return _restore, (self.array.copy(), self.requires_grad, self.name)
+
+    def __deepcopy__(self, memo):
+        return memo.setdefault(id(self), _restore(self.array.copy(), self.requires_grad, self.name))
+
+    # ---- what would cut the graph silently raises -----------------------------------------------------------------
+    def __array__(self, dtype=None, copy=None):
+        if self.requires_grad:
+            raise TypeError(f"{self.label()} requires gradients, and turning it into a NumPy array would cut it from the graph; "
+                            "join Tensors with np.stack(…), or take .data if no gradient is meant to flow")
+        return np.array(self.array, dtype=dtype, copy=copy)
+
+    def _number(self, kind):
+        if self.requires_grad:
+            raise TypeError(f"{kind}() of {self.label()}, which requires gradients, would cut it from the graph; "
+                            f"use .item() for the number, np.where(…) for a choice")
+        return self.array
+
+    def __float__(self):
+        return float(self._number("float"))
+
+    def __int__(self):
+        return int(self._number("int"))
+
+    def __index__(self):
+        return self._number("int").__index__()
+
+    def __bool__(self):
+        return bool(self._number("bool"))
+
+    def __setitem__(self, index, value):
+        raise TypeError(f"assignment into {self.label()}: a Tensor does not change, its gradient would be wrong. Collect the parts in a "
+                        "list and join them with np.stack(…), choose with np.where(…), or write into .data[…] of a leaf before it is used")
+
+    # ---- operators --------------------------------------------------------------------------------------------------
+    def __add__(self, other):
+        return record(_add, (self, other))
+
+    def __radd__(self, other):
+        return record(_add, (other, self))
+
+    def __sub__(self, other):
+        return record(_subtract, (self, other))
+
+    def __rsub__(self, other):
+        return record(_subtract, (other, self))
+
+    def __mul__(self, other):
+        return record(_multiply, (self, other))
+
+    def __rmul__(self, other):
+        return record(_multiply, (other, self))
+
+    def __truediv__(self, other):
+        return record(_divide, (self, other))
+
+    def __rtruediv__(self, other):
+        return record(_divide, (other, self))
+
+    def __pow__(self, other):
+        return record(_square, (self,)) if type(other) is int and other == 2 else record(_power, (self, other))
+
+    def __rpow__(self, other):
+        return record(_power, (other, self))
+
+    def __matmul__(self, other):
+        return _matmul_call(self, other)
+
+    def __rmatmul__(self, other):
+        return _matmul_call(other, self)
+
+    def __neg__(self):
+        return record(_negative, (self,))
+
+    def __pos__(self):
+        return self
+
+    def __abs__(self):
+        return record(TABLE["absolute"], (self,))
+
+    def __getitem__(self, index):
+        if type(index) is int:      # the commonest: one step of a sequence
+            n = self.array.ndim
+            if n:
+                return record(_getitem, (self,), {"index": (Ellipsis, index) + (slice(None),) * (n - 1)})
+        y = _getitem.compose(self, index)
+        return _recorded(_getitem, self, index) if y is NotImplemented else y
+
+    # comparisons have no gradient: they give plain arrays; complex numbers are compared by their real part
+    def __lt__(self, other):
+        return _real(self) < _real(other)
+
+    def __le__(self, other):
+        return _real(self) <= _real(other)
+
+    def __gt__(self, other):
+        return _real(self) > _real(other)
+
+    def __ge__(self, other):
+        return _real(self) >= _real(other)
+
+    def __eq__(self, other):
+        return self.array == (other.array if type(other) is Tensor else other)
+
+    def __ne__(self, other):
+        return self.array != (other.array if type(other) is Tensor else other)
+
+    # ---- methods named as in NumPy ----------------------------------------------------------------------------------
+    def sum(self, axis=None, keepdims=False):
+        return np.sum(self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis=None, keepdims=False):
+        return np.mean(self, axis=axis, keepdims=keepdims)
+
+    def var(self, axis=None, ddof=0, keepdims=False):
+        return np.var(self, axis=axis, ddof=ddof, keepdims=keepdims)
+
+    def std(self, axis=None, ddof=0, keepdims=False):
+        return np.std(self, axis=axis, ddof=ddof, keepdims=keepdims)
+
+    def max(self, axis=None, keepdims=False):
+        return np.max(self, axis=axis, keepdims=keepdims)
+
+    def min(self, axis=None, keepdims=False):
+        return np.min(self, axis=axis, keepdims=keepdims)
+
+    def prod(self, axis=None, keepdims=False):
+        return np.prod(self, axis=axis, keepdims=keepdims)
+
+    def cumsum(self, axis=None):
+        return np.cumsum(self, axis=axis)
+
+    def argmax(self, axis=None):
+        return self.array.argmax(axis)
+
+    def argmin(self, axis=None):
+        return self.array.argmin(axis)
+
+    def reshape(self, *shape):
+        return np.reshape(self, shape[0] if len(shape) == 1 else shape)
+
+    def transpose(self, *axes):
+        return np.transpose(self, (axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes) or None)
+
+    def swapaxes(self, a, b):
+        return np.swapaxes(self, a, b)
+
+    def squeeze(self, axis=None):
+        return np.squeeze(self, axis)
+
+    def ravel(self):
+        return np.reshape(self, (-1,))
+
+    flatten = ravel
+
+    def dot(self, other):
+        return np.dot(self, other)
+
+    # ---- the NumPy protocol -----------------------------------------------------------------------------------------
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        if method == "__call__" and not kwargs:
+            op = FUNCTIONS.get(ufunc)
+            if op is not None:
+                return _apply(op, inputs, kwargs)
+            if ufunc in _WITHOUT_GRADIENT_UFUNCS:
+                return ufunc(*(_real(x) if ufunc in _COMPARISONS else _plain(x) for x in inputs))
+        if kwargs.get("out") is not None:
+            raise TypeError(f"np.{ufunc.__name__} was asked to write a Tensor into an array (out=, or an in-place operator such as a += t), "
+                            "which would cut it from the graph; write a = a + t")
+        if method == "reduce" and ufunc in _REDUCTIONS:
+            return _REDUCTIONS[ufunc](*inputs, **{"axis": 0, **kwargs})
+        what = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}") + (f" with {', '.join(kwargs)}=" if kwargs else "")
+        raise TypeError(f"{what} has no gradient rule in minigrad; use one of the ops in minigrad/ops/table.py, write it "
+                        "with them, or take .data if no gradient is meant to flow")
+
+    def __array_function__(self, function, types, args, kwargs):
+        op = FUNCTIONS.get(function)
+        if op is not None:
+            return _apply(op, args, kwargs)
+        if function in _WITHOUT_GRADIENT:
+            return function(*(_plain(x) for x in args), **{k: _plain(x) for k, x in kwargs.items()})
+        name = f"{getattr(function, '__module__', 'np')}.{function.__name__}".replace("numpy", "np")
+        raise TypeError(f"{name} has no gradient rule in minigrad; use one of the ops in minigrad/ops/table.py, write it with them, "
+                        "or take .data if no gradient is meant to flow")
+
+
+# ---- recording ----------------------------------------------------------------------------------------------------------
+
+def record(op, inputs, attributes=None):
+    """Compute ``op`` on inputs (Tensors, arrays, Python numbers) and remember it: the one place where graphs are made."""
+    arrays, track = [], False
+    for x in inputs:
+        if type(x) is Tensor:
+            arrays.append(x.array)
+            if x.requires_grad:
+                track = True
+        elif type(x) is float or type(x) is int:
+            arrays.append(x)
+        else:
+            return record(op, tuple(_operand(x) for x in inputs), attributes)
+    try:
+        y = op.value(*arrays) if attributes is None else op.value(*arrays, **attributes)
+    except Exception as error:
+        explain_failure(error, op, inputs, mode.place)
+        raise
+    saved = None
+    if op.saves:
+        y, saved = y
+    out = _new(Tensor)
+    out.array = y if type(y) is ndarray else np.asarray(y)
+    out.index = _clock()
+    out.grad = out.name = None
+    out.place = mode.place
+    if track and mode.recording:
+        out.op, out.inputs, out.attributes, out.saved, out.requires_grad = op, inputs, attributes, saved, True
+        if mode.watch is not None:
+            mode.watch(out)
+    else:
+        out.op, out.inputs, out.attributes, out.saved, out.requires_grad = None, (), None, None, False
+    return out
+
+
+def _operand(x):
+    """What an op takes besides Tensors: Python and 0-d numbers stay weak; arrays are copied, since they may change."""
+    if type(x) is Tensor or type(x) is float or type(x) is int:
+        return x
+    if isinstance(x, (bool, complex)):
+        return x if isinstance(x, complex) else int(x)
+    array = np.asarray(x)
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"an op got {type(x).__name__} {str(x)[:40]!r}; expected a Tensor, an array or a number")
+    if array.ndim == 0 and array.dtype.kind in "fc":
+        return array.item()
+    return _leaf(array.copy() if isinstance(x, ndarray) else array)
+
+
+def _apply(op, args, kwargs):
+    """A call through the NumPy protocol: an op, or a composition of ops."""
+    if type(op) is not ops.Op:
+        return op(*args, **kwargs)
+    if op.compose is not None:
+        y = op.compose(*args, **kwargs)
+        if y is not NotImplemented:
+            return y
+    if op.call is None:
+        return record(op, args) if not kwargs else _unknown(op, kwargs)
+    return _recorded(op, *args, **kwargs)
+
+
+def _recorded(op, *args, **kwargs):
+    try:
+        inputs, attributes = op.call(*args, **kwargs)
+    except TypeError as error:
+        if "argument" in str(error):
+            raise TypeError(f"{op.name}: {str(error).split('() ')[-1]} (on Tensors minigrad takes NumPy's main arguments only)") from None
+        raise
+    return record(op, inputs, attributes)
+
+
+def _unknown(op, kwargs):
+    raise TypeError(f"{op.name} on Tensors does not take {', '.join(kwargs)}")
+
+
+def _matmul_call(a, b):
+    if (a.array if type(a) is Tensor else np.asarray(a)).ndim > 1 and (b.array if type(b) is Tensor else np.asarray(b)).ndim > 1:
+        return record(_matmul, (a, b))
+    y = _matmul.compose(a, b)
+    return record(_matmul, (a, b)) if y is NotImplemented else y
+
+
+def _fill(out, array, op, inputs, attributes, requires_grad, place):
+    out.array, out.op, out.inputs, out.attributes, out.requires_grad = array, op, inputs, attributes, requires_grad
+    out.saved = out.grad = out.name = None
+    out.place, out.index = place, _clock()
+
+
+def _leaf(array):
+    """A constant Tensor around an array, which is not copied."""
+    out = _new(Tensor)
+    _fill(out, array, None, (), None, False, mode.place)
+    return out
+
+
+def _restore(array, requires_grad, name):
+    return Tensor(array, requires_grad, name)
+
+
+def _plain(x):
+    if isinstance(x, (list, tuple)):
+        return type(x)(_plain(v) for v in x)
+    return x.array if type(x) is Tensor else x
+
+
+def _real(x):
+    x = x.array if type(x) is Tensor else x
+    return x.real if isinstance(x, (ndarray, complex)) else x
+
+
+def parameter(data, name=None):
+    """A Tensor whose gradient is wanted: ``Tensor(data, requires_grad=True)``; integers become float64."""
+    data = data.data if isinstance(data, Tensor) else data
+    array = np.asarray(data)
+    return Tensor(array.astype(float) if array.dtype.kind in "biu" else array, requires_grad=True, name=name)
+
+
+_new = Tensor.__new__
+_add, _subtract, _multiply, _divide = (TABLE[n] for n in ("add", "subtract", "multiply", "divide"))
+_power, _square, _negative, _matmul = (TABLE[n] for n in ("power", "square", "negative", "matmul"))
+_getitem, _transpose = TABLE["getitem"], TABLE["transpose"]
+_REDUCTIONS = {np.add: np.sum, np.maximum: np.max, np.minimum: np.min, np.multiply: np.prod}
+_COMPARISONS = {np.less, np.less_equal, np.greater, np.greater_equal}
+_WITHOUT_GRADIENT_UFUNCS = _COMPARISONS | {np.equal, np.not_equal, np.sign, np.floor, np.ceil, np.rint, np.trunc, np.isfinite, np.isnan,
+                                           np.isinf, np.signbit, np.logical_and, np.logical_or, np.logical_not, np.logical_xor}
+_WITHOUT_GRADIENT = {np.shape, np.ndim, np.size, np.argmax, np.argmin, np.argsort, np.zeros_like, np.ones_like, np.empty_like, np.full_like,
+                     np.any, np.all, np.allclose, np.isclose, np.array_equal, np.round, np.around, np.nonzero, np.argwhere,
+                     np.count_nonzero, np.result_type, np.iscomplexobj, np.isrealobj, np.can_cast, np.array2string, np.array_repr,
+                     np.array_str, np.searchsorted, np.real, np.common_type, np.may_share_memory, np.shares_memory, np.sign, np.copyto,
+                     np.unique, np.bincount, np.digitize, np.histogram, np.isin, np.may_share_memory, np.broadcast_shapes} - {np.copyto}
