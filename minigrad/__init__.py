@@ -5,11 +5,11 @@ Write a forward pass with NumPy; ``mg.unroll`` it over time; ``loss.backward()``
 """
 import numpy as _np
 
-from . import ops as _ops
 from .autodiff import debug, grad, jacobian, no_grad
 from .checkpoint import checkpoint
 from .module import Module, load, save
-from .ops import *                                                                              # noqa: F401,F403
+from .ops import (binary_cross_entropy, gelu, layer_norm, log_softmax, logsigmoid, logsumexp, matrix_exp, relu, scatter_add,
+                  sigmoid, silu, softmax, softmax_cross_entropy, softplus, squared_error)
 from .recurrent import GRUCell, LSTMCell, RNNCell, bidirectional, detach, stacked, steps, unroll
 from .tensor import Tensor, parameter
 
@@ -47,4 +47,6 @@ def __getattr__(name):
 
 
 __all__ = ["GRUCell", "LSTMCell", "Module", "RNNCell", "Tensor", "bidirectional", "check", "checkpoint", "debug", "detach", "draw", "grad",
-           "jacobian", "load", "no_grad", "parameter", "save", "stacked", "steps", "stop_gradient", "train", "unroll", *_ops.__all__]
+           "jacobian", "load", "no_grad", "parameter", "save", "stacked", "steps", "stop_gradient", "train", "unroll",
+           "binary_cross_entropy", "gelu", "layer_norm", "log_softmax", "logsigmoid", "logsumexp", "matrix_exp", "relu", "scatter_add",
+           "sigmoid", "silu", "softmax", "softmax_cross_entropy", "softplus", "squared_error"]

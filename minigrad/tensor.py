@@ -348,7 +348,7 @@ def record(op, inputs, attributes=None):
             arrays.append(x.array)
             if x.requires_grad:
                 track = True
-        elif type(x) is float or type(x) is int:
+        elif type(x) in _NUMBERS:
             arrays.append(x)
         else:
             return record(op, tuple(_operand(x) for x in inputs), attributes)
@@ -376,10 +376,10 @@ def record(op, inputs, attributes=None):
 
 def _operand(x):
     """What an op takes besides Tensors: Python and 0-d numbers stay weak; arrays are copied, since they may change."""
-    if type(x) is Tensor or type(x) is float or type(x) is int:
+    if type(x) is Tensor or type(x) in _NUMBERS:
         return x
-    if isinstance(x, (bool, complex)):
-        return x if isinstance(x, complex) else int(x)
+    if isinstance(x, bool):
+        return int(x)
     array = np.asarray(x)
     if array.dtype.kind not in "biufc":
         raise TypeError(f"an op got {type(x).__name__} {str(x)[:40]!r}; expected a Tensor, an array or a number")
@@ -458,6 +458,7 @@ def parameter(data, name=None):
 
 
 _new = Tensor.__new__
+_NUMBERS = frozenset((float, int, complex))
 _add, _subtract, _multiply, _divide = (TABLE[n] for n in ("add", "subtract", "multiply", "divide"))
 _power, _square, _negative, _matmul = (TABLE[n] for n in ("power", "square", "negative", "matmul"))
 _getitem, _transpose = TABLE["getitem"], TABLE["transpose"]

@@ -176,6 +176,10 @@ def cross_entropy(logits, targets, *, mask=None, reduction="mean"):
             tshape[:-1] == shape) else ""
         raise ValueError(f"{name} got logits of shape {shape} and targets of shape {tshape}, dtype {targets.dtype}; expected "
                          f"integer classes of shape {shape[:-1]} or probabilities of shape {shape}{hint}")
+    if tshape == shape and not getattr(targets, "requires_grad", False):
+        targets = np.asarray(getattr(targets, "data", targets) if not isinstance(targets, np.ndarray) else targets)
+        dtype = getattr(logits, "dtype", targets.dtype)     # constants take the logits' dtype: float32 stays float32
+        targets = targets.astype(dtype if dtype.kind == "f" else float, copy=False)
     inputs = (logits, targets)
     if mask is not None:
         mask = mask if hasattr(type(mask), "__array_function__") else np.asarray(mask)

@@ -170,7 +170,7 @@ def _cross_entropy_rule(g, y, x, targets, mask=None, *, reduction, rank, saved=N
 
 def _softmax_minus_target(x, targets):
     """ŷ - y on Tensors, where the gradient itself is to be differentiated."""
-    if targets.dtype.kind in "iu" and targets.ndim < x.ndim:
+    if values.is_classes(x, targets):
         return softmax(x) - values.one_hot(targets, x)
     return softmax(x) * np.sum(targets, axis=-1, keepdims=True) - targets
 

@@ -206,7 +206,7 @@ def counted(mask, rank):
 
 
 def is_classes(x, targets):
-    return targets.dtype.kind in "iu" and targets.ndim < x.ndim
+    return targets.dtype.kind in "iu"
 
 
 def softmax_cross_entropy(x, targets, mask=None, *, reduction, rank):
@@ -218,7 +218,7 @@ def softmax_cross_entropy(x, targets, mask=None, *, reduction, rank):
     log_s = np.log(s)[..., 0]
     if is_classes(x, targets):
         picked = z.reshape(-1, z.shape[-1])[np.arange(targets.size), targets.reshape(-1)].reshape(targets.shape) \
-            if z.shape[:-1] == targets.shape else np.take_along_axis(z, targets[..., None], -1)[..., 0]
+            if z.shape[:-1] == targets.shape else np.take_along_axis(z, np.broadcast_to(targets, z.shape[:-1])[..., None], -1)[..., 0]
         rows = log_s - picked
     else:
         rows = log_s * np.add.reduce(targets, axis=-1) - np.add.reduce(targets * z, axis=-1)
