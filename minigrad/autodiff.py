@@ -7,6 +7,7 @@ network it is back-propagation through time. Nothing here is recursive, so no se
 """
 import functools
 import inspect
+import math
 from operator import attrgetter
 
 import numpy as np
@@ -21,25 +22,28 @@ _by_index = attrgetter("index")
 # ---- the walk -----------------------------------------------------------------------------------------------------------
 
 def _reachable(roots):
-    """Every recorded node that roots depend on, latest first."""
-    seen, stack, nodes = set(), [], []
+    """Every op node that roots depend on, latest first, and the leaves by index."""
+    seen, stack, nodes, leaves = set(), [], [], {}
     for root in roots:
-        if root.index not in seen and root.requires_grad:
+        if root.requires_grad and root.index not in seen:
             seen.add(root.index)
             stack.append(root)
     while stack:
         node = stack.pop()
+        if node.op is None:
+            leaves[node.index] = node
+            continue
         nodes.append(node)
         for x in node.inputs:
             if type(x) is Tensor and x.requires_grad and x.index not in seen:
                 seen.add(x.index)
                 stack.append(x)
     nodes.sort(key=_by_index, reverse=True)
-    return nodes
+    return nodes, leaves
 
 
 def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0):
-    """Gradients of Σ cotangent·root, as a dict index -> gradient, for the leaves (or ``wanted``; with ``keep`` for all).
+    """The gradient of Σ cotangent·root: a dict index -> (tensor, gradient) of the leaves, or of ``wanted``; with ``keep`` of all.
 
     graph  True: gradients are Tensors and record themselves, so that they can be differentiated again
     lead   how many leading axes of the cotangents stand for several walks at once (jacobian)
@@ -48,27 +52,24 @@ def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0):
     for root, g in zip(roots, cotangents):
         if root.requires_grad:
             grads[root.index] = grads[root.index] + g if root.index in grads else g
-    nodes = _reachable(roots)
+    nodes, leaves = _reachable(roots)
     needed = None if wanted is None else _leads_to(nodes, wanted)
+    watch = None if graph else mode.watch
     for node in nodes:
         index = node.index
         g = grads.pop(index, None)
-        op = node.op
         if g is None:
             continue
-        if keep or op is None or needed is not None and index in wanted:
-            kept[index] = g
-        if op is None:
-            continue
-        inputs, more, rules, variadic = node.inputs, node.attributes or {}, op.rules, op.variadic
+        if keep or needed is not None and index in wanted:
+            kept[index] = node, g
+        op, inputs, more = node.op, node.inputs, node.attributes or _NOTHING
         if graph:
             y, arguments = node, inputs
-            if op.saves:
-                more = {**more, "saved": None}
         else:
             y, arguments = node.array, [x.array if type(x) is Tensor else x for x in inputs]
-            if op.saves:
-                more = {**more, "saved": node.saved}
+        if op.saves:
+            more = {**more, "saved": None if graph else node.saved}
+        rules, variadic = op.rules, op.variadic
         try:
             for i, x in enumerate(inputs):
                 if type(x) is not Tensor or not x.requires_grad:
@@ -82,36 +83,44 @@ def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0):
                 if variadic:
                     part = rules[0](i, g, y, *arguments, **more)
                 else:
-                    part = rules[i](g, y, *arguments, **more) if more else rules[i](g, y, *arguments)
-                held = grads.get(key)
+                    part = rules[i](g, y, *arguments, **more)
                 if type(part) is At:
                     if graph:
                         part = part.dense()
-                    else:
-                        if held is None or key not in owned:
-                            buffer = np.zeros(part.g.shape[:lead] + x.array.shape, part.g.dtype)
+                    else:                                       # added in place into a buffer of the walk
+                        held = grads.get(key)
+                        if key not in owned:
+                            grads[key] = buffer = np.zeros(part.g.shape[:lead] + x.array.shape, part.g.dtype)
+                            owned.add(key)
                             if held is not None:
                                 buffer += held
-                            held = grads[key] = buffer
-                            owned.add(key)
+                            held = buffer
                         part.add_into(held)
                         continue
-                if part.shape[lead:] != x.array.shape:
-                    part = _unbroadcast(part, x.array.shape, lead)
-                if held is None:
+                shape = x.array.shape
+                if (part.shape[lead:] if lead else part.shape) != shape:
+                    part = _unbroadcast(part, shape, lead)
+                if watch is not None:
+                    _look(part, node)
+                if key not in grads:
                     grads[key] = part                           # the first by reference,
                 elif key in owned:
+                    held = grads[key]
                     np.add(held, part, out=held)                # later ones in place
                 else:
-                    grads[key] = total = held + part            # the second into an array of our own,
+                    grads[key] = total = grads[key] + part      # the second into an array of our own
                     if type(total) is ndarray and not graph:    # (a 0-d sum is a NumPy scalar: never in place)
                         owned.add(key)
-                if mode.watch is not None and not graph:
-                    _look(part, node)
         except Exception as error:
             _add_note(error, node)
             raise
+    for key, leaf in leaves.items():
+        if key in grads and (wanted is None or key in wanted):
+            kept[key] = leaf, grads[key]
     return kept
+
+
+_NOTHING = {}
 
 
 def _leads_to(nodes, wanted):
@@ -125,14 +134,19 @@ def _leads_to(nodes, wanted):
 
 def _unbroadcast(g, shape, lead):
     """Sum g over the axes along which an operand of ``shape`` was stretched; leading axes of several walks stay."""
+    if lead == 0 and type(g) is ndarray and g.size == _size(shape):
+        return g.reshape(shape)                 # only axes of length one to drop
     extra = g.ndim - lead - len(shape)
     if extra < 0:
         raise ValueError(f"a gradient rule returned shape {g.shape} for an argument of shape {shape}")
     axes = tuple(range(lead, lead + extra)) + tuple(
         i + lead + extra for i, n in enumerate(shape) if n == 1 and g.shape[i + lead + extra] != 1)
     if axes:
-        g = np.add.reduce(g, axis=axes, keepdims=True) if type(g) is ndarray else np.sum(g, axis=axes, keepdims=True)
-    return np.reshape(g, g.shape[:lead] + shape)
+        g = np.add.reduce(g, axis=axes) if type(g) is ndarray else np.sum(g, axis=axes)
+    return g.reshape(g.shape[:lead] + shape)
+
+
+_size = math.prod
 
 
 def _add_note(error, node):
@@ -177,9 +191,7 @@ def backward(self, cotangent=None, keep=False):
     array(7.)
     """
     g = _plain(_as_cotangent(self, cotangent, "backward()"))
-    nodes = {n.index: n for n in _reachable([self])}
-    for index, g in _walk([self], [g], keep=keep).items():
-        node = nodes[index]
+    for node, g in _walk([self], [g], keep=keep).values():
         if node.op is None and node.grad is not None:
             node.grad = np.add(node.grad, g).astype(node.array.dtype, copy=False).reshape(node.array.shape)
         else:
@@ -208,10 +220,9 @@ def grad(output, inputs, *, cotangent=None, create_graph=False):
     if create_graph:
         g = g if isinstance(g, Tensor) else _leaf(g)
         found = _walk([output], [g], wanted={x.index for x in inputs}, graph=True)
-        return tuple(found[x.index] if x.index in found else _leaf(np.zeros_like(x.array)) for x in inputs)
+        return tuple(found[x.index][1] if x.index in found else _leaf(np.zeros_like(x.array)) for x in inputs)
     found = _walk([output], [_plain(g)], wanted={x.index for x in inputs})
-    return tuple(_leaf(np.array(found.get(x.index, np.zeros(())), x.array.dtype) if x.index in found else np.zeros_like(x.array))
-                 for x in inputs)
+    return tuple(_leaf(np.array(found[x.index][1], x.array.dtype) if x.index in found else np.zeros_like(x.array)) for x in inputs)
 
 
 def jacobian(output, input, *, create_graph=False):
@@ -232,15 +243,16 @@ def jacobian(output, input, *, create_graph=False):
         return _leaf(np.zeros(shape, input.array.dtype))
     rows = np.eye(n, dtype=output.array.dtype).reshape((n,) + output.array.shape)
     found = _walk([output], [_leaf(rows) if create_graph else rows], wanted={input.index}, graph=create_graph, lead=1)
-    g = found.get(input.index)
-    if g is None:
+    if input.index not in found:
         return _leaf(np.zeros(shape, input.array.dtype))
+    g = found[input.index][1]
     return np.reshape(g, shape) if create_graph else _leaf(np.array(g, input.array.dtype).reshape(shape))
 
 
 def cotangents(root, cotangent=None):
     """The gradient of ``root`` with respect to every recorded node: a dict ``Tensor.index -> ndarray``; no ``.grad`` is touched."""
-    return _walk([root], [_plain(_as_cotangent(root, cotangent, "cotangents()"))], keep=True)
+    found = _walk([root], [_plain(_as_cotangent(root, cotangent, "cotangents()"))], keep=True)
+    return {index: np.asarray(g) for index, (_, g) in found.items()}
 
 
 class _Switch:

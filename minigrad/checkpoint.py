@@ -115,7 +115,7 @@ def _again(g, inputs, fn, args, tensors, generators, place, graph):
         at += n
     found = _walk(outputs, parts, wanted={x.index for x in wanted}, graph=graph)
     zero = (lambda x: _leaf(np.zeros_like(x.array))) if graph else (lambda x: np.zeros_like(x.array))
-    return [found[x.index] if x.index in found else zero(x) for x in wanted]
+    return [found[x.index][1] if x.index in found else zero(x) for x in wanted]
 
 
 def _recording():

@@ -11,6 +11,7 @@ import numpy as np
 from . import ops
 from .errors import explain_failure
 from .ops import FUNCTIONS, TABLE
+from .ops.calls import reduction
 
 ndarray = np.ndarray
 _clock = itertools.count(1).__next__     # creation order, one for the process: a topological order of every graph
@@ -237,6 +238,8 @@ class Tensor:
             n = self.array.ndim
             if n:
                 return record(_getitem, (self,), {"index": (Ellipsis, index) + (slice(None),) * (n - 1)})
+        elif type(index) is tuple and index and index[0] is Ellipsis and all(type(i) in _BASIC for i in index[1:]):
+            return record(_getitem, (self,), {"index": index})
         y = _getitem.compose(self, index)
         return _recorded(_getitem, self, index) if y is NotImplemented else y
 
@@ -261,10 +264,10 @@ class Tensor:
 
     # ---- methods named as in NumPy ----------------------------------------------------------------------------------
     def sum(self, axis=None, keepdims=False):
-        return np.sum(self, axis=axis, keepdims=keepdims)
+        return record(TABLE["sum"], *reduction(self, axis, keepdims))
 
     def mean(self, axis=None, keepdims=False):
-        return np.mean(self, axis=axis, keepdims=keepdims)
+        return record(TABLE["mean"], *reduction(self, axis, keepdims))
 
     def var(self, axis=None, ddof=0, keepdims=False):
         return np.var(self, axis=axis, ddof=ddof, keepdims=keepdims)
@@ -273,10 +276,10 @@ class Tensor:
         return np.std(self, axis=axis, ddof=ddof, keepdims=keepdims)
 
     def max(self, axis=None, keepdims=False):
-        return np.max(self, axis=axis, keepdims=keepdims)
+        return record(TABLE["max"], *reduction(self, axis, keepdims))
 
     def min(self, axis=None, keepdims=False):
-        return np.min(self, axis=axis, keepdims=keepdims)
+        return record(TABLE["min"], *reduction(self, axis, keepdims))
 
     def prod(self, axis=None, keepdims=False):
         return np.prod(self, axis=axis, keepdims=keepdims)
@@ -342,7 +345,7 @@ class Tensor:
 
 def record(op, inputs, attributes=None):
     """Compute ``op`` on inputs (Tensors, arrays, Python numbers) and remember it: the one place where graphs are made."""
-    arrays, track = [], False
+    arrays, track, raw = [], False, False
     for x in inputs:
         if type(x) is Tensor:
             arrays.append(x.array)
@@ -350,6 +353,9 @@ def record(op, inputs, attributes=None):
                 track = True
         elif type(x) in _NUMBERS:
             arrays.append(x)
+        elif type(x) is ndarray and x.ndim:
+            arrays.append(x)
+            raw = True
         else:
             return record(op, tuple(_operand(x) for x in inputs), attributes)
     try:
@@ -357,21 +363,34 @@ def record(op, inputs, attributes=None):
     except Exception as error:
         explain_failure(error, op, inputs, mode.place)
         raise
-    saved = None
-    if op.saves:
-        y, saved = y
     out = _new(Tensor)
+    if op.saves:
+        y, out.saved = y
+    else:
+        out.saved = None
     out.array = y if type(y) is ndarray else np.asarray(y)
     out.index = _clock()
-    out.grad = out.name = None
+    out.grad = None
+    out.name = None
     out.place = mode.place
     if track and mode.recording:
-        out.op, out.inputs, out.attributes, out.saved, out.requires_grad = op, inputs, attributes, saved, True
-        if mode.watch is not None:
-            mode.watch(out)
+        out.op = op
+        out.inputs = _own(inputs) if raw else inputs
+        out.attributes = attributes
+        out.requires_grad = True
+        watch = mode.watch
+        if watch is not None:
+            watch(out)
     else:
-        out.op, out.inputs, out.attributes, out.saved, out.requires_grad = None, (), None, None, False
+        out.op = out.attributes = out.saved = None
+        out.inputs = ()
+        out.requires_grad = False
     return out
+
+
+def _own(inputs):
+    """Arrays among the inputs are copied: their owner may change them before the gradients are computed."""
+    return tuple(x.copy() if type(x) is ndarray else x for x in inputs)
 
 
 def _operand(x):
@@ -385,7 +404,9 @@ def _operand(x):
         raise TypeError(f"an op got {type(x).__name__} {str(x)[:40]!r}; expected a Tensor, an array or a number")
     if array.ndim == 0 and array.dtype.kind in "fc":
         return array.item()
-    return _leaf(array.copy() if isinstance(x, ndarray) else array)
+    if array.dtype.kind not in "fc" and array.ndim == 0:
+        return array.item()
+    return array
 
 
 def _apply(op, args, kwargs):
@@ -459,6 +480,7 @@ def parameter(data, name=None):
 
 _new = Tensor.__new__
 _NUMBERS = frozenset((float, int, complex))
+_BASIC = frozenset((int, slice, type(None)))
 _add, _subtract, _multiply, _divide = (TABLE[n] for n in ("add", "subtract", "multiply", "divide"))
 _power, _square, _negative, _matmul = (TABLE[n] for n in ("power", "square", "negative", "matmul"))
 _getitem, _transpose = TABLE["getitem"], TABLE["transpose"]

@@ -24,13 +24,12 @@ def axis_from_end(axis, ndim):
     return axes_from_end(axis, ndim)[0]
 
 
-def reduction(x, axis=None, keepdims=False, **more):
-    more = {k: v for k, v in more.items() if k == "ddof"}
-    return (x,), dict(axis=axes_from_end(axis, np.ndim(x)), keepdims=bool(keepdims), **more)
+def reduction(x, axis=None, keepdims=False):
+    return (x,), {"axis": axes_from_end(axis, x.ndim), "keepdims": bool(keepdims)}
 
 
 def variance(x, axis=None, ddof=0, keepdims=False):
-    return reduction(x, axis, keepdims, ddof=ddof)
+    return (x,), {"axis": axes_from_end(axis, x.ndim), "keepdims": bool(keepdims), "ddof": ddof}
 
 
 def along(x, axis=-1):
@@ -151,10 +150,10 @@ def einsum_normal(subscripts, *operands):
 def _targets(name, x, targets, mask, reduction):
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"{name} got reduction={reduction!r}; expected 'mean', 'sum' or 'none'")
-    shape = np.shape(x)
-    if not isinstance(targets, np.ndarray) and not hasattr(type(targets), "__array_function__"):
+    x = x if hasattr(x, "shape") else np.asarray(x)
+    if type(targets) is not np.ndarray and not hasattr(type(targets), "__array_function__"):
         targets = np.asarray(targets)
-    return shape, targets, np.shape(targets)
+    return x.shape, targets, targets.shape
 
 
 def cross_entropy(logits, targets, *, mask=None, reduction="mean"):
@@ -164,8 +163,8 @@ def cross_entropy(logits, targets, *, mask=None, reduction="mean"):
         raise ValueError(f"{name} got logits without a class axis; expected shape (…, classes)")
     kind = targets.dtype.kind
     if kind in "iu" and tshape == shape[:-1]:
-        array = getattr(targets, "data", targets) if not isinstance(targets, np.ndarray) else targets
-        if array.size and (np.minimum.reduce(array, axis=None) < 0 or np.maximum.reduce(array, axis=None) >= shape[-1]):
+        array = targets if type(targets) is np.ndarray else np.asarray(targets)
+        if array.size and np.maximum.reduce(array.astype(np.uintp), axis=None) >= shape[-1]:     # a negative one wraps to a huge one
             where = np.argwhere((array < 0) | (array >= shape[-1]))[0]
             raise ValueError(f"{name} got target {array[tuple(where)]} at {tuple(map(int, where))} for logits of shape {shape}; "
                              f"expected class numbers 0 … {shape[-1] - 1}")
@@ -188,7 +187,7 @@ def cross_entropy(logits, targets, *, mask=None, reduction="mean"):
         if reduction == "mean" and not np.any(getattr(mask, "data", mask) if not isinstance(mask, np.ndarray) else mask):
             raise ValueError(f"{name} got a mask without a single unmasked element; their mean does not exist: use reduction='sum'")
         inputs += (mask,)
-    return inputs, dict(reduction=reduction, rank=len(shape) - 1)
+    return inputs, {"reduction": reduction, "rank": len(shape) - 1}
 
 
 def elementwise_loss(name):

@@ -4,7 +4,7 @@ Everything is written in NumPy's own functions and operators, so what runs on ar
 """
 import numpy as np
 
-from .record import composed
+from .record import composition
 
 
 # ---- calls that have no normal form of their own --------------------------------------------------------------------
@@ -67,25 +67,25 @@ def getitem(x, index):
 
 
 # ---- shapes ---------------------------------------------------------------------------------------------------------
-@composed(np.swapaxes)
+@composition(np.swapaxes)
 def swapaxes(x, a, b):
     axes = list(range(np.ndim(x)))
     axes[a], axes[b] = axes[b], axes[a]
     return np.transpose(x, axes)
 
 
-@composed(np.moveaxis)
+@composition(np.moveaxis)
 def moveaxis(x, source, destination):
     order = np.moveaxis(np.empty((1,) * 0 + tuple(range(1, np.ndim(x) + 1)), bool), source, destination).shape
     return np.transpose(x, [n - 1 for n in order])
 
 
-@composed(np.matrix_transpose)
+@composition(np.matrix_transpose)
 def matrix_transpose(x):
     return np.swapaxes(x, -1, -2)
 
 
-@composed(np.expand_dims)
+@composition(np.expand_dims)
 def expand_dims(x, axis):
     axes = axis if isinstance(axis, tuple) else (axis,)
     n = np.ndim(x) + len(axes)
@@ -94,7 +94,7 @@ def expand_dims(x, axis):
     return np.reshape(x, tuple(1 if i in axes else next(old) for i in range(n)))
 
 
-@composed(np.squeeze)
+@composition(np.squeeze)
 def squeeze(x, axis=None):
     n, shape = np.ndim(x), np.shape(x)
     axes = [i for i in range(n) if shape[i] == 1] if axis is None else [
@@ -104,12 +104,12 @@ def squeeze(x, axis=None):
     return np.reshape(x, tuple(m for i, m in enumerate(shape) if i not in axes))
 
 
-@composed(np.ravel)
+@composition(np.ravel)
 def ravel(x):
     return np.reshape(x, (-1,))
 
 
-@composed(np.split, np.array_split)
+@composition(np.split, np.array_split)
 def split(x, parts, axis=0):
     n = np.shape(x)[axis]
     if isinstance(parts, (int, np.integer)):
@@ -122,36 +122,36 @@ def split(x, parts, axis=0):
     return [x[(*lead, slice(a, b))] for a, b in zip([0, *stops], [*stops, n])]
 
 
-@composed(np.take)
+@composition(np.take)
 def take(x, indices, axis=None):
     if axis is None:
         return np.reshape(x, (-1,))[np.asarray(indices)]
     return x[(slice(None),) * (axis % np.ndim(x)) + (np.asarray(indices),)]
 
 
-@composed(np.hstack)
+@composition(np.hstack)
 def hstack(arrays):
     return np.concatenate(arrays, axis=0 if np.ndim(arrays[0]) == 1 else 1)
 
 
-@composed(np.vstack)
+@composition(np.vstack)
 def vstack(arrays):
     return np.concatenate([a[None] if np.ndim(a) == 1 else a for a in arrays], axis=0)
 
 
-@composed(np.roll)
+@composition(np.roll)
 def roll(x, shift, axis):
     shift %= np.shape(x)[axis]
     return np.concatenate(np.split(x, [np.shape(x)[axis] - shift], axis=axis)[::-1], axis=axis)
 
 
 # ---- arithmetic -----------------------------------------------------------------------------------------------------
-@composed(np.outer)
+@composition(np.outer)
 def outer(a, b):
     return np.ravel(a)[:, None] * np.ravel(b)[None, :]
 
 
-@composed(np.dot)
+@composition(np.dot)
 def dot(a, b):
     if np.ndim(a) == 0 or np.ndim(b) == 0:
         return a * b
@@ -160,56 +160,56 @@ def dot(a, b):
     return np.matmul(a, b)
 
 
-@composed(np.vdot)
+@composition(np.vdot)
 def vdot(a, b):
     return np.sum(np.ravel(a) * np.ravel(b))
 
 
-@composed(np.clip)
+@composition(np.clip)
 def clip(x, a_min=None, a_max=None, *, min=None, max=None):
     low, high = a_min if min is None else min, a_max if max is None else max
     x = x if low is None else np.maximum(x, low)
     return x if high is None else np.minimum(x, high)
 
 
-@composed(np.std)
+@composition(np.std)
 def std(x, axis=None, ddof=0, keepdims=False):
     return np.sqrt(np.var(x, axis=axis, ddof=ddof, keepdims=keepdims))
 
 
-@composed(np.linalg.norm)
+@composition(np.linalg.norm)
 def norm(x, ord=None, axis=None, keepdims=False):
     if ord not in (None, 2, "fro"):
         raise ValueError(f"norm of a Tensor knows ord=None, 2 and 'fro', got {ord!r}; write others with np.sum and np.abs")
     return np.sqrt(np.sum(np.square(x), axis=axis, keepdims=keepdims))
 
 
-@composed(np.reciprocal)
+@composition(np.reciprocal)
 def reciprocal(x):
     return 1 / x
 
 
-@composed(np.positive)
+@composition(np.positive)
 def positive(x):
     return x * 1
 
 
-@composed(np.logaddexp)
+@composition(np.logaddexp)
 def logaddexp(a, b):
     from .table import softplus
     return b + softplus(a - b)
 
 
-@composed(np.tan)
+@composition(np.tan)
 def tan(x):
     return np.sin(x) / np.cos(x)
 
 
-@composed(np.sinh)
+@composition(np.sinh)
 def sinh(x):
     return (np.exp(x) - np.exp(-x)) * 0.5
 
 
-@composed(np.cosh)
+@composition(np.cosh)
 def cosh(x):
     return (np.exp(x) + np.exp(-x)) * 0.5

@@ -69,7 +69,7 @@ def _share(g, y, x, axis, keepdims):
     return _kept(g, axis, keepdims) * (best / best.sum(axis=axis, keepdims=True)).astype(g.dtype)
 
 
-sum = op(np.sum,         lambda g, y, x, axis, keepdims: spread(_kept(g, axis, keepdims), x),
+sum = op(values.sum,       lambda g, y, x, axis, keepdims: spread(_kept(g, axis, keepdims), x),
          reads="Σ {0}", call=calls.reduction, serves=(np.sum,))
 mean = op(np.mean,       lambda g, y, x, axis, keepdims: spread(_kept(g, axis, keepdims) / values.size(x, axis), x),
           reads="mean({0})", call=calls.reduction, serves=(np.mean,))
@@ -162,10 +162,8 @@ scatter_add = op(scatter, lambda g, y, x, index, shape: g[index], name="scatter_
 
 # ---- losses: fused, so that they stay stable and cheap ------------------------------------------------------------------
 def _cross_entropy_rule(g, y, x, targets, mask=None, *, reduction, rank, saved=None):
-    w = values.weight(g, x[..., 0], reduction, rank, mask)
-    if saved is None:
-        return _softmax_minus_target(x, targets) * w[..., None]
-    return values.softmax_minus_target(saved, x, targets) * w[..., None]
+    error = _softmax_minus_target(x, targets) if saved is None else values.softmax_minus_target(saved, x, targets)
+    return error * values.weight(g, x, reduction, rank, mask, extra=1)
 
 
 def _softmax_minus_target(x, targets):
@@ -176,7 +174,7 @@ def _softmax_minus_target(x, targets):
 
 
 def _soft_targets_rule(g, y, x, targets, mask=None, *, reduction, rank, saved=None):
-    return -log_softmax(x) * values.weight(g, x[..., 0], reduction, rank, mask)[..., None]
+    return -log_softmax(x) * values.weight(g, x, reduction, rank, mask, extra=1)
 
 
 softmax_cross_entropy = op(values.softmax_cross_entropy, _cross_entropy_rule, _soft_targets_rule, saves=True,

@@ -51,6 +51,10 @@ def gelu(x):
     return x * HALF * (1 + np.tanh(GELU * (x + 0.044715 * x * x * x)))
 
 
+def sum(x, axis, keepdims=False):
+    return np.add.reduce(x, axis=axis, keepdims=keepdims)
+
+
 def var(x, axis=None, keepdims=False, ddof=0):
     d = x - np.mean(x, axis=axis, keepdims=True)
     return np.sum(d * d, axis=axis, keepdims=keepdims) / (size(x, axis) - ddof)
@@ -58,9 +62,9 @@ def var(x, axis=None, keepdims=False, ddof=0):
 
 def size(x, axes):
     """How many elements a reduction over ``axes`` gathers."""
-    n = 1
+    n, shape = 1, x.shape
     for a in axes:
-        n *= np.shape(x)[a]
+        n *= shape[a]
     return n
 
 
@@ -184,14 +188,15 @@ def reduced(rows, reduction, rank, count=None):
     return total / (size(rows, range(-rank, 0)) if count is None else count)
 
 
-def weight(g, x, reduction, rank, mask=None):
-    """What each row of a loss is multiplied by: g, spread over the rows; 1/n for a mean; 0 where masked."""
-    if reduction != "none":
-        g = np.expand_dims(g, tuple(range(-rank, 0))) if rank else g
-        if reduction == "mean":
-            n = size(x, range(-rank, 0)) if mask is None else counted(mask, rank)
-            g = g / n
-    return g if mask is None else g * real_mask(mask, g)
+def weight(g, x, reduction, rank, mask=None, extra=0):
+    """What each element of a loss is multiplied by: g spread over ``rank`` axes (and ``extra`` ones); 1/n for a mean; 0 where masked."""
+    if reduction == "mean":
+        g = g / (size(x, range(-rank - extra, -extra)) if mask is None else counted(mask, rank))
+    if reduction == "none":
+        rank = 0
+    if g.ndim and rank + extra:
+        g = g.reshape(g.shape + (1,) * (rank + extra))
+    return g if mask is None else g * real_mask(mask, g).reshape(mask.shape + (1,) * extra)
 
 
 def real_mask(mask, like):
@@ -200,13 +205,21 @@ def real_mask(mask, like):
 
 
 def counted(mask, rank):
-    mask = np.asarray(getattr(mask, "data", mask) if not isinstance(mask, np.ndarray) else mask)
-    n = np.add.reduce(mask.astype(float), tuple(range(-rank, 0)), keepdims=True) if rank else mask.astype(float)
-    return float(n.reshape(())) if n.size == 1 else n
+    """How many rows are unmasked, per leading axis."""
+    mask = mask if type(mask) is np.ndarray else np.asarray(mask.data)
+    n = np.add.reduce(mask, tuple(range(-rank, 0)), dtype=float)
+    return float(n) if n.ndim == 0 else n
 
 
 def is_classes(x, targets):
     return targets.dtype.kind in "iu"
+
+
+def pick(z, targets):
+    """z at the target class of each row."""
+    if targets.ndim == 1 and z.ndim == 2:
+        return z[np.arange(targets.size), targets]
+    return np.take_along_axis(z, np.broadcast_to(targets, z.shape[:-1])[..., None], -1)[..., 0]
 
 
 def softmax_cross_entropy(x, targets, mask=None, *, reduction, rank):
@@ -217,9 +230,7 @@ def softmax_cross_entropy(x, targets, mask=None, *, reduction, rank):
     s = np.add.reduce(e, axis=-1, keepdims=True)
     log_s = np.log(s)[..., 0]
     if is_classes(x, targets):
-        picked = z.reshape(-1, z.shape[-1])[np.arange(targets.size), targets.reshape(-1)].reshape(targets.shape) \
-            if z.shape[:-1] == targets.shape else np.take_along_axis(z, np.broadcast_to(targets, z.shape[:-1])[..., None], -1)[..., 0]
-        rows = log_s - picked
+        rows = log_s - pick(z, targets)
     else:
         rows = log_s * np.add.reduce(targets, axis=-1) - np.add.reduce(targets * z, axis=-1)
     count = None
@@ -227,7 +238,6 @@ def softmax_cross_entropy(x, targets, mask=None, *, reduction, rank):
         rows = np.where(mask, rows, 0) * (mask if mask.dtype.kind == "f" else 1)
         if reduction == "mean":
             count = counted(mask, rank)
-            count = count if np.ndim(count) == 0 else count.reshape(count.shape[:-rank])
     return reduced(rows, reduction, rank, count), (e, s)
 
 
