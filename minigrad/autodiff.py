@@ -62,13 +62,13 @@ def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0):
             continue
         if keep or needed is not None and index in wanted:
             kept[index] = node, g
-        op, inputs, more = node.op, node.inputs, node.attributes or _NOTHING
+        op, inputs, more = node.op, node.inputs, node.attributes
         if graph:
             y, arguments = node, inputs
         else:
-            y, arguments = node.array, [x.array if type(x) is Tensor else x for x in inputs]
+            y, arguments = node.array, node.arrays
         if op.saves:
-            more = {**more, "saved": None if graph else node.saved}
+            more = {**(more or {}), "saved": None if graph else node.saved}
         rules, variadic = op.rules, op.variadic
         try:
             for i, x in enumerate(inputs):
@@ -81,7 +81,9 @@ def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0):
                 if needed is not None and key not in needed:
                     continue
                 if variadic:
-                    part = rules[0](i, g, y, *arguments, **more)
+                    part = rules[0](i, g, y, *arguments, **(more or {}))
+                elif more is None:
+                    part = rules[i](g, y, *arguments)
                 else:
                     part = rules[i](g, y, *arguments, **more)
                 if type(part) is At:
@@ -118,9 +120,6 @@ def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0):
         if key in grads and (wanted is None or key in wanted):
             kept[key] = leaf, grads[key]
     return kept
-
-
-_NOTHING = {}
 
 
 def _leads_to(nodes, wanted):

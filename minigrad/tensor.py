@@ -41,7 +41,7 @@ class Tensor:
     >>> x.grad
     array([2., 4.])
     """
-    __slots__ = ("array", "op", "inputs", "attributes", "saved", "index", "requires_grad", "grad", "name", "place", "__weakref__")
+    __slots__ = ("array", "op", "inputs", "arrays", "attributes", "saved", "index", "requires_grad", "grad", "name", "place", "__weakref__")
     __array_priority__ = 1000.0
 
     def __init__(self, data, requires_grad=False, name=None):
@@ -316,6 +316,9 @@ class Tensor:
     # ---- the NumPy protocol -----------------------------------------------------------------------------------------
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
         if method == "__call__" and not kwargs:
+            op = _SIMPLE.get(ufunc)
+            if op is not None:
+                return record(op, inputs)
             op = FUNCTIONS.get(ufunc)
             if op is not None:
                 return _apply(op, inputs, kwargs)
@@ -364,18 +367,21 @@ def record(op, inputs, attributes=None):
         explain_failure(error, op, inputs, mode.place)
         raise
     out = _new(Tensor)
+    out.saved = None
     if op.saves:
         y, out.saved = y
-    else:
-        out.saved = None
     out.array = y if type(y) is ndarray else np.asarray(y)
     out.index = _clock()
     out.grad = None
     out.name = None
     out.place = mode.place
     if track and mode.recording:
+        if raw:      # arrays among the inputs are copied: their owner may change them before the gradients are computed
+            inputs = tuple([x.copy() if type(x) is ndarray else x for x in inputs])
+            arrays = [x.array if type(x) is Tensor else x for x in inputs]
         out.op = op
-        out.inputs = _own(inputs) if raw else inputs
+        out.inputs = inputs
+        out.arrays = tuple(arrays)
         out.attributes = attributes
         out.requires_grad = True
         watch = mode.watch
@@ -383,14 +389,9 @@ def record(op, inputs, attributes=None):
             watch(out)
     else:
         out.op = out.attributes = out.saved = None
-        out.inputs = ()
+        out.inputs = out.arrays = ()
         out.requires_grad = False
     return out
-
-
-def _own(inputs):
-    """Arrays among the inputs are copied: their owner may change them before the gradients are computed."""
-    return tuple(x.copy() if type(x) is ndarray else x for x in inputs)
 
 
 def _operand(x):
@@ -446,6 +447,7 @@ def _matmul_call(a, b):
 def _fill(out, array, op, inputs, attributes, requires_grad, place):
     out.array, out.op, out.inputs, out.attributes, out.requires_grad = array, op, inputs, attributes, requires_grad
     out.saved = out.grad = out.name = None
+    out.arrays = ()
     out.place, out.index = place, _clock()
 
 
@@ -479,6 +481,8 @@ def parameter(data, name=None):
 
 
 _new = Tensor.__new__
+_SIMPLE = {f: op for f, op in FUNCTIONS.items() if type(op) is ops.Op and op.call is None and op.compose is None}
+ops.record.HANDLERS[Tensor] = _apply
 _NUMBERS = frozenset((float, int, complex))
 _BASIC = frozenset((int, slice, type(None)))
 _add, _subtract, _multiply, _divide = (TABLE[n] for n in ("add", "subtract", "multiply", "divide"))

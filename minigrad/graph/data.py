@@ -10,7 +10,8 @@ class Node:
     id          position in ``graph.nodes``, a topological order        op      its record in the op table; None for a leaf
     inputs      ids of the operands, in order, with multiplicity        attributes  static arguments
     value       ndarray                                                 tensor  the recorded Tensor, None for raw constants
-    kind        "parameter", "input", "constant" or "op"                name    the author's variable, or None
+    kind        "parameter" (a leaf requiring gradients), "input" (a leaf Tensor without), "constant" (a raw array or number), "op"
+    name        the author's variable, or None
     step, loop  time step 1 … T (0: initial state, None: outside time), and the number of the loop
     """
     __slots__ = ("id", "op", "inputs", "attributes", "value", "kind", "name", "step", "loop", "tensor", "requires_grad")
@@ -66,7 +67,7 @@ class Graph:
                 else:
                     nodes.append(Node(len(nodes), None, (), {}, np.asarray(x), "constant"))
                     operands.append(len(nodes) - 1)
-            kind = "op" if t.op else "parameter" if t.requires_grad else "input" if t.place else "constant"
+            kind = "op" if t.op else "parameter" if t.requires_grad else "input"
             place = t.place if kind != "parameter" else None
             ids[id(t)] = len(nodes)
             nodes.append(Node(len(nodes), t.op, tuple(operands), t.attributes or {}, t.array, kind, name=t.name,

@@ -61,7 +61,7 @@ def replay(graph, nodes=None, edges=None, inputs=None):
 
 def _evaluate(node, operands):
     if any(type(x) is Tensor for x in operands):
-        return record(node.op, tuple(x if type(x) is Tensor else _leaf(x) for x in operands), node.attributes or None)
+        return record(node.op, tuple(operands), node.attributes or None)
     return np.asarray(node.op.evaluate(*operands, **node.attributes))
 
 
@@ -75,12 +75,16 @@ def adjoint(graph, wanted=None, cotangent=None):
         wanted = [i for i in graph.inputs if graph.nodes[i].requires_grad] or [n.id for n in graph.nodes if n.kind == "parameter"]
     leaves = {}
     for node in graph.nodes:
-        if node.op is None:
+        if node.op is None and node.kind != "constant":
             leaf = _leaf(node.value)
             leaf.requires_grad, leaf.name = node.requires_grad, node.name
             leaves[node.id] = leaf
     values = replay(graph, leaves)
     root = values[graph.outputs[0]]
-    cotangent = np.ones(root.shape, root.dtype) if cotangent is None else cotangent
-    gradients = grad(root, [values[i] for i in wanted], cotangent=cotangent, create_graph=True)
-    return Graph.of(root, *gradients, inputs=[leaves[i] for i in graph.inputs], names=False)
+    given = _leaf(np.ones(root.shape, root.dtype)) if cotangent is None else Tensor(cotangent, name="cotangent")
+    gradients = grad(root, [values[i] for i in wanted], cotangent=given, create_graph=True)
+    result = Graph.of(root, *gradients, inputs=[leaves[i] for i in graph.inputs], names=False)
+    for node in result.nodes:
+        if node.tensor is given and cotangent is None:
+            node.kind = "constant"
+    return result

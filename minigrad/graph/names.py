@@ -16,16 +16,18 @@ def name_nodes(graph):
     by_tensor = {id(n.tensor): n for n in graph.nodes if n.tensor is not None}
     for node in graph.nodes:
         place = node.tensor.place if node.tensor is not None else None
-        if place is not None and place.loop.id not in loops:
-            loops[place.loop.id] = _names_of(place.loop)
-            for name, leaf in loops[place.loop.id][1]:
-                known = by_tensor.get(id(leaf))
-                if known is not None and known.op is None and known.name is None:
-                    known.name = name
-            for leaf in flatten(place.loop.initial) if place.loop.cell is not None else ():
-                known = by_tensor.get(id(leaf))
-                if known is not None:
-                    steps[known.id] = place.loop.id
+        if place is None or place.loop.id in loops:
+            continue
+        loop = place.loop
+        loops[loop.id] = values, leaves = _names_of(loop)
+        states = {id(x) for x in flatten(loop.initial)} if loop.cell is not None else \
+            {id(x) for name, x in leaves if name in loop.names.values()}        # a variable that the loop rebinds is a state
+        for name, leaf in leaves:
+            known = by_tensor.get(id(leaf))
+            if known is not None and known.op is None:
+                known.name = known.name or name
+        for i in states & by_tensor.keys():
+            steps[by_tensor[i].id] = loop.id
     for node in graph.nodes:
         place = node.tensor.place if node.tensor is not None else None
         if place is None or node.name is not None or node.kind == "parameter":
@@ -34,7 +36,20 @@ def name_nodes(graph):
         if name is not None and (op is None or op == (node.op.name if node.op else None)):
             node.name = name
     for i, loop in steps.items():
-        graph.nodes[i].step, graph.nodes[i].loop = 0, loop
+        if graph.nodes[i].op is None:
+            graph.nodes[i].step, graph.nodes[i].loop = 0, loop
+    for name, x in _callers_variables():
+        if type(x) is Tensor and id(x) in by_tensor:
+            node = by_tensor[id(x)]
+            node.name = node.name or name
+
+
+def _callers_variables():
+    """What the code that asked for the graph calls its values: names outside of time."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_HOUSE):
+        frame = frame.f_back
+    return [(n, x) for n, x in frame.f_locals.items() if n[0] != "_"] if frame is not None else []
 
 
 def _names_of(loop):
@@ -96,5 +111,6 @@ def _traced(loop):
     return names, list(leaves.values())
 
 
+_HOUSE = sys.modules["minigrad.tensor"].__file__.rsplit("tensor.py", 1)[0]
 _OWN = {sys.modules[m].__file__ for m in ("minigrad.tensor", "minigrad.ops.record", "minigrad.ops.values", "minigrad.ops.calls",
                                           "minigrad.ops.composed", "minigrad.ops.table", "minigrad.recurrent.compose", __name__)}
