@@ -64,7 +64,7 @@ def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0):
             kept[index] = node, g
         op, inputs, more = node.op, node.inputs, node.attributes
         if graph:
-            y, arguments = node, inputs
+            y, arguments = node, [x if type(x) is Tensor else a for x, a in zip(inputs, node.arrays)]
         else:
             y, arguments = node.array, node.arrays
         if op.saves:

@@ -241,7 +241,7 @@ class Tensor:
         elif type(index) is tuple and index and index[0] is Ellipsis and all(type(i) in _BASIC for i in index[1:]):
             return record(_getitem, (self,), {"index": index})
         y = _getitem.compose(self, index)
-        return _recorded(_getitem, self, index) if y is NotImplemented else y
+        return record(_getitem, *_getitem.call(self, index)) if y is NotImplemented else y
 
     # comparisons have no gradient: they give plain arrays; complex numbers are compared by their real part
     def __lt__(self, other):
@@ -348,7 +348,7 @@ class Tensor:
 
 def record(op, inputs, attributes=None):
     """Compute ``op`` on inputs (Tensors, arrays, Python numbers) and remember it: the one place where graphs are made."""
-    arrays, track, raw = [], False, False
+    arrays, track = [], False
     for x in inputs:
         if type(x) is Tensor:
             arrays.append(x.array)
@@ -357,8 +357,7 @@ def record(op, inputs, attributes=None):
         elif type(x) in _NUMBERS:
             arrays.append(x)
         elif type(x) is ndarray and x.ndim:
-            arrays.append(x)
-            raw = True
+            arrays.append(x.copy())     # its owner may change it before the gradients are computed
         else:
             return record(op, tuple(_operand(x) for x in inputs), attributes)
     try:
@@ -376,9 +375,6 @@ def record(op, inputs, attributes=None):
     out.name = None
     out.place = mode.place
     if track and mode.recording:
-        if raw:      # arrays among the inputs are copied: their owner may change them before the gradients are computed
-            inputs = tuple([x.copy() if type(x) is ndarray else x for x in inputs])
-            arrays = [x.array if type(x) is Tensor else x for x in inputs]
         out.op = op
         out.inputs = inputs
         out.arrays = tuple(arrays)
@@ -420,10 +416,6 @@ def _apply(op, args, kwargs):
             return y
     if op.call is None:
         return record(op, args) if not kwargs else _unknown(op, kwargs)
-    return _recorded(op, *args, **kwargs)
-
-
-def _recorded(op, *args, **kwargs):
     try:
         inputs, attributes = op.call(*args, **kwargs)
     except TypeError as error:

@@ -61,11 +61,11 @@ class Graph:
         nodes, ids = [], {}
         for t in tensors:
             operands = []
-            for x in t.inputs:
+            for x, array in zip(t.inputs, t.arrays):
                 if type(x) is Tensor:
                     operands.append(ids[id(x)])
                 else:
-                    nodes.append(Node(len(nodes), None, (), {}, np.asarray(x), "constant"))
+                    nodes.append(Node(len(nodes), None, (), {}, np.asarray(array), "constant"))
                     operands.append(len(nodes) - 1)
             kind = "op" if t.op else "parameter" if t.requires_grad else "input"
             place = t.place if kind != "parameter" else None

@@ -6,6 +6,7 @@ The ops themselves stand in ``table.py``. Nothing here knows Tensor: a function 
 import numpy as np
 
 TABLE = {}       # name -> Op
+HANDLERS = {}    # a type -> how it records (op, args, kwargs): the short way of ``__array_function__``
 FUNCTIONS = {}   # a NumPy (or our own) function -> the Op it records, or a composition of functions that record
 
 
@@ -57,6 +58,9 @@ def op(value, *rules, reads, name=None, call=None, serves=(), saves=False, varia
 def public(record):
     """A function that answers like one of NumPy's: arrays give an array, whoever speaks ``__array_function__`` its own."""
     def function(*args, **kwargs):
+        handler = HANDLERS.get(type(args[0])) if args else None
+        if handler is not None:
+            return handler(record, args, kwargs)
         for a in args:
             kind = type(a)
             if kind is not np.ndarray and hasattr(kind, "__array_function__"):

@@ -10,6 +10,7 @@ import numpy as np
 
 from . import calls, composed, values
 from .record import At, op, real, scatter, spread
+from .values import matmul as product
 
 # ---- arithmetic -----------------------------------------------------------------------------------------------------
 add = op(np.add,         lambda g, y, a, b: g,          lambda g, y, a, b: g,           reads="{0} + {1}")
@@ -103,8 +104,8 @@ prod = op(np.prod,       _all_but_one, reads="Π {0}", call=calls.reduction, ser
 
 
 # ---- linear algebra (vectors are made matrices when the call is recorded) -----------------------------------------------
-matmul = op(np.matmul,   lambda g, y, a, b: g @ b.mT,   lambda g, y, a, b: a.mT @ g,    reads="{0} @ {1}",
-            compose=composed.matmul)
+matmul = op(product,     lambda g, y, a, b: product(g, b.mT), lambda g, y, a, b: product(a.mT, g), reads="{0} @ {1}",
+            serves=(np.matmul,), compose=composed.matmul)
 einsum = op(values.einsum, values.einsum_rule, variadic=True, reads="einsum({*})", call=calls.einsum_normal, serves=(np.einsum,))
 solve = op(np.linalg.solve, lambda g, y, a, b: -np.linalg.solve(a.mT, g) @ y.mT, lambda g, y, a, b: np.linalg.solve(a.mT, g),
            reads="solve({0}, {1})", serves=(np.linalg.solve,), compose=composed.solve)
@@ -162,7 +163,7 @@ scatter_add = op(scatter, lambda g, y, x, index, shape: g[index], name="scatter_
 
 # ---- losses: fused, so that they stay stable and cheap ------------------------------------------------------------------
 def _cross_entropy_rule(g, y, x, targets, mask=None, *, reduction, rank, saved=None):
-    error = _softmax_minus_target(x, targets) if saved is None else values.softmax_minus_target(saved, x, targets)
+    error = _softmax_minus_target(x, targets) if saved is None else values.softmax_minus_target(saved, targets)
     return error * values.weight(g, x, reduction, rank, mask, extra=1)
 
 

@@ -1,0 +1,165 @@
+"""`draw` and the `Drawing` it returns: a picture that shows itself in a notebook and saves itself by suffix."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from . import describe, dot, folded as folding, heat as heating, svg
+from .layout import Layout
+from .reading import Reader
+from .scene import Scene
+
+SECONDS = 120  # how long graphviz may take
+
+INSTALL = ("install graphviz (Debian, Ubuntu: apt install graphviz; macOS: brew install graphviz; Windows: winget install "
+           "graphviz; conda: conda install graphviz)")
+
+
+class Drawing:
+    """A finished picture.
+
+    `.dot` is its DOT source with all positions, for `neato -n2`; `.svg()` the SVG text; `.save("name.svg")` writes
+    .svg or .dot, and with graphviz's `dot` program on the machine .png or .pdf.  A notebook shows it by itself.
+    `.scene` holds the placed shapes as plain data.
+    """
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+
+    @property
+    def dot(self) -> str:
+        """The picture as DOT source."""
+        return dot.write(self.scene)
+
+    def svg(self) -> str:
+        """The picture as an SVG document."""
+        return svg.write(self.scene)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the picture in the format of the path's suffix (.svg .png .pdf .dot) and return the path.
+
+        Raises ValueError for another suffix, RuntimeError where .png or .pdf is wanted and `dot` is missing, OSError
+        where the path cannot be written.  Nothing half-written is left behind.
+        """
+        target = Path(path)
+        suffix = target.suffix.lower()
+        if suffix == ".svg":
+            content = self.svg().encode("utf-8")
+        elif suffix in (".dot", ".gv"):
+            content = self.dot.encode("utf-8")
+        elif suffix in (".png", ".pdf"):
+            content = render(self.dot, suffix[1:])
+        else:
+            raise ValueError(f"save(path) got {target.name!r}, whose suffix {suffix or '(none)'!r} names no picture format: "
+                             "use .svg, .png, .pdf or .dot")
+        _write(target, content)
+        return target
+
+    def _repr_svg_(self) -> str:
+        return self.svg()
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"image/svg+xml": self.svg(), "text/plain": repr(self)}
+
+    def __repr__(self) -> str:
+        return f"<Drawing of {len(self.scene.shapes)} shapes and {len(self.scene.arrows)} arrows: .save('picture.svg')>"
+
+
+def draw(root: Any, *, values: bool = False, shapes: bool = True, heat: bool = False, folded: bool = False,
+         steps: int = 12, title: str | None = None) -> Drawing:
+    """The graph that made `root`, unrolled in columns of time.
+
+    `root`: a Tensor, a tuple of Tensors, or a recorded Graph.  `values` writes numbers into the boxes, `shapes` the
+    shapes into circles and parameters; `heat` paints every value by the logarithm of its gradient's norm and turns the
+    arrows round; `folded` draws one step with its delays instead of all; of more than `steps` steps the middle ones
+    are folded away; `title` stands above.
+
+    Inputs are blue circles at the foot, states green with a thick rim, predictions orange, operations white boxes with
+    their parameter inside; every parameter stands once on the left.
+
+    >>> import minigrad as mg
+    >>> x = mg.parameter([1.0, 2.0], name="x")
+    >>> picture = draw((x * x).sum())
+    >>> picture.svg().startswith("<svg")
+    True
+
+    Raises TypeError if root is no Tensor, ValueError for `steps` below 1 or heat of something without gradients.
+    """
+    from ..graph import Graph
+    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
+        raise ValueError(f"draw(steps=...) got {steps!r}: expected a whole number of columns, at least 1")
+    if title is not None and not isinstance(title, str):
+        raise TypeError(f"draw(title=...) got a {type(title).__name__}: expected a string")
+    graph = _graph(root, Graph)
+    gradients = heating.gradients(graph) if heat else None
+    story = Reader(graph, steps).read()
+    style = describe.style(graph, values=values, shapes=shapes, gradients=gradients)
+    if folded:
+        scene = folding.lay_out(story, style, graph, values=values, shapes=shapes, title=title)
+    else:
+        scene = Layout(story, style, shapes=shapes, title=title).scene
+    if gradients is not None:
+        heating.paint(scene, graph, gradients)
+    return Drawing(scene)
+
+
+def _graph(root: Any, graph_class: Any) -> Any:
+    from ..tensor import Tensor
+    if hasattr(root, "nodes") and hasattr(root, "outputs"):
+        return root
+    roots = tuple(root) if isinstance(root, (tuple, list)) else (root,)
+    if not roots:
+        raise TypeError("draw(root) got an empty tuple: expected a Tensor, a tuple of Tensors or a Graph")
+    for i, item in enumerate(roots):
+        if not isinstance(item, Tensor):
+            where = f"root[{i}] is" if isinstance(root, (tuple, list)) else "root is"
+            raise TypeError(f"draw(root): {where} a {type(item).__name__}, expected a Tensor that was computed (a loss, a "
+                            "state), a tuple of Tensors or a Graph; arrays remember nothing: compute with mg.Tensor")
+    return graph_class.of(*roots)
+
+
+def render(source: str, format: str) -> bytes:
+    """DOT source with positions as PNG or PDF bytes, by graphviz's `dot` program."""
+    from graphviz.backend.dot_command import command
+    arguments = [str(part) for part in command("neato", format, neato_no_op=2)]
+    if format == "png":
+        arguments.append("-Gdpi=144")
+    try:
+        done = subprocess.run(arguments, input=source.encode("utf-8"), capture_output=True, timeout=SECONDS)
+    except FileNotFoundError:
+        raise RuntimeError(f"writing .{format} needs graphviz's `dot` program, which is not on this machine's PATH: "
+                           f"{INSTALL}, or save the same picture as .svg, which needs nothing") from None
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"graphviz's `dot` took more than {SECONDS} s for this picture and was stopped: draw fewer "
+                           "steps (draw(..., steps=12)), or save it as .svg") from None
+    if done.returncode or not done.stdout:
+        words = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise RuntimeError(f"graphviz's `dot` could not write .{format} (exit status {done.returncode}): "
+                           f"{words[0] if words else 'no message'}; save the picture as .svg instead")
+    return done.stdout
+
+
+def _write(target: Path, content: bytes) -> None:
+    """Write beside and rename, so that a reader never sees half a file."""
+    beside = None
+    try:
+        handle, beside = tempfile.mkstemp(prefix=f".{target.name[:40]}.", suffix=".tmp", dir=target.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(beside, 0o666 & ~_umask())
+        os.replace(beside, target)
+    except OSError as error:
+        if beside is not None and os.path.exists(beside):
+            os.unlink(beside)
+        raise OSError(f"cannot write the picture to {str(target)!r}: {error.strerror or error}; give save() a path in a "
+                      "folder that exists and that you may write to") from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,120 @@
+"""The folded form: one step of the loop, and each state's way back through `delay 1`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import scene as scenes
+from . import text, theme
+from .block import Style, Unit
+from .layout import Layout
+from .reading import Story
+from .scene import Arrow, Point, Scene, Shape, Words
+
+
+def lay_out(story: Story, style: Style, graph: Any, *, values: bool, shapes: bool, title: str | None) -> Scene:
+    """The scene of one step per loop; without time it is the ordinary picture."""
+    if not story.loops:
+        return Layout(story, style, shapes=shapes, title=title).scene
+    return _Folded(story, style, shapes=shapes, title=title).scene
+
+
+class _Folded(Layout):
+    """Columns reduced to the last step, which has every state, prediction and loss, with t for its number."""
+
+    def __init__(self, story: Story, style: Style, *, shapes: bool, title: str | None) -> None:
+        inner = style.describe
+        folded = Style(lambda mark, step: inner(mark, "t" if step is not None else None), style.backwards)
+        last = max(story.shown)
+        self.steps = story.length
+        story.shown = [last]
+        story.columns = {place: column for place, column in story.columns.items()
+                         if place[1] == min(last, story.length[place[0]])}
+        story.columns = {(loop, last): column for (loop, _), column in story.columns.items()}
+        for rail in story.rails:
+            step = max(rail.terms, default=None)
+            rail.terms = {last: rail.terms[step]} if step is not None else {}
+        story.length = {loop: last for loop in story.loops}
+        story.forward = {loop: 1 for loop in story.loops}
+        super().__init__(story, folded, shapes=shapes, title=title)
+
+    def _columns(self) -> None:
+        super()._columns()
+        captions = {text.label(f"t = {step}") for _, step in self.story.columns}
+        count = {loop: n for loop, n in self.steps.items()}
+        loops = iter(self.story.loops)
+        for words in self.scene.texts:
+            if words.words in captions:
+                words.words = text.label(f"t = 1 … {count[next(loops)]:,}")
+
+    def _recurrent(self) -> None:
+        """From every state out of the panel, under it, through the delay and in again on the left."""
+        story = self.story
+        for (loop, step), column in story.columns.items():
+            block, index = self.blocks[loop], self.index[loop, step]
+            left, right = self.left[step], self.left[step] + self.width
+            number = 0
+            for slot in sorted(block.entry):
+                keys = story.states[loop].get(slot, [])
+                source = next((block.value(m) for m in column.marks if m.key in keys), None)
+                entry: Unit = block.entry[slot]
+                if source is None or entry not in index or source not in index:
+                    continue
+                out, into = self._edge(index[source], 1), self._edge(index[entry], -1)
+                reach, low = 20.0 + 18 * number, self.foot[loop] - 24 - 30 * number
+                words = text.label("delay 1")
+                width = text.width(words, theme.SIZE) + 16
+                middle = (left + right) / 2
+                fill, rim, rim_width, dash = theme.ROLES["delay"]
+                name = story.state_names[loop].get(slot) or "state"
+                first = story.initial[loop].get(slot)
+                shape = len(self.scene.shapes)
+                self.scene.shapes.append(Shape(
+                    middle, low, width, theme.BOX_HEIGHT, "box", [(words, theme.SIZE)], fill, rim, rim_width, dash,
+                    tooltip=f"{text.plain(name)} of the step before; before the first step "
+                            f"{'its initial value' if first is not None else 'nothing'}", role="delay"))
+                self._loop([out, (right + reach, out[1]), (right + reach, low), (middle + width / 2, low)],
+                           (index[source], shape))
+                self._loop([(middle - width / 2, low), (left - reach, low), (left - reach, into[1]), into],
+                           (shape, index[entry]))
+                number += 1
+            shift = 24 + 30 * number
+            self.scene.texts.append(Words((left + right) / 2, self.foot[loop] - shift + 4,
+                                          text.label(f"× {self.steps[loop]:,} steps"), theme.SMALL))
+
+    def _loop(self, corners: list[Point], ends: tuple[int, int]) -> None:
+        """A path along these corners, rounded."""
+        colour, width = theme.ARROWS["recurrent"]
+        size = scenes.head_length(width)
+        path = list(corners)
+        tip = path[0] if self.back else path[-1]
+        if self.back:
+            path[0] = _towards(path[0], path[1], size)
+        else:
+            path[-1] = _towards(path[-1], path[-2], size)
+        points = [path[0]]
+        at = path[0]
+        for before, corner, after in zip(path, path[1:], path[2:]):
+            radius = min(12.0, _distance(before, corner) / 2, _distance(corner, after) / 2)
+            a, b = _towards(corner, before, radius), _towards(corner, after, radius)
+            points += scenes.line(at, a)
+            points += [_towards(corner, a, radius * 0.45), _towards(corner, b, radius * 0.45), b]
+            at = b
+        points += scenes.line(at, path[-1])
+        self.scene.arrows.append(Arrow(points, tip, self.back, colour, width, ends))
+
+    def _initial(self) -> None:
+        self.initial_shapes: dict[int, int] = {}
+        self.margin = min([self.left[s] for s in self.story.shown]) - 40
+
+    def _fold(self) -> None:
+        return
+
+
+def _distance(a: Point, b: Point) -> float:
+    return ((a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2) ** 0.5
+
+
+def _towards(a: Point, b: Point, far: float) -> Point:
+    length = _distance(a, b) or 1.0
+    return a[0] + (b[0] - a[0]) * far / length, a[1] + (b[1] - a[1]) * far / length
