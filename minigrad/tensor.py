@@ -366,7 +366,6 @@ def record(op, inputs, attributes=None):
         explain_failure(error, op, inputs, mode.place)
         raise
     out = _new(Tensor)
-    out.saved = None
     if op.saves:
         y, out.saved = y
     out.array = y if type(y) is ndarray else np.asarray(y)
@@ -384,7 +383,7 @@ def record(op, inputs, attributes=None):
         if watch is not None:
             watch(out)
     else:
-        out.op = out.attributes = out.saved = None
+        out.op = out.attributes = None
         out.inputs = out.arrays = ()
         out.requires_grad = False
     return out
@@ -438,7 +437,7 @@ def _matmul_call(a, b):
 
 def _fill(out, array, op, inputs, attributes, requires_grad, place):
     out.array, out.op, out.inputs, out.attributes, out.requires_grad = array, op, inputs, attributes, requires_grad
-    out.saved = out.grad = out.name = None
+    out.grad = out.name = None
     out.arrays = ()
     out.place, out.index = place, _clock()
 

@@ -3,6 +3,7 @@ wherever complex step will look (a branch looks at the real part)."""
 import numpy as np
 
 HALF = 0.5
+HALVES = {np.dtype(t): np.array(HALF, t) for t in "fdFD"}      # a 0-d array of the same dtype costs half of a Python number
 
 
 def absolute(x):
@@ -19,8 +20,11 @@ def minimum(a, b):
 
 def sigmoid(x):
     """1 / (1 + exp(-x)), as ½ tanh(½x) + ½: never overflows, and NumPy's tanh is fast."""
-    y = np.tanh(x * HALF)
-    return y * HALF + HALF
+    half = HALVES.get(x.dtype, HALF) if type(x) is np.ndarray and x.ndim else HALF
+    y = np.tanh(x * half)
+    y *= half
+    y += half
+    return y
 
 
 def softplus(x):
