@@ -8,6 +8,7 @@ network it is back-propagation through time. Nothing here is recursive, so no se
 import functools
 import inspect
 import math
+import os
 from operator import attrgetter
 
 import numpy as np
@@ -302,9 +303,10 @@ class debug(_Switch):
 
     def __exit__(self, *error):
         super().__exit__(*error)
-        _locks.remove(self.locked)
+        _locks[:] = [held for held in _locks if held is not self.locked]      # by identity: lists of arrays do not compare
         for array in self.locked:
             array.flags.writeable = True
+        self.locked.clear()
         if not _locks:
             _made_at.clear()
 
@@ -334,7 +336,9 @@ def _range(x):
         return repr(a)
     if not a.size:
         return f"of shape {a.shape}"
-    return f"{x.name or ''}{a.shape} in [{np.nanmin(a.real):.4g}, {np.nanmax(a.real):.4g}]"
+    finite = a.real[np.isfinite(a)]
+    values = f"in [{finite.min():.4g}, {finite.max():.4g}]" if finite.size else "without a finite number"
+    return f"{getattr(x, 'name', None) or ''}{a.shape} {values}"
 
 
 def _look(g, node):
@@ -343,7 +347,7 @@ def _look(g, node):
                                  f"{_made_at.get(node.index, 'an unknown place')}, its output in {_range(node)}")
 
 
-_here = __file__.rsplit("/", 1)[0]
+_here = os.path.join(os.path.dirname(__file__), "")
 
 
 Tensor.backward = backward

@@ -1,10 +1,12 @@
 """Recompute instead of store: ``checkpoint(fn)`` forgets what fn made and runs it again when gradients are asked for."""
 import contextlib
 import functools
+import threading
 
 import numpy as np
 
 from .autodiff import _walk, no_grad
+from .module import Module
 from .nested import flatten, rebuild
 from .ops import Op
 from .tensor import Tensor, _clock, _leaf, mode, record
@@ -14,7 +16,8 @@ def checkpoint(fn):
     """A function with the same values and gradients as ``fn`` that stores only its inputs.
 
     fn takes and returns Tensors (or tuples, NamedTuples, dicts of them). Parameters that fn captures count as inputs;
-    generators (numpy.random.Generator) that fn holds are put back to where they were when it is run again.
+    generators (numpy.random.Generator) that fn holds are put back to where they were when it is run again. A checkpointed
+    cell is a cell: ``mg.unroll(mg.checkpoint(cell), xs)`` stores states only, and computes every step twice.
 
     >>> import minigrad as mg
     >>> x = mg.parameter([1., 2.])
@@ -24,18 +27,21 @@ def checkpoint(fn):
     def run(*args):
         if not mode.recording:
             return fn(*args)
-        leaves = flatten(args)
-        start, captured, known = _clock(), {}, {x.index for x in leaves if type(x) is Tensor}
+        given = {x.index: x for x in flatten(args) if type(x) is Tensor}
+        start, captured = _clock(), {}
         generators = [(g, g.bit_generator.state) for g in _generators(fn)]
         watch = mode.watch
 
-        def notice(out):
+        def notice(x):
+            if type(x) is Tensor and x.requires_grad and x.index < start and x.index not in given:
+                captured[x.index] = x
+
+        def notice_inputs(out):
             for x in out.inputs:
-                if type(x) is Tensor and x.requires_grad and x.index < start and x.index not in known:
-                    captured[x.index] = x
+                notice(x)
             if watch is not None:
                 watch(out)
-        mode.watch = notice
+        mode.watch = notice_inputs
         try:
             result = fn(*args)
         finally:
@@ -44,8 +50,8 @@ def checkpoint(fn):
         for y in outputs:
             if type(y) is not Tensor:
                 raise TypeError(f"checkpoint: the function returned a {type(y).__name__}; expected Tensors, also nested")
-        given = [x for x in leaves if type(x) is Tensor]
-        inputs = (*given, *captured.values())
+            notice(y)
+        inputs = (*given.values(), *captured.values())
         if not any(x.requires_grad for x in inputs):
             return result
         arrays = [y.array for y in outputs]
@@ -57,6 +63,9 @@ def checkpoint(fn):
             return rebuild(result, [node])
         stops = np.cumsum([0] + [a.size for a in arrays])
         return rebuild(result, [node[int(a):int(b)].reshape(y.shape) for a, b, y in zip(stops, stops[1:], arrays)])
+    run.__name__ = getattr(fn, "__name__", type(fn).__name__)
+    if hasattr(fn, "initial_state"):        # a checkpointed cell is a cell
+        run.initial_state = fn.initial_state
     return run
 
 
@@ -71,51 +80,62 @@ class _Constant:
 
 def _rule(i, g, y, *inputs, fn, args, tensors, generators, place):
     """Run fn again, this time recording, and walk back through it; one run serves all the inputs of one cotangent."""
-    graph = not isinstance(g, np.ndarray)
-    if i == 0 or _last.get("g") is not g:
-        _last.update(g=g, parts=_again(g, inputs, fn, args, tensors, generators, place, graph))
-    part = _last["parts"][i]
+    if _last.g is not g or _last.tensors is not tensors:
+        _last.parts = _again(g, fn, args, tensors, generators, place)
+        _last.g, _last.tensors = g, tensors
+    part = _last.parts[i]
     if i == max(k for k, x in enumerate(tensors) if x.requires_grad):
-        _last.clear()
+        _last.g = _last.tensors = _last.parts = None
     return part
 
 
-_last = {}
+class _Last(threading.local):
+    """The latest run, per thread: the walk asks for the inputs of a node one after the other."""
+    g = tensors = parts = None
 
 
-def _again(g, inputs, fn, args, tensors, generators, place, graph):
-    leaves = flatten(args)
-    if graph:
-        fresh = leaves
-    else:
-        fresh = []
-        for x in leaves:
-            if type(x) is Tensor:
-                y = _leaf(x.array)
-                y.requires_grad, y.name = x.requires_grad, x.name
-                x = y
-            fresh.append(x)
+_last = _Last()
+
+
+def _again(g, fn, args, tensors, generators, place):
+    """Gradients for ``tensors``, of g with any leading axes (jacobian). Where g is a Tensor they are recorded."""
+    graph, leaves = type(g) is Tensor, flatten(args)
+    fresh = {x.index: x if graph else _same_leaf(x) for x in leaves if type(x) is Tensor}
     now = [(gen, gen.bit_generator.state) for gen, _ in generators]
     for gen, state in generators:
         gen.bit_generator.state = state
     before, mode.place = mode.place, place
     try:
         with _recording():
-            outputs = flatten(fn(*rebuild(args, fresh)))
+            outputs = flatten(fn(*rebuild(args, [fresh[x.index] if type(x) is Tensor else x for x in leaves])))
     finally:
         mode.place = before
         for gen, state in now:
             gen.bit_generator.state = state
-    given = [x for x in fresh if type(x) is Tensor]
-    wanted = [*given, *tensors[len(given):]]
+    wanted = [fresh.get(x.index, x) for x in tensors]
+    several = len(outputs) > 1
+    lead = g.shape[:g.ndim - (1 if several else outputs[0].ndim)]
     parts, at = [], 0
     for y in outputs:
-        n = y.array.size
-        parts.append(np.reshape(g[at:at + n], y.shape) if len(outputs) > 1 else g)
-        at += n
-    found = _walk(outputs, parts, wanted={x.index for x in wanted}, graph=graph)
-    zero = (lambda x: _leaf(np.zeros_like(x.array))) if graph else (lambda x: np.zeros_like(x.array))
-    return [found[x.index][1] if x.index in found else zero(x) for x in wanted]
+        parts.append(np.reshape(g[..., at:at + y.size], lead + y.shape) if several else g)
+        at += y.size
+    made_by = [(x, x.op) for x in wanted]
+    try:
+        for x in wanted:
+            x.op = None         # for this walk they are leaves: what lies behind them is for the walk that called us
+        found = _walk(outputs, parts, wanted={x.index for x in wanted}, graph=graph, lead=len(lead))
+    finally:
+        for x, op in made_by:
+            x.op = op
+    zeros = [np.zeros(lead + x.shape, x.dtype) for x in wanted]
+    return [found[x.index][1] if x.index in found else _leaf(zero) if graph else zero for x, zero in zip(wanted, zeros)]
+
+
+def _same_leaf(x):
+    """x without its history, as an argument for running again."""
+    leaf = _leaf(x.array)
+    leaf.requires_grad, leaf.name = x.requires_grad, x.name
+    return leaf
 
 
 def _recording():
@@ -125,7 +145,7 @@ def _recording():
 
 
 def _generators(fn):
-    """The random generators that fn holds: in its closure, defaults, partial arguments, or the attributes of its object."""
+    """The random generators that fn holds: in its closure, defaults, globals, partial arguments, or the attributes of its object."""
     found, seen, stack = [], set(), [fn]
     while stack:
         x = stack.pop()
@@ -144,7 +164,7 @@ def _generators(fn):
             f = getattr(x, "__func__", x)
             stack.extend(c.cell_contents for c in f.__closure__ or () if _filled(c))
             stack.extend(f.__defaults__ or ())
-            stack.extend(f.__globals__[n] for n in f.__code__.co_names if isinstance(f.__globals__.get(n), np.random.Generator))
+            stack.extend(v for v in map(f.__globals__.get, f.__code__.co_names) if isinstance(v, (np.random.Generator, Module)))
             if hasattr(x, "__self__"):
                 stack.append(x.__self__)
         elif hasattr(x, "__dict__") and type(x).__module__ not in ("builtins", "numpy"):

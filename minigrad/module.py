@@ -1,6 +1,7 @@
 """Module: parameters with names; and weights as files. Weights are data: loading never runs code."""
 import os
 import tempfile
+import zipfile
 
 import numpy as np
 
@@ -53,6 +54,9 @@ class Module:
 
     def load_state_dict(self, arrays):
         """Take values for every parameter, all or nothing: names and shapes must match."""
+        if not isinstance(arrays, dict):
+            raise TypeError(f"load_state_dict of {type(self).__name__} got a {type(arrays).__name__}; expected a dict of name -> array, "
+                            "as state_dict() and mg.load(path) give it")
         mine = self.parameters()
         missing, extra = [n for n in mine if n not in arrays], [n for n in arrays if n not in mine]
         wrong = [f"{n} has shape {p.shape} and got {np.shape(arrays[n])}" for n, p in mine.items()
@@ -60,8 +64,16 @@ class Module:
         problems = ([f"missing: {', '.join(missing)}"] if missing else []) + ([f"unknown: {', '.join(extra)}"] if extra else []) + wrong
         if problems:
             raise ValueError(f"load_state_dict of {type(self).__name__}: {'; '.join(problems)}. Nothing was loaded")
+        values = {name: _as_weights(name, arrays[name], p.dtype) for name, p in mine.items()}      # all of them before the first is set
         for name, p in mine.items():
-            p.data = np.array(arrays[name], p.dtype)
+            p.data = values[name]
+
+
+def _as_weights(name, value, dtype):
+    array = np.asarray(value.array if type(value) is Tensor else value)
+    if array.dtype.kind not in "biuf" and array.dtype.kind != dtype.kind:
+        raise TypeError(f"load_state_dict: {name} is {dtype} and got {array.dtype}; weights are numbers. Nothing was loaded")
+    return array.astype(dtype)
 
 
 def _arrays(source):
@@ -86,7 +98,7 @@ def save(path, source):
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"save(): the folder of {path!r} does not exist; make it first")
     if path.endswith(".safetensors"):
-        data = _safetensors().save({k: np.ascontiguousarray(v) for k, v in arrays.items()})
+        data = _safetensors().save({k: np.asarray(v, order="C") for k, v in arrays.items()})
     elif path.endswith(".npz"):
         data = None
     else:
@@ -95,7 +107,7 @@ def save(path, source):
     try:
         with os.fdopen(handle, "wb") as file:
             if data is None:
-                np.savez(file, allow_pickle=False, **arrays)
+                _write_npz(file, arrays)
             else:
                 file.write(data)
             file.flush()
@@ -104,6 +116,14 @@ def save(path, source):
     except BaseException:
         os.unlink(beside)
         raise
+
+
+def _write_npz(file, arrays):
+    """What np.savez writes, for names of any kind ("file" is an argument of np.savez) and never a pickle."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, a in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, a, allow_pickle=False)
 
 
 def load(path):

@@ -124,7 +124,7 @@ def compare_arrays(name, yours, reference, tolerance=None, scale=0.0):
     if not yours.size:
         return Row(name, True, 0.0, 1.0, note="empty")
     tolerance = tolerance_of(yours, reference) if tolerance is None else tolerance
-    difference = np.abs(yours - reference)
+    difference = np.abs(np.subtract(yours, reference, dtype=np.result_type(yours, reference, np.float32)))
     index = tuple(map(int, np.unravel_index(np.argmax(difference), difference.shape)))
     size, worst = float(np.max(np.abs(reference))), float(difference[index])
     ok = worst <= tolerance * max(size, 1e-3 * scale)

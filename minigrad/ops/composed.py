@@ -24,6 +24,16 @@ def solve(a, b):
     return np.linalg.solve(a, b[:, None])[..., 0]
 
 
+def cumsum(x, axis=None):
+    """Without an axis NumPy takes the elements in a row."""
+    return np.cumsum(np.ravel(x), axis=0) if axis is None and np.ndim(x) != 1 else NotImplemented
+
+
+def concatenate(arrays, axis=0):
+    """Without an axis NumPy joins the elements of all."""
+    return np.concatenate([np.ravel(a) for a in arrays], axis=0) if axis is None else NotImplemented
+
+
 def prod(x, axis=None, keepdims=False):
     """Several axes, one after the other."""
     n = np.ndim(x)
@@ -109,7 +119,7 @@ def ravel(x):
     return np.reshape(x, (-1,))
 
 
-@composition(np.split, np.array_split)
+@composition(np.split)
 def split(x, parts, axis=0):
     n = np.shape(x)[axis]
     if isinstance(parts, (int, np.integer)):
@@ -140,7 +150,9 @@ def vstack(arrays):
 
 
 @composition(np.roll)
-def roll(x, shift, axis):
+def roll(x, shift, axis=None):
+    if axis is None:
+        return np.reshape(np.roll(np.ravel(x), shift, 0), np.shape(x))
     shift %= np.shape(x)[axis]
     return np.concatenate(np.split(x, [np.shape(x)[axis] - shift], axis=axis)[::-1], axis=axis)
 
@@ -179,8 +191,10 @@ def std(x, axis=None, ddof=0, keepdims=False):
 
 @composition(np.linalg.norm)
 def norm(x, ord=None, axis=None, keepdims=False):
-    if ord not in (None, 2, "fro"):
-        raise ValueError(f"norm of a Tensor knows ord=None, 2 and 'fro', got {ord!r}; write others with np.sum and np.abs")
+    of_matrices = np.ndim(x) == 2 if axis is None else isinstance(axis, tuple) and len(axis) == 2
+    if ord not in (None, "fro" if of_matrices else 2):
+        raise ValueError(f"norm of a Tensor knows ord=None, 2 (vectors) and 'fro' (matrices), got {ord!r} for shape {np.shape(x)}; "
+                         "write others with np.sum and np.abs")
     return np.sqrt(np.sum(np.square(x), axis=axis, keepdims=keepdims))
 
 
@@ -207,7 +221,7 @@ def tan(x):
 
 @composition(np.sinh)
 def sinh(x):
-    return (np.exp(x) - np.exp(-x)) * 0.5
+    return (np.expm1(x) - np.expm1(-x)) * 0.5        # exact also near 0
 
 
 @composition(np.cosh)

@@ -86,7 +86,7 @@ softmax = op(values.softmax, lambda g, y, x, axis: y * (g - np.sum(g * y, axis=a
 log_softmax = op(values.log_softmax, lambda g, y, x, axis: g - np.exp(y) * np.sum(g, axis=axis, keepdims=True),
                  reads="log softmax({0})", call=calls.along)
 cumsum = op(np.cumsum,   lambda g, y, x, axis: np.flip(np.cumsum(np.flip(g, axis), axis), axis),
-            reads="cumsum({0})", call=calls.along, serves=(np.cumsum,))
+            reads="cumsum({0})", call=calls.along, serves=(np.cumsum,), compose=composed.cumsum)
 layer_norm = op(values.layer_norm, lambda g, y, x, eps:
                 (g - np.mean(g, axis=-1, keepdims=True) - y * np.mean(g * y, axis=-1, keepdims=True))
                 / np.sqrt(np.var(x, axis=-1, keepdims=True) + eps), reads="layer_norm({0})", call=calls.normalised)
@@ -150,7 +150,7 @@ transpose = op(values.transpose, lambda g, y, x, axes: np.transpose(g, values.pe
                reads="{0}ᵀ", call=calls.transposed, serves=(np.transpose,))
 broadcast_to = op(np.broadcast_to, lambda g, y, x, shape: g, reads="{0}", call=calls.broadcasted, serves=(np.broadcast_to,))
 concatenate = op(lambda *arrays, axis: np.concatenate(arrays, axis), _joined, variadic=True, name="concatenate",
-                 reads="[{*}]", call=calls.joined, serves=(np.concatenate,))
+                 reads="[{*}]", call=calls.joined, serves=(np.concatenate,), compose=composed.concatenate)
 stack = op(lambda *arrays, axis: np.stack(arrays, axis), _stacked, variadic=True, name="stack",
            reads="stack({*})", call=calls.stacked, serves=(np.stack,))
 flip = op(np.flip,       lambda g, y, x, axis: np.flip(g, axis), reads="flip({0})", call=calls.flipped, serves=(np.flip,))

@@ -9,13 +9,14 @@ import numpy as np
 from . import marks as marking
 from . import text, theme
 from .block import Style
+from .heat import Gradients
 from .marks import Mark
 from .text import Label
 
 Lines = list[tuple[Label, float]]
 
 
-def style(graph: Any, *, values: bool, shapes: bool, gradients: dict[int, np.ndarray] | None) -> Style:
+def style(graph: Any, *, values: bool, shapes: bool, gradients: Gradients | None) -> Style:
     """How this picture's shapes are inscribed."""
 
     def describe(mark: Mark, step: Any) -> tuple[Lines, Lines, str]:

@@ -11,7 +11,7 @@ from . import text, theme
 from .scene import Panel, Scene, Shape, Words
 
 
-def gradients(graph: Any) -> dict[int, np.ndarray]:
+def gradients(graph: Any) -> Gradients:
     """Node id -> gradient of the graph's one output with respect to it; nothing is left on the tensors."""
     from ..autodiff import cotangents
     if len(graph.outputs) != 1:
@@ -24,9 +24,20 @@ def gradients(graph: Any) -> dict[int, np.ndarray]:
     if root.value.size != 1:
         raise ValueError(f"draw(heat=True): the root has shape {tuple(root.value.shape)}, gradients are those of one number; "
                          "draw a loss, for example root.sum()")
-    found = cotangents(root.tensor)
-    return {number: np.asarray(found[node.tensor.index]) for number, node in enumerate(graph.nodes)
-            if node.tensor is not None and node.tensor.index in found}
+    return Gradients(graph, cotangents(root.tensor))
+
+
+class Gradients:
+    """Node id -> its gradient, looked up when asked for."""
+
+    def __init__(self, graph: Any, by_index: dict[int, np.ndarray]) -> None:
+        self._graph, self._by_index = graph, by_index
+
+    def get(self, number: int) -> np.ndarray | None:
+        """The gradient that reached this node, None if there is none."""
+        tensor = self._graph.nodes[number].tensor
+        found = self._by_index.get(tensor.index) if tensor is not None else None
+        return None if found is None else np.asarray(found)
 
 
 def kind(gradient: np.ndarray | None) -> tuple[str, float]:
@@ -44,7 +55,7 @@ def kind(gradient: np.ndarray | None) -> tuple[str, float]:
     return "", math.log10(largest) + math.log10(float(np.linalg.norm(gradient / largest)))
 
 
-def paint(scene: Scene, graph: Any, found: dict[int, np.ndarray]) -> None:
+def paint(scene: Scene, graph: Any, found: Gradients) -> None:
     """Colour the finished scene and add the legend."""
     heat: dict[int, tuple[str, float]] = {}
     for index, shape in enumerate(scene.shapes):
@@ -87,7 +98,7 @@ def paint(scene: Scene, graph: Any, found: dict[int, np.ndarray]) -> None:
     _legend(scene, low, high, [odd for odd in theme.ODD if any(o == odd for o, _ in heat.values())])
 
 
-def _flows(scene: Scene, graph: Any, found: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+def _flows(scene: Scene, graph: Any, found: Gradients) -> dict[int, np.ndarray]:
     """Arrow -> the part of the gradient that flows back along it: the operation's own rule for that operand."""
     flows: dict[int, np.ndarray] = {}
     leaving: dict[int, list[int]] = {}
@@ -113,12 +124,13 @@ def _flows(scene: Scene, graph: Any, found: dict[int, np.ndarray]) -> dict[int, 
     return flows
 
 
-def _part(graph: Any, found: dict[int, np.ndarray], operand: int, users: tuple[int, ...]) -> np.ndarray | None:
+def _part(graph: Any, found: Gradients, operand: int, users: tuple[int, ...]) -> np.ndarray | None:
     """What the operation in `users` that reads `operand` gives back to it."""
     total = None
     for number in users:
         node = graph.nodes[number]
-        if number not in found or not hasattr(node.op, "rule"):
+        arrived = found.get(number)
+        if arrived is None or not hasattr(node.op, "rule"):
             continue
         for position, source in enumerate(node.inputs):
             if source != operand:
@@ -128,9 +140,10 @@ def _part(graph: Any, found: dict[int, np.ndarray], operand: int, users: tuple[i
                 continue
             saved = {"saved": None} if getattr(node.op, "saves", False) else {}
             with np.errstate(all="ignore"):
-                part = rule(found[number], node.value, *(graph.nodes[i].value for i in node.inputs), **saved,
+                part = rule(arrived, node.value, *(graph.nodes[i].value for i in node.inputs), **saved,
                             **node.attributes)
-            part = _fold_back(np.asarray(part[1] if isinstance(part, tuple) else part), graph.nodes[source].value.shape)
+            part = np.asarray(part.dense() if hasattr(part, "dense") else part)   # an index's part lives there only
+            part = _fold_back(part, graph.nodes[source].value.shape)
             total = part if total is None else total + part
     return total
 

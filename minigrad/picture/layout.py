@@ -140,7 +140,7 @@ class Layout:
             self.scene.panels.append(Panel(left, self.foot[loop], left + self.width, self.head[loop]))
             words = text.label(f"t = {step}")
             # Where an arrow comes in from below the caption makes room.
-            linked = any(place[0] != loop for place in self._below(loop, step))
+            linked = bool(self._below(loop, step)) or any(place[0] == loop for place in self.story.picked)
             middle = left + (8 + text.width(words, theme.SIZE) / 2 if linked else self.width / 2)
             self.scene.texts.append(Words(middle, self.foot[loop] + theme.CAPTION / 2 + 1, words))
             self.index[loop, step] = self.blocks[loop].stamp(self.scene, column.marks, step, *self.at(loop, step))
@@ -390,6 +390,8 @@ class Layout:
                 fill, rim, rim_width, dash = theme.ROLES["initial"]
                 if recorded.kind == "parameter":
                     rim = theme.GOLD
+                if recorded.step and recorded.loop != loop:
+                    fill, rim, rim_width, dash = theme.ROLES["elsewhere"]
                 self.margin = min(self.margin, x - size / 2)
                 self.right = max(self.right, x + size / 2)
                 shape = self.initial_shapes[node] = len(self.scene.shapes)
@@ -404,7 +406,9 @@ class Layout:
         recorded = self.story.graph.nodes[node]
         state = self.story.state_names[loop].get(slot)
         own = recorded.name
-        if own and state and text.plain(own).rstrip("0_") != text.plain(state) and recorded.step != 0:
+        if recorded.step and recorded.loop != loop:   # another loop's state
+            words = text.name_label(own or state or "s", recorded.step)
+        elif own and state and text.plain(own).rstrip("0_") != text.plain(state) and recorded.step != 0:
             words = text.name_label(own)
         else:
             start = 0 if self.story.forward[loop] > 0 else self.story.length[loop] + 1
@@ -431,7 +435,32 @@ class Layout:
             unit = block.value(story.before[story.before_where[node]])
             start = self._edge(index[unit], 1)
             self._side(start, self._edge(shape, -1), (left + block.width, self.margin), "flow", (index[unit], shape))
+        for (loop, source), parts in story.picked.items():
+            if source in story.before_where:
+                self._picked(loop, parts, index[block.value(story.before[story.before_where[source]])])
         self.margin = left
+
+    def _picked(self, loop: Any, parts: dict[int, int], source: int) -> None:
+        """A line below the columns from a whole sequence to every step's part of it."""
+        y, size = self.foot[loop] - 18, theme.DOT_SIZE
+        colour, width = theme.ARROWS["flow"]
+        before, steps = source, sorted(parts)
+        for step in steps:
+            column = self.story.columns[loop, step]
+            mark = column.marks[column.where[parts[step]]]
+            shape = self.index[loop, step][self.blocks[loop].value(mark)]
+            target, dot = self.scene.shapes[shape], len(self.scene.shapes)
+            self.scene.shapes.append(Shape(target.x, y, size, size, "dot", fill=colour, rim=colour, role="part",
+                                           nodes=mark.nodes, tooltip="one part for every step"))
+            start = self._edge(before, 1)
+            self._side(start, self._edge(dot, -1), (start[0], self.margin if before == source else target.x), "flow",
+                       (before, dot), head=False)
+            head = scene.head_length(width)
+            foot, top = (target.x, y + size / 2), (target.x, target.y - target.height / 2)
+            ends = ((foot[0], foot[1] + head), top) if self.back else (foot, (top[0], top[1] - head))
+            self.scene.arrows.append(Arrow([ends[0]] + scene.line(*ends), foot if self.back else top, self.back, colour,
+                                           width, (dot, shape)))
+            before = dot
 
     def _parameters(self) -> None:
         """Every parameter once, in a dashed panel on the left."""

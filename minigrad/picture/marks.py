@@ -84,8 +84,8 @@ def index_text(index: Any) -> str:
             parts.append(str(int(item)))
         else:
             parts.append("·")
-    while len(parts) > 1 and parts[0] == ":":
-        parts = parts[1:]
+    while len(parts) > 1 and parts[-1] == ":":
+        parts = parts[:-1]
     if len(parts) > 1 and parts[0] == "…":
         parts = parts[1:]
     return "[" + ", ".join(parts) + "]"

@@ -66,6 +66,7 @@ class Story:
     before: list[Mark]
     before_where: dict[int, int]
     parameters: list[Parameter]
+    picked: dict[tuple[Any, int], dict[int, int]] = field(default_factory=dict)  # (loop, sequence) -> step -> its part
     earlier: int = 0                           # nodes left out of a large graph without time
 
     def begin(self, loop: Any) -> int:
@@ -103,6 +104,7 @@ class Reader:
         self.chained: dict[int, int] = {}      # node of a running sum -> its last node
         self.chains: dict[int, list[int]] = {}
         self.derived: dict[int, bool] = {}
+        self.late: set[int] = set()            # nodes outside time that depend on a step
         self.starts: set[int] = set()          # nodes that read an initial state
 
     # --- places -----------------------------------------------------------------------------------------------------
@@ -114,7 +116,7 @@ class Reader:
 
     def fixed(self, number: int) -> bool:
         """Whether the value is made of parameters and constants alone (and at least one parameter)."""
-        known = self.derived
+        known, place = self.derived, self.nodes[number].step
         stack = [number]
         while stack:
             current = stack[-1]
@@ -124,28 +126,25 @@ class Reader:
             node = self.nodes[current]
             if node.op is None:
                 known[current] = node.kind == "parameter"
-                continue
-            if current in self.starts:
-                known[current] = False  # it reads the initial state
-                continue
-            if marking.op_name(node) in ("getitem", "take") and not marking.slices_only(node):
-                known[current] = False  # looking up a row (an embedding) is an input, not a weight
-                continue
-            if len(node.inputs) > 4:
+            elif (current in self.starts or len(node.inputs) > 4 or node.step not in (None, place)
+                    or any(known.get(i) is False and not marking.is_constant(self.nodes[i]) for i in node.inputs)):
                 known[current] = False
-                continue
-            open_ = [i for i in node.inputs if i not in known]
-            if open_:
-                stack.extend(open_)
-                continue
-            known[current] = any(known[i] for i in node.inputs) and all(
-                known[i] or marking.is_constant(self.nodes[i]) for i in node.inputs)
+            elif marking.op_name(node) in ("getitem", "take") and not marking.slices_only(node):
+                known[current] = False  # looking up a row (an embedding) is an input, not a weight
+            else:
+                open_ = [i for i in node.inputs if i not in known]
+                if open_:
+                    # Leaves last, so that they are looked at first: one input settles the matter.
+                    stack.extend(sorted(open_, key=lambda i: self.nodes[i].op is None))
+                    continue
+                known[current] = any(known[i] for i in node.inputs)
         return known[number]
 
     # --- running sums -----------------------------------------------------------------------------------------------
 
     def find_chains(self) -> None:
         """Running sums over time: l_1 + l_2 + ..., wherever they were added up."""
+        self._find_accumulators()
         for number in range(len(self.nodes) - 1, -1, -1):
             node = self.nodes[number]
             if number in self.chained or not self._adds(node):
@@ -157,7 +156,7 @@ class Reader:
                 current = stack.pop()
                 inner = self.nodes[current]
                 if self._adds(inner) and self.uses[current] == 1 and current not in self.outputs \
-                        and self._accumulates(inner):
+                        and current in self.accumulators:
                     links.append(current)
                     stack.extend(reversed(inner.inputs))
                 else:
@@ -178,11 +177,21 @@ class Reader:
         node = self.nodes[number]
         return node.kind == "constant" and node.value.size == 1 and node.value.reshape(-1)[0] == 0
 
-    def _accumulates(self, node: Any) -> bool:
-        """An add that belongs to the sum over time and not to one of its terms."""
-        if node.step is None:
-            return True
-        return any(self.nodes[i].step != node.step for i in map(self.source, node.inputs))
+    def _find_accumulators(self) -> None:
+        """Adds that belong to a sum over time and not to one of its terms: they reach into another step."""
+        self.accumulators: set[int] = set()
+        for number, node in enumerate(self.nodes):
+            if not self._adds(node):
+                continue
+            if node.step is None:
+                self.accumulators.add(number)
+                continue
+            for operand in map(self.source, node.inputs):
+                other = self.nodes[operand]
+                if (other.step is not None and other.step != node.step) or (
+                        operand in self.accumulators and self.uses[operand] == 1) or (
+                        other.kind == "constant" and self._zero(operand)):
+                    self.accumulators.add(number)
 
     def _recurrent(self, node: Any, terms: list[int]) -> bool:
         """A state that sums up (z + dt * ...) has as many pasts as steps, but other uses too: seen by its uses."""
@@ -210,7 +219,7 @@ class Reader:
         self._directions(buckets)
         initial_ids = self._initial(buckets)
         self.starts = {number for number, _ in initial_ids}
-        post = self._post(outside)
+        post = self._post(outside, buckets)
         keep = frozenset(self.outputs)
         columns = {place: self._column(place, buckets[place], initial_ids, keep) for place in sorted(
             buckets, key=lambda p: (self.loops.index(p[0]), p[1]))}
@@ -258,13 +267,14 @@ class Reader:
                     break
                 for position, (i, j) in enumerate(zip(self.nodes[a].inputs, self.nodes[b].inputs)):
                     later = self.nodes[self.source(j)]
-                    if later.step == begin and later.loop == loop and not self.nodes[self.source(i)].step:
+                    here = self.nodes[self.source(i)]
+                    if later.step == begin and later.loop == loop and not (here.step and here.loop == loop):
                         found.add((a, position))
         return found
 
-    def _post(self, outside: list[int]) -> list[int]:
+    def _post(self, outside: list[int], buckets: dict[tuple[Any, int], list[int]]) -> list[int]:
         """Nodes after the loops: what depends on a step but belongs to none; with the running sums' last nodes."""
-        late: set[int] = set()
+        late = self.late = set()
         order: list[int] = []
         for number in sorted(outside + list(self.chains)):
             if number in self.chains:
@@ -280,6 +290,8 @@ class Reader:
                     order.append(number)
         # A stack from which every value is drawn directly is not drawn itself.
         used: set[int] = set(self.outputs)
+        for ids in buckets.values():
+            used.update(self.source(self.nodes[n].inputs[0]) for n in ids if self._picks(self.nodes[n]))
         kept: list[int] = []
         for number in reversed(order):
             if number in used or number in self.chains:
@@ -301,8 +313,7 @@ class Reader:
                 continue
             if node.op is not None and self.fixed(number):
                 continue
-            if marking.op_name(node) == "getitem" and not self.nodes[node.inputs[0]].step \
-                    and not self.fixed(node.inputs[0]) and self.nodes[self.source(node.inputs[0])].step is None:
+            if self._picks(node):
                 picked[number] = node.inputs[0]
             inside.append(number)
         local = set(inside)
@@ -334,6 +345,9 @@ class Reader:
                 name = mark.name or from_.name
                 mark.name, mark.role, mark.circle, mark.boxed, mark.sources = name, "input", True, False, []
                 mark.words = text.name_label(name) if name else text.label("x")
+                if from_.op is not None and self.later(from_.id):   # computed from another loop
+                    mark.name, mark.role, mark.words = from_.name or name, "elsewhere", text.name_label(
+                        from_.name or name or "x")
         # What comes from elsewhere stands at the foot of the column under its own name.
         for target, count in outer.items():
             column.elsewhere[target] = len(column.marks)
@@ -347,6 +361,22 @@ class Reader:
             mark.sources = [("mark", column.elsewhere[list(outer)[n]]) if kind == "outer" else (kind, n)
                             for kind, n in mark.sources]
         return column
+
+    def _picks(self, node: Any) -> bool:
+        """Whether the node takes this step's part out of a whole sequence: an input."""
+        if marking.op_name(node) != "getitem":
+            return False
+        sequence = self.nodes[self.source(node.inputs[0])]
+        if sequence.step:
+            return False
+        if not self.fixed(sequence.id):
+            return True
+        index = marking.index_of(node)
+        return sequence.op is None and any(isinstance(i, int) for i in (index if isinstance(index, tuple) else (index,)))
+
+    def later(self, number: int) -> bool:
+        """Whether a node outside time depends on a step."""
+        return number in self.late
 
     def _states(self, columns: dict[tuple[Any, int], Column]):
         """Per loop and slot: the keys of the marks that are the state, its name, and the initial value."""
@@ -443,7 +473,7 @@ class Reader:
         while stack:
             number = stack.pop()
             node = self.nodes[number]
-            if number in seen or node.step or self.fixed(number) or marking.is_constant(node):
+            if number in seen or node.step or number in self.late or self.fixed(number) or marking.is_constant(node):
                 continue
             seen.add(number)
             stack.extend(map(self.source, node.inputs))
@@ -458,8 +488,9 @@ class Reader:
             for mark in column.marks:
                 if mark.role == "input" and mark.nodes and self.nodes[mark.nodes[-1]].op is not None:
                     source = self.source(self.nodes[mark.nodes[-1]].inputs[0])
-                    if self.nodes[source].op is not None:
+                    if self.nodes[source].op is not None and source not in self.late:
                         starts.append(source)
+                        story.picked.setdefault((column.loop, source), {})[column.step] = mark.nodes[-1]
             starts += [n for n in column.elsewhere if self.nodes[n].op is not None and not self.nodes[n].step]
         needed = [n for n in self._upstream(starts)]
         local = set(needed)
@@ -515,7 +546,7 @@ class Reader:
                     mark.role = "loss"
             self._predictions(column.marks, {n for (_, n), rail in railed.items() if not rail.adds})
         self._predictions(story.after, set())
-        for mark in story.after:
+        for mark in [mark for column in story.columns.values() for mark in column.marks] + story.after:
             if mark.role == "op" and mark.nodes[-1] in self.outputs:
                 mark.role = "loss" if self.nodes[mark.nodes[-1]].value.size == 1 else "prediction"
             if mark.role == "loss" and mark.nodes[-1] in self.outputs:
@@ -524,7 +555,7 @@ class Reader:
     def _predictions(self, marks: list[Mark], gathered: set[int]) -> None:
         fed = {n for mark in marks if marking.is_loss(mark.op) for kind, n in mark.sources[:1] if kind == "mark"}
         for index, mark in enumerate(marks):
-            if mark.role == "op" and mark.name and (
+            if mark.role == "op" and mark.name and (mark.name.endswith("hat") or
                     index in fed or mark.nodes[-1] in gathered or mark.nodes[-1] in self.outputs):
                 mark.role, mark.circle = "prediction", True
 

@@ -98,6 +98,7 @@ def unroll(cell, xs, state=None, *, lengths=None, reverse=False, states=False):
     if T == 0:
         raise ValueError("unroll got a sequence of 0 steps; expected at least one (axis 0 of xs is time)")
     shape = np.shape(xs[0])
+    xs = _leaf(xs) if type(xs) is np.ndarray else xs        # copied once, not again by steps
     integer = (xs.dtype if not isinstance(xs, list) else xs[0].dtype).kind in "biu"
     batch = shape[0] if len(shape) > 1 or len(shape) == 1 and integer else None
     if state is None:

@@ -27,14 +27,14 @@ def fit(loss_fn, parameters, batches, *, optimizer, clip=None, state=None, steps
     state       truncated BPTT: a recurrent state (Tensor, tuple, NamedTuple or dict) that is handed from one batch to
                 the next and detached in between. loss_fn gets it as its last argument and returns (loss, new state).
     steps       stop after so many steps, counted from the very first run; None: when the batches end.
-    log         a path: one JSON line per step, {"step", "loss", "norm" (if clipped), "seconds", and what watch adds}.
+    log         a path: one JSON line per step, {"step", "loss", "norm" (of the gradients, before clipping), "seconds"}.
     checkpoint  a path ending in .npz or .safetensors, written every ``every`` steps and at the end: parameters,
                 optimizer, state, step. If it exists and ``resume`` is true, training goes on from there with the same
                 numbers as a run that was never stopped (what loss_fn remembers, a dropout generator say, is not in it).
     progress    a bar (tqdm, if it is installed) or a plain line on stderr.
     watch       watch(record), called after each step; whatever it adds to the record is logged and shown.
 
-    Raises FloatingPointError, naming the step, at a loss that is NaN or infinite; the parameters are then as before it.
+    Raises FloatingPointError, naming the step, at a loss or gradient with NaN or infinity; parameters are as before it.
 
     >>> import minigrad as mg
     >>> w = mg.parameter(0.0, name="w")
@@ -47,6 +47,11 @@ def fit(loss_fn, parameters, batches, *, optimizer, clip=None, state=None, steps
     if {id(p) for p in parameters.values()} != {id(p) for p in optimizer.parameters.values()}:
         raise ValueError(f"the optimizer moves {list(optimizer.parameters)}, but parameters are {list(parameters)}: "
                          "make the optimizer on the same parameters")
+    if checkpoint and not os.fspath(checkpoint).endswith((".npz", ".safetensors")):
+        raise ValueError(f"checkpoint is {os.fspath(checkpoint)!r}, expected a path ending in .npz or .safetensors")
+    for path in filter(None, (checkpoint, log)):                     # now, and not after an hour of training
+        if not os.path.isdir(os.path.dirname(os.fspath(path)) or "."):
+            raise FileNotFoundError(f"the folder of {os.fspath(path)!r} does not exist; make it first")
     step = 0
     if checkpoint and resume and os.path.exists(checkpoint):
         step, state = _restore(checkpoint, parameters, optimizer, state)
@@ -63,15 +68,13 @@ def fit(loss_fn, parameters, batches, *, optimizer, clip=None, state=None, steps
             value = _scalar(result, step + 1)
             optimizer.zero_grad()
             result.backward()
-            record = {"step": step + 1, "loss": value}
             try:
-                if clip is not None:
-                    record["norm"] = clip_by_global_norm(parameters, clip)
+                norm = clip_by_global_norm(parameters, math.inf if clip is None else clip)
             except FloatingPointError as error:
                 raise FloatingPointError(f"at step {step + 1}: {error}") from None
             optimizer.step()
             step += 1
-            record["seconds"] = round(time.perf_counter() - start, 3)
+            record = {"step": step, "loss": value, "norm": norm, "seconds": round(time.perf_counter() - start, 3)}
             if watch is not None:
                 watch(record)
             records.append(record)

@@ -1,0 +1,153 @@
+"""compare: what a report says about right and wrong gradients. The checker itself is tested with wrong ones."""
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad.check import Report, compare
+
+rng = np.random.default_rng(0)
+REFERENCE = {"W_h": rng.standard_normal((4, 4)), "W_x": rng.standard_normal((3, 4)), "b": rng.standard_normal(4)}
+
+
+def changed(**arrays):
+    return {**REFERENCE, **arrays}
+
+
+def row(report, name):
+    return next(r for r in report.rows if r.name == name)
+
+
+def test_equal_gradients_agree():
+    report = compare(REFERENCE, {k: v * (1 + 1e-15) for k, v in REFERENCE.items()})
+    assert report.ok and bool(report) and [r.name for r in report.rows] == ["W_h", "W_x", "b"]
+    assert all(r.error < 1e-14 and r.cosine > 1 - 1e-12 for r in report.rows)
+    assert "AGREES" in str(report)
+
+
+def test_error_cosine_and_worst_entry():
+    wrong = REFERENCE["W_x"].copy()
+    wrong[1, 2] += 1e-3
+    report = compare(changed(W_x=wrong), REFERENCE)
+    r = row(report, "W_x")
+    assert not report.ok and not report and not r.ok and row(report, "b").ok
+    assert r.index == (1, 2) and r.yours == wrong[1, 2] and r.reference == REFERENCE["W_x"][1, 2]
+    np.testing.assert_allclose(r.error, 1e-3 / np.abs(REFERENCE["W_x"]).max())
+    assert 0.99 < r.cosine < 1
+    assert "DIFFERENT: 1 of 3" in str(report) and "[1,2]" in str(report)
+
+
+def test_a_sign_shows_in_the_cosine():
+    assert row(compare(changed(b=-REFERENCE["b"]), REFERENCE), "b").cosine == pytest.approx(-1)
+
+
+def test_missing_and_unknown_names_suggest_each_other():
+    derived = changed()
+    derived["W_hh"] = derived.pop("W_h")
+    report = compare(derived, REFERENCE)
+    assert row(report, "W_h").note == "not derived; did you mean 'W_hh'?"
+    assert row(report, "W_hh").note == "unknown name; did you mean 'W_h'?"
+    assert len(report.rows) == 4 and not report.ok
+    assert row(compare({**REFERENCE, "zeta": 1.0}, REFERENCE), "zeta").note == "unknown name (there are: W_h, W_x, b)"
+    assert row(compare({}, {"b": 1.0}), "b").note == "not derived"
+
+
+@pytest.mark.parametrize("name, yours, note", [
+    ("W_x", REFERENCE["W_x"].T, "shape (4, 3), expected (3, 4): transposed, and its transpose agrees"),
+    ("W_x", np.ones((4, 3)), "shape (4, 3), expected (3, 4): transposed, and its transpose does not agree either"),
+    ("W_h", REFERENCE["W_h"].T, "its transpose agrees"),
+    ("b", REFERENCE["b"][:, None], "shape (4, 1), expected (4,): the same numbers, reshape them"),
+    ("b", np.ones((1, 4)), "shape (1, 4), expected (4,): as many entries, but other numbers"),
+    ("b", np.ones((7, 4)),
+     "shape (7, 4), expected (4,): a sum over the leading axes (rows of the batch, or steps) is missing"),
+    ("b", np.ones((7, 3)), "shape (7, 3), expected (4,)"),
+    ("b", np.ones(3), "shape (3,), expected (4,)"),
+    ("W_x", np.full((3, 4), np.nan), "yours has NaN or infinity in 12 of 12 entries"),
+    ("b", np.array([1, 2, np.inf, 4]), "yours has NaN or infinity in 1 of 4 entries"),
+    ("b", None, "yours is no array of numbers (dtype object)"),
+    ("b", "text", "yours is no array of numbers (dtype <U4)"),
+    ("b", [[1, 2], [3]], "yours is no array of numbers (dtype object)"),
+])
+def test_one_clear_message_each(name, yours, note):
+    report = compare(changed(**{name: yours}), REFERENCE)
+    assert row(report, name).note == note and not report.ok
+    assert note in str(report)
+
+
+def test_nan_in_the_reference_is_its_own_message():
+    report = compare(REFERENCE, changed(b=np.full(4, np.nan)))
+    assert row(report, "b").note == "the reference has NaN or infinity in 4 of 4 entries" and not report.ok
+
+
+def test_zeros():
+    zero = {"W": np.zeros((2, 2)), "big": np.full(3, 2.0)}
+    assert compare(zero, zero).ok
+    assert compare({**zero, "W": np.full((2, 2), 1e-17)}, zero).ok             # rounding where the truth is 0
+    report = compare({**zero, "W": np.full((2, 2), 1e-6)}, zero)
+    assert not report.ok and row(report, "W").error == np.inf and row(report, "W").cosine == 0
+    assert not compare({"W": np.zeros(2)}, {"W": np.full(2, 1e-9)}).ok        # a gradient that is there but tiny
+    assert compare({"W": np.zeros((0, 3))}, {"W": np.zeros((0, 3))}).ok
+
+
+def test_tolerance_by_dtype_or_by_argument():
+    off = {k: v * (1 + 1e-7) for k, v in REFERENCE.items()}
+    assert not compare(off, REFERENCE).ok
+    assert compare({k: v.astype(np.float32) for k, v in REFERENCE.items()}, REFERENCE).ok
+    assert not compare({k: (v * 1.001).astype(np.float32) for k, v in REFERENCE.items()}, REFERENCE).ok
+    assert compare(off, REFERENCE, tolerance=1e-6).ok
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint8, bool])
+def test_integers_and_bools_are_numbers_too(dtype):
+    a, b = np.array([1, 0], dtype), np.array([0, 1], dtype)
+    assert compare({"b": a}, {"b": a}).ok
+    report = compare({"b": a}, {"b": b})
+    assert not report.ok and report.rows[0].error == 1 and "[0]" in str(report)
+
+
+def test_complex_arrays_are_compared():
+    z = np.array([1 + 2j, 3 - 1j])
+    assert compare({"z": z}, {"z": z}).ok and not compare({"z": z.conj()}, {"z": z}).ok
+    assert "1-2j" in str(compare({"z": z.conj()}, {"z": z}))
+
+
+def network():
+    W, b = mg.parameter(rng.standard_normal((3, 4)), name="W"), mg.parameter(np.ones(4), name="b")
+    x = rng.standard_normal((5, 3))
+    loss = (mg.tanh(x @ W + b) ** 2).sum()
+    y = np.tanh(x @ W.data + b.data)
+    da = 2 * y * (1 - y * y)
+    return loss, {"W": x.T @ da, "b": da.sum(0)}
+
+
+def test_a_loss_is_a_reference_by_the_names_in_its_graph():
+    loss, by_hand = network()
+    assert compare(by_hand, loss).ok
+    assert not compare({**by_hand, "b": by_hand["b"] / 5}, loss).ok
+    loss.backward()                                              # the order does not matter, and .grad is left alone
+    assert compare(by_hand, loss).ok
+
+
+def test_tensors_are_taken_for_arrays():
+    _, by_hand = network()
+    assert compare({k: mg.Tensor(v) for k, v in by_hand.items()}, by_hand).ok
+
+
+def test_a_graph_without_usable_names_is_refused():
+    x = mg.Tensor(np.ones(2), requires_grad=True)
+    losses = [(mg.Tensor(1.0, requires_grad=True) * mg.Tensor(2.0)).sum()]
+    with pytest.raises(ValueError, match="no named parameter"):
+        compare({"x": 1}, losses[0])
+    same = mg.parameter(1.0, name="w") * mg.parameter(2.0, name="w") * x.sum()
+    with pytest.raises(ValueError, match="two parameters in this loss's graph are called 'w'"):
+        compare({"w": 1}, same)
+
+
+def test_arguments_of_the_wrong_kind():
+    with pytest.raises(TypeError, match="derived is a list, expected a dict"):
+        compare([1], {"a": 1})
+    with pytest.raises(TypeError, match="reference is a float, expected a dict name -> array or a loss Tensor"):
+        compare({"a": 1}, 1.0)
+
+
+def test_an_empty_report_is_ok():
+    assert Report().ok and str(Report()).startswith("AGREES")

@@ -1,0 +1,212 @@
+"""The training loop: what it computes, and that a run which was stopped ends bit for bit like one that was not."""
+import json
+from collections import namedtuple
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad.train import Adam, SGD, fit
+
+State = namedtuple("State", "h c")
+
+
+class Line(mg.Module):
+    def __init__(self):
+        self.w, self.b = mg.parameter([0.5, -0.5], name="w"), mg.parameter(0.1, name="b")
+
+    def loss(self, x, y):
+        return ((x @ self.w + self.b - y) ** 2).mean()
+
+
+def data(n, seed=0):
+    rng = np.random.default_rng(seed)
+    xs = rng.standard_normal((n, 8, 2))
+    return [(x, x @ [2.0, -1.0] + 0.3) for x in xs]
+
+
+def recurrent(seed=0):
+    """A cell, a loss that carries its state, and batches."""
+    rng = np.random.default_rng(seed)
+    cell = mg.RNNCell(3, 4, rng=rng)
+
+    def loss(x, state):
+        ys, state = mg.unroll(cell, x, state)
+        return ((ys - 0.5) ** 2).mean(), state
+    return cell, loss, list(rng.standard_normal((12, 5, 2, 3)))
+
+
+def test_one_step_is_loss_backward_clip_step():
+    model, by_hand = Line(), Line()
+    records = fit(model.loss, model, data(1), optimizer=SGD(model, 0.1), clip=0.5, progress=False)
+    loss = by_hand.loss(*data(1)[0])
+    loss.backward()
+    norm = mg.train.clip_by_global_norm(by_hand, 0.5)
+    SGD(by_hand, 0.1).step()
+    assert records[0]["loss"] == loss.item() and records[0]["norm"] == norm and records[0]["step"] == 1
+    assert np.array_equal(model.w.data, by_hand.w.data) and np.array_equal(model.b.data, by_hand.b.data)
+
+
+def test_it_learns():
+    model = Line()
+    fit(model.loss, model, data(5), optimizer=Adam(model, 0.05), steps=400, progress=False)
+    np.testing.assert_allclose(model.w.data, [2, -1], atol=1e-2)
+
+
+def test_batches_end_or_go_round():
+    def count(batches, steps):
+        model = Line()
+        return len(fit(model.loss, model, batches, optimizer=SGD(model), steps=steps, progress=False))
+    assert count(data(3), None) == 3
+    assert count(data(3), 2) == 2
+    assert count(data(3), 7) == 7
+    assert count(iter(data(3)), 7) == 3                            # a generator cannot go round
+    assert count([], None) == count([], 5) == 0
+
+
+@pytest.mark.parametrize("stop", [1, 5, 8])
+def test_resume_equals_uninterrupted_bit_for_bit(tmp_path, stop):
+    def run(name, *steps):
+        cell, loss, batches = recurrent()
+        for n in steps:
+            if n is not steps[0]:
+                cell, loss, batches = recurrent()              # a new process: only the files are remembered
+            fit(loss, cell, batches, optimizer=Adam(cell, 0.01), clip=0.05, state=cell.initial_state(2), steps=n,
+                every=3, log=tmp_path / f"{name}.jsonl", checkpoint=tmp_path / f"{name}.npz", progress=False)
+        lines = [json.loads(line) for line in (tmp_path / f"{name}.jsonl").read_text().splitlines()]
+        return cell.state_dict(), [(line["step"], line["loss"], line["norm"]) for line in lines]
+    whole, whole_log = run("whole", 11)
+    parts, parts_log = run("parts", stop, 11)
+    assert whole.keys() == parts.keys() and all(np.array_equal(whole[k], parts[k]) for k in whole)
+    assert whole_log == parts_log and [step for step, *_ in whole_log] == list(range(1, 12))
+
+
+def test_resume_after_a_crash_drops_the_log_after_the_checkpoint(tmp_path):
+    def run(explode):
+        cell, loss, batches = recurrent()
+
+        def watch(record):
+            if explode and record["step"] == 5:
+                raise KeyboardInterrupt
+        fit(loss, cell, batches, optimizer=Adam(cell, 0.01), state=cell.initial_state(2), every=2, watch=watch,
+            log=tmp_path / "log.jsonl", checkpoint=tmp_path / "run.npz", progress=False)
+        return cell.state_dict()
+    with pytest.raises(KeyboardInterrupt):
+        run(explode=True)
+    resumed = run(explode=False)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert steps == list(range(1, 13))
+    (tmp_path / "run.npz").unlink()
+    whole = run(explode=False)
+    assert all(np.array_equal(whole[k], resumed[k]) for k in whole)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log.jsonl", "run.npz"]     # nothing half-written
+
+
+def test_resume_false_starts_over(tmp_path):
+    for resume, expected in ((True, 3), (True, 0), (False, 3)):
+        model = Line()
+        records = fit(model.loss, model, data(3), optimizer=SGD(model), checkpoint=tmp_path / "a.npz", resume=resume,
+                      progress=False)
+        assert len(records) == expected
+
+
+@pytest.mark.parametrize("wrap", [lambda h: (h, h + 1), lambda h: State(h, h + 1), lambda h: {"h": h, "c": (h + 1,)}])
+def test_nested_states_are_carried_detached_and_resumed(tmp_path, wrap):
+    w = mg.parameter(np.array([0.5, 0.25]), name="w")
+    seen = []
+
+    def loss(x, state):
+        h, c = state.values() if isinstance(state, dict) else state
+        c = c[0] if isinstance(c, tuple) else c
+        assert type(state) is type(wrap(h)) and not h.requires_grad and not c.requires_grad
+        seen.append(h.data.copy())
+        h = h * w + x
+        return (h * c).sum(), wrap(h)
+    start = wrap(mg.Tensor(np.ones(2)))
+    for steps in (2, 4):
+        fit(loss, [w], [1.0, 2.0, 3.0, 4.0], optimizer=SGD([w], 0.0), state=start, steps=steps,
+            checkpoint=tmp_path / "s.npz", progress=False)
+    np.testing.assert_allclose(seen, [[1, 1], [1.5, 1.25], [2.75, 2.3125], [4.375, 3.578125]])
+
+
+def test_watch_adds_to_the_record(tmp_path):
+    model = Line()
+    records = fit(model.loss, model, data(2), optimizer=SGD(model), log=tmp_path / "log.jsonl", progress=False,
+                  watch=lambda record: record.update(double=2 * record["loss"]))
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert lines == records and lines[1]["double"] == 2 * lines[1]["loss"]
+
+
+@pytest.mark.parametrize("bad, word", [(np.nan, "nan"), (np.inf, "inf")])
+def test_a_loss_that_is_not_finite_stops_and_names_the_step(tmp_path, bad, word):
+    model = Line()
+    batches = data(3)
+    batches[1] = (batches[1][0], batches[1][1] + bad)
+    with pytest.raises(FloatingPointError, match=f"the loss is {word} at step 2.*learning_rate"):
+        fit(model.loss, model, batches, optimizer=SGD(model), log=tmp_path / "log.jsonl", progress=False)
+    assert np.isfinite(model.w.data).all() and len((tmp_path / "log.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_a_gradient_that_is_not_finite_names_the_step_and_the_parameter(clip):
+    w = mg.parameter([0.0, 1.0], name="w")
+    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match="at step 1: the gradient of 'w'"):
+        fit(lambda x: mg.sqrt(w * x).sum(), [w], [1.0], optimizer=SGD([w]), clip=clip, progress=False)
+    assert w.data.tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("loss, options, error, words", [
+    (lambda w, x: 1.0, {}, TypeError, "returned a float at step 1, expected a scalar Tensor"),
+    (lambda w, x: w * x, {}, ValueError, r"shape \(2,\) at step 1.*sum\(\) or mean\(\)"),
+    (lambda w, x: ((w * x).sum(), w), {}, TypeError, "give its first value as state="),
+    (lambda w, x, s: (w * x).sum(), {"state": mg.Tensor(1.0)}, TypeError, r"must return \(loss, new state\)"),
+])
+def test_a_wrong_loss_says_what_was_expected(loss, options, error, words):
+    w = mg.parameter([1.0, 2.0])
+    with pytest.raises(error, match=words):
+        fit(lambda *arguments: loss(w, *arguments), [w], [1.0], optimizer=SGD([w]), progress=False, **options)
+
+
+def test_an_optimizer_of_other_parameters_is_refused():
+    with pytest.raises(ValueError, match=r"the optimizer moves \['a'\], but parameters are \['b'\]"):
+        fit(None, [mg.parameter(1.0, name="b")], [], optimizer=SGD([mg.parameter(1.0, name="a")]))
+
+
+def test_paths_are_looked_at_before_training(tmp_path):
+    model = Line()
+    for options, error, words in (({"checkpoint": tmp_path / "a.pickle"}, ValueError, "ending in .npz or .safetensors"),
+                                  ({"checkpoint": tmp_path / "no" / "a.npz"}, FileNotFoundError, "make it first"),
+                                  ({"log": tmp_path / "no" / "a.jsonl"}, FileNotFoundError, "make it first")):
+        with pytest.raises(error, match=words):
+            fit(model.loss, model, data(1), optimizer=SGD(model), progress=False, **options)
+    assert model.w.data.tolist() == [0.5, -0.5]
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+    model = Line()
+    fit(model.loss, model, data(1), optimizer=SGD(model), checkpoint=tmp_path / "a.npz", progress=False)
+    w = mg.parameter(1.0, name="w")
+    with pytest.raises(ValueError, match="checkpoint .*a.npz' is of another run.*resume=False"):
+        fit(lambda x: w * x, [w], [1.0], optimizer=SGD([w]), checkpoint=tmp_path / "a.npz", progress=False)
+    with pytest.raises(ValueError, match="not one of Adam"):
+        fit(model.loss, model, data(1), optimizer=Adam(model), checkpoint=tmp_path / "a.npz", progress=False)
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_progress_is_shown_with_and_without_tqdm(capsys, monkeypatch, installed):
+    if installed:
+        pytest.importorskip("tqdm", reason="tqdm (extra 'progress') is not installed")
+    else:
+        monkeypatch.setitem(__import__("sys").modules, "tqdm", None)
+    model = Line()
+    fit(model.loss, model, data(3), optimizer=SGD(model))
+    shown = capsys.readouterr().err
+    assert "loss" in shown and "3" in shown
+
+
+def test_the_plain_line_is_rewritten_on_a_terminal(capsys, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "tqdm", None)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    model = Line()
+    fit(model.loss, model, data(3), optimizer=SGD(model))
+    assert capsys.readouterr().err.startswith("\r")
