@@ -271,9 +271,13 @@ class _Switch:
     def __call__(self, fn):
         @functools.wraps(fn)
         def inside(*args, **kwargs):
-            with _Switch(self.field, self.value):
+            with self.fresh():
                 return fn(*args, **kwargs)
         return inside
+
+    def fresh(self):
+        """Another of the same: a decorated function may call itself, also from other threads."""
+        return _Switch(self.field, self.value)
 
 
 def no_grad():
@@ -295,6 +299,9 @@ class debug(_Switch):
     def __init__(self):
         super().__init__("watch", _inspect)
         self.locked = []
+
+    def fresh(self):
+        return debug()
 
     def __enter__(self):
         super().__enter__()

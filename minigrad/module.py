@@ -1,6 +1,5 @@
 """Module: parameters with names; and weights as files. Weights are data: loading never runs code."""
 import os
-import tempfile
 import zipfile
 
 import numpy as np
@@ -103,9 +102,9 @@ def save(path, source):
         data = None
     else:
         raise ValueError(f"save() writes .npz and .safetensors, got {path!r}")
-    handle, beside = tempfile.mkstemp(dir=folder, suffix=".part")
+    beside = f"{path}.{os.getpid()}.part"
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(beside, "wb") as file:
             if data is None:
                 _write_npz(file, arrays)
             else:
@@ -114,7 +113,8 @@ def save(path, source):
             os.fsync(file.fileno())
         os.replace(beside, path)
     except BaseException:
-        os.unlink(beside)
+        if os.path.exists(beside):
+            os.unlink(beside)
         raise
 
 
@@ -132,11 +132,11 @@ def load(path):
     if not os.path.exists(path):
         raise FileNotFoundError(f"load(): there is no file {path!r}")
     try:
-        if path.endswith(".safetensors"):
-            with open(path, "rb") as file:
+        with open(path, "rb") as file:
+            if path.endswith(".safetensors"):
                 return dict(_safetensors().load(file.read()))
-        with np.load(path, allow_pickle=False) as file:
-            return {k: file[k] for k in file.files}
+            with np.load(file, allow_pickle=False) as archive:
+                return {k: archive[k] for k in archive.files}
     except ImportError:
         raise
     except Exception as error:

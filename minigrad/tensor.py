@@ -219,10 +219,10 @@ class Tensor:
         return record(_power, (other, self))
 
     def __matmul__(self, other):
-        return _matmul_call(self, other)
+        return _product(self, other)
 
     def __rmatmul__(self, other):
-        return _matmul_call(other, self)
+        return _product(other, self)
 
     def __neg__(self):
         return record(_negative, (self,))
@@ -319,6 +319,8 @@ class Tensor:
             op = _SIMPLE.get(ufunc)
             if op is not None:
                 return record(op, inputs)
+            if ufunc is np.matmul:
+                return _product(*inputs)
             op = FUNCTIONS.get(ufunc)
             if op is not None:
                 return _apply(op, inputs, kwargs)
@@ -428,10 +430,13 @@ def _unknown(op, kwargs):
     raise TypeError(f"{op.name} on Tensors does not take {', '.join(kwargs)}")
 
 
-def _matmul_call(a, b):
-    if (a.array if type(a) is Tensor else np.asarray(a)).ndim > 1 and (b.array if type(b) is Tensor else np.asarray(b)).ndim > 1:
-        return record(_matmul, (a, b))
-    y = _matmul.compose(a, b)
+def _product(a, b):
+    """a @ b: recorded at once for two matrices, which is the rule; else through a composition."""
+    if type(a) is not Tensor:
+        a = np.asarray(a)
+    if type(b) is not Tensor:
+        b = np.asarray(b)
+    y = _matmul.compose(a, b) if a.ndim < 2 or b.ndim < 2 else NotImplemented
     return record(_matmul, (a, b)) if y is NotImplemented else y
 
 

@@ -10,18 +10,16 @@ from .record import composition
 # ---- calls that have no normal form of their own --------------------------------------------------------------------
 def matmul(a, b):
     """Vectors become matrices of one row or one column."""
-    left, right = np.ndim(a) == 1, np.ndim(b) == 1
+    left, right = a.ndim == 1, b.ndim == 1
     if not (left or right):
         return NotImplemented
     y = np.matmul(a[None, :] if left else a, b[:, None] if right else b)
-    return np.reshape(y, y.shape[:y.ndim - left - right] if left and right or right
-                      else y.shape[:-2] + y.shape[-1:]) if not (left and right) else np.reshape(y, ())
+    return y.reshape(y.shape[:-2] + (() if left else y.shape[-2:-1]) + (() if right else y.shape[-1:]))
 
 
 def solve(a, b):
-    if np.ndim(b) != 1:
-        return NotImplemented
-    return np.linalg.solve(a, b[:, None])[..., 0]
+    """A vector becomes a matrix of one column."""
+    return np.linalg.solve(a, b[:, None])[..., 0] if b.ndim == 1 else NotImplemented
 
 
 def cumsum(x, axis=None):

@@ -18,7 +18,7 @@ subtract = op(np.subtract, lambda g, y, a, b: g,        lambda g, y, a, b: -g,  
 multiply = op(np.multiply, lambda g, y, a, b: g * b,    lambda g, y, a, b: g * a,       reads="{0} * {1}")
 divide = op(np.divide,   lambda g, y, a, b: g / b,      lambda g, y, a, b: -g * y / b,  reads="{0} / {1}", name="divide")
 negative = op(np.negative, lambda g, y, x: -g,                                          reads="-{0}")
-power = op(np.power,     lambda g, y, a, b: g * (b * a ** (b - 1)),
+power = op(np.power,     lambda g, y, a, b: g * (b * a ** (b - (real(b) != 0))),     # x^0 has slope 0, at 0 too
                          lambda g, y, a, b: g * y * np.log(np.where(real(a) == 0, 1, a)), reads="{0}^{1}")
 square = op(np.square,   lambda g, y, x: g * (2 * x),                                   reads="{0}^2")
 sqrt = op(np.sqrt,       lambda g, y, x: g * 0.5 / y,                                   reads="sqrt({0})")

@@ -15,8 +15,8 @@ from .scene import Scene
 
 SECONDS = 120  # how long graphviz may take
 
-INSTALL = ("install graphviz (Debian, Ubuntu: apt install graphviz; macOS: brew install graphviz; Windows: winget install "
-           "graphviz; conda: conda install graphviz)")
+INSTALL = ("install graphviz (Debian, Ubuntu: apt install graphviz; macOS: brew install graphviz; Windows: winget "
+           "install graphviz; conda: conda install graphviz)")
 
 
 class Drawing:
@@ -54,8 +54,8 @@ class Drawing:
         elif suffix in (".png", ".pdf"):
             content = render(self.dot, suffix[1:])
         else:
-            raise ValueError(f"save(path) got {target.name!r}, whose suffix {suffix or '(none)'!r} names no picture format: "
-                             "use .svg, .png, .pdf or .dot")
+            raise ValueError(f"save(path) got {target.name!r}, whose suffix {suffix or '(none)'!r} names no picture "
+                             "format: use .svg, .png, .pdf or .dot")
         _write(target, content)
         return target
 
@@ -117,8 +117,8 @@ def _graph(root: Any, graph_class: Any) -> Any:
     for i, item in enumerate(roots):
         if not isinstance(item, Tensor):
             where = f"root[{i}] is" if isinstance(root, (tuple, list)) else "root is"
-            raise TypeError(f"draw(root): {where} a {type(item).__name__}, expected a Tensor that was computed (a loss, a "
-                            "state), a tuple of Tensors or a Graph; arrays remember nothing: compute with mg.Tensor")
+            raise TypeError(f"draw(root): {where} a {type(item).__name__}, expected a Tensor that was computed (a "
+                            "loss, a state), a tuple of Tensors or a Graph; arrays remember nothing: compute with mg.Tensor")
     return graph_class.of(*roots)
 
 
@@ -155,8 +155,8 @@ def _write(target: Path, content: bytes) -> None:
     except OSError as error:
         if beside is not None and os.path.exists(beside):
             os.unlink(beside)
-        raise OSError(f"cannot write the picture to {str(target)!r}: {error.strerror or error}; give save() a path in a "
-                      "folder that exists and that you may write to") from error
+        raise OSError(f"cannot write the picture to {str(target)!r}: {error.strerror or error}; give save() a path in "
+                      "a folder that exists and that you may write to") from error
 
 
 def _umask() -> int:

@@ -8,7 +8,7 @@ from . import scene as scenes
 from . import text, theme
 from .block import Style, Unit
 from .layout import Layout
-from .reading import Story
+from .story import Story
 from .scene import Arrow, Point, Scene, Shape, Words
 
 
@@ -36,7 +36,12 @@ class _Folded(Layout):
             rail.terms = {last: rail.terms[step]} if step is not None else {}
         story.length = {loop: last for loop in story.loops}
         story.forward = {loop: 1 for loop in story.loops}
+        story.picked = {place: {last: parts[max(parts)]} for place, parts in story.picked.items()}
         super().__init__(story, folded, shapes=shapes, title=title)
+
+    def room_below(self, loop: Any) -> float:
+        """Room for the way back of every state, and for its caption."""
+        return 52.0 + 30 * len(self.blocks[loop].entry)
 
     def _columns(self) -> None:
         super()._columns()
@@ -65,6 +70,9 @@ class _Folded(Layout):
                 words = text.label("delay 1")
                 width = text.width(words, theme.SIZE) + 16
                 middle = (left + right) / 2
+                for x in self._from_below(loop, step):   # an input that comes up from below passes beside the box
+                    if abs(middle - x) < width / 2 + 8:
+                        middle = x + (width / 2 + 12) * (1 if middle >= x else -1)
                 fill, rim, rim_width, dash = theme.ROLES["delay"]
                 name = story.state_names[loop].get(slot) or "state"
                 first = story.initial[loop].get(slot)
@@ -78,9 +86,17 @@ class _Folded(Layout):
                 self._loop([(middle - width / 2, low), (left - reach, low), (left - reach, into[1]), into],
                            (shape, index[entry]))
                 number += 1
-            shift = 24 + 30 * number
-            self.scene.texts.append(Words((left + right) / 2, self.foot[loop] - shift + 4,
+            shift, middle = 24 + 30 * number, (left + right) / 2
+            for x in self._from_below(loop, step):
+                middle = x + 34 if abs(middle - x) < 34 else middle
+            self.scene.texts.append(Words(middle, self.foot[loop] - shift + 4,
                                           text.label(f"× {self.steps[loop]:,} steps"), theme.SMALL))
+
+    def _from_below(self, loop: Any, step: int) -> list[float]:
+        """The x of inputs that are joined to a sequence below the panel."""
+        column = self.story.columns[loop, step]
+        return [self.place(loop, step, self.blocks[loop].value(column.marks[column.where[parts[step]]]))[0]
+                for place, parts in self.story.picked.items() if place[0] == loop]
 
     def _loop(self, corners: list[Point], ends: tuple[int, int]) -> None:
         """A path along these corners, rounded."""

@@ -1,4 +1,4 @@
-"""Gradient heat: fills and arrow widths by the logarithm of gradient norms, marks of their own for 0, NaN, inf, none."""
+"""Gradient heat: fills and arrow widths by the logarithm of gradient norms, own marks for zero, NaN, inf and none."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ def gradients(graph: Any) -> Gradients:
     """Node id -> gradient of the graph's one output with respect to it; nothing is left on the tensors."""
     from ..autodiff import cotangents
     if len(graph.outputs) != 1:
-        raise ValueError(f"draw(heat=True) got {len(graph.outputs)} roots: heat shows the gradients of one number; draw one "
-                         "loss, or the sum of them")
+        raise ValueError(f"draw(heat=True) got {len(graph.outputs)} roots: heat shows the gradients of one number; "
+                         "draw one loss, or the sum of them")
     root = graph.nodes[graph.outputs[0]]
     if root.tensor is None or not root.requires_grad:
-        raise ValueError("draw(heat=True): the root does not depend on anything that requires gradients, so there are none "
-                         "to show; make the weights with mg.parameter, compute outside mg.no_grad(), or draw without heat")
+        raise ValueError("draw(heat=True): the root does not depend on anything that requires gradients, so there are "
+                         "none to show; make the weights with mg.parameter, compute outside mg.no_grad(), or draw "
+                         "without heat")
     if root.value.size != 1:
-        raise ValueError(f"draw(heat=True): the root has shape {tuple(root.value.shape)}, gradients are those of one number; "
-                         "draw a loss, for example root.sum()")
+        raise ValueError(f"draw(heat=True): the root has shape {tuple(root.value.shape)}, gradients are those of one "
+                         "number; draw a loss, for example root.sum()")
     return Gradients(graph, cotangents(root.tensor))
 
 
@@ -94,6 +95,7 @@ def paint(scene: Scene, graph: Any, found: Gradients) -> None:
             arrow.colour, arrow.width = (theme.ODD[odd][0] if odd != "zero" else "#999999"), 1.2
             arrow.dash = "2,3" if odd == "zero" else ""
         else:
+            arrow.tooltip = f"|gradient| = {text.flat(_power(log))}"
             arrow.colour, arrow.width = theme.RED, round(1.0 + 2.4 * min(max(share(log), 0.0), 1.0), 2)
     _legend(scene, low, high, [odd for odd in theme.ODD if any(o == odd for o, _ in heat.values())])
 

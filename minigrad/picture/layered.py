@@ -83,7 +83,7 @@ def _ranks(count: int, edges: list[tuple[int, int]], pinned: dict[int, int], bot
         if clash is None:
             break
         below, above = clash
-        if _reaches(edges, above, below):
+        if _reaches([(u, v) for u, v, _, _ in constraints], above, below):
             below, above = above, below
         constraints.append((below, above, 1, 0))
     inner = [n for n in range(count) if n not in top]

@@ -12,11 +12,10 @@ from typing import Any, Callable, Iterable
 from . import text
 from .text import Label
 
-SYMBOLS = {"matmul": "@", "add": "+", "subtract": "−", "multiply": "⊙", "divide": "÷", "true_divide": "÷", "power": "^",
-           "less": "<", "greater": ">", "equal": "="}
-SHORT = {"sigmoid": "σ", "sum": "Σ", "negative": "−( )", "concatenate": "concat", "square": "( )²", "reciprocal": "1 ÷",
-         "sqrt": "√", "absolute": "| |", "softmax_cross_entropy": "cross-entropy", "transpose": ".T",
-         "binary_cross_entropy": "cross-entropy", "matrix_transpose": ".T", "log_softmax": "log softmax"}
+SYMBOLS = {"matmul": "@", "add": "+", "subtract": "−", "multiply": "⊙", "divide": "÷", "power": "^"}
+SHORT = {"sigmoid": "σ", "sum": "Σ", "negative": "−( )", "concatenate": "concat", "square": "( )²", "sqrt": "√",
+         "absolute": "| |", "transpose": ".T", "log_softmax": "log softmax", "softmax_cross_entropy": "cross-entropy",
+         "binary_cross_entropy": "cross-entropy"}
 
 
 @dataclass

@@ -1,202 +1,24 @@
 """Reading a recorded graph for a picture: which steps are shown, what belongs to a step, what comes before and after.
 
-The result is a `Story`: columns of marks per loop and step, the marks after the loops, initial states, parameters and
-rails (a value gathered from every step: the sum of losses, the stacked outputs).  Only the steps that are shown are
-looked at closely, so a hundred thousand folded steps cost one light pass.
+The result is a `Story`.  Only the steps that are shown are looked at closely, so a hundred thousand folded steps cost
+one light pass.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from . import marks as marking
 from . import text
 from .marks import Mark
-from .text import Label
+from .recorded import Recorded
+from .story import Column, Parameter, Rail, Story
 
 LARGEST = 400  # marks of a graph without time; earlier ones are summed up in one mark
 
 
-@dataclass
-class Column:
-    """One time step of one loop."""
-    loop: Any
-    step: int
-    marks: list[Mark] = field(default_factory=list)
-    where: dict[int, int] = field(default_factory=dict)    # node id -> index in marks
-    pasts: list[int] = field(default_factory=list)         # slot -> node id that comes from the step before
-    elsewhere: dict[int, int] = field(default_factory=dict)  # node id from outside -> index in marks
-
-
-@dataclass
-class Rail:
-    """A value gathered over time: `owner` is the mark after the loops (or the sum itself) that it ends in."""
-    loop: Any
-    owner: int                         # node id
-    terms: dict[int, int]              # step -> node id, for the steps that are shown
-    adds: bool                         # a running sum, not a stack
-    count: int
-
-
-@dataclass
-class Parameter:
-    words: Label
-    shape: tuple[int, ...]
-    uses: int
-    node: int
-    tooltip: str
-
-
-@dataclass
-class Story:
-    graph: Any
-    loops: list[Any]
-    length: dict[Any, int]
-    forward: dict[Any, int]                    # loop -> +1, or -1 if it walks from the last step to the first
-    shown: list[int]
-    columns: dict[tuple[Any, int], Column]
-    states: dict[Any, dict[int, list[int]]]    # loop -> slot -> keys of the state's mark (one, if all steps are alike)
-    state_names: dict[Any, dict[int, str]]
-    initial: dict[Any, dict[int, int]]         # loop -> slot -> node id
-    rails: list[Rail]
-    after: list[Mark]
-    after_where: dict[int, int]
-    after_inputs: dict[int, tuple[Any, int]]   # number used in ("step", n) -> (loop, node id)
-    before: list[Mark]
-    before_where: dict[int, int]
-    parameters: list[Parameter]
-    picked: dict[tuple[Any, int], dict[int, int]] = field(default_factory=dict)  # (loop, sequence) -> step -> its part
-    earlier: int = 0                           # nodes left out of a large graph without time
-
-    def begin(self, loop: Any) -> int:
-        """The step that reads the initial state."""
-        return 1 if self.forward[loop] > 0 else self.length[loop]
-
-    def end(self, loop: Any) -> int:
-        """The step that makes the final state."""
-        return self.length[loop] if self.forward[loop] > 0 else 1
-
-
-class Reader:
+class Reader(Recorded):
     """Builds the story; one instance per picture."""
-
-    def __init__(self, graph: Any, steps: int) -> None:
-        self.graph, self.nodes = graph, graph.nodes
-        self.outputs = set(graph.outputs)
-        self.uses = [0] * len(graph.nodes)
-        self.length: dict[Any, int] = {}
-        for node in self.nodes:
-            for operand in node.inputs:
-                self.uses[operand] += 1
-            if node.step:
-                self.length[node.loop] = max(self.length.get(node.loop, 0), node.step)
-        self.forward: dict[Any, int] = {}      # loop -> +1, or -1 for one that walks from the last step to the first
-        self.loops = sorted(self.length, key=lambda loop: (loop is not None, loop))
-        total = max(self.length.values(), default=0)
-        if total <= steps:
-            self.shown = list(range(1, total + 1))
-        else:
-            # A gap that hides a single step would not be shorter than the step.
-            ends = max(1, min(3, steps // 4))
-            self.shown = list(range(1, ends + 1)) + list(range(total - ends + 1, total + 1))
-        self.keys = marking.Keys()
-        self.chained: dict[int, int] = {}      # node of a running sum -> its last node
-        self.chains: dict[int, list[int]] = {}
-        self.derived: dict[int, bool] = {}
-        self.late: set[int] = set()            # nodes outside time that depend on a step
-        self.starts: set[int] = set()          # nodes that read an initial state
-
-    # --- places -----------------------------------------------------------------------------------------------------
-
-    def source(self, number: int) -> int:
-        """The node itself, or the stacked value that it picks."""
-        node = self.nodes[number]
-        return self.graph.through(number) if node.op is not None and marking.op_name(node) == "getitem" else number
-
-    def fixed(self, number: int) -> bool:
-        """Whether the value is made of parameters and constants alone (and at least one parameter)."""
-        known, place = self.derived, self.nodes[number].step
-        stack = [number]
-        while stack:
-            current = stack[-1]
-            if current in known:
-                stack.pop()
-                continue
-            node = self.nodes[current]
-            if node.op is None:
-                known[current] = node.kind == "parameter"
-            elif (current in self.starts or len(node.inputs) > 4 or node.step not in (None, place)
-                    or any(known.get(i) is False and not marking.is_constant(self.nodes[i]) for i in node.inputs)):
-                known[current] = False
-            elif marking.op_name(node) in ("getitem", "take") and not marking.slices_only(node):
-                known[current] = False  # looking up a row (an embedding) is an input, not a weight
-            else:
-                open_ = [i for i in node.inputs if i not in known]
-                if open_:
-                    # Leaves last, so that they are looked at first: one input settles the matter.
-                    stack.extend(sorted(open_, key=lambda i: self.nodes[i].op is None))
-                    continue
-                known[current] = any(known[i] for i in node.inputs)
-        return known[number]
-
-    # --- running sums -----------------------------------------------------------------------------------------------
-
-    def find_chains(self) -> None:
-        """Running sums over time: l_1 + l_2 + ..., wherever they were added up."""
-        self._find_accumulators()
-        for number in range(len(self.nodes) - 1, -1, -1):
-            node = self.nodes[number]
-            if number in self.chained or not self._adds(node):
-                continue
-            if node.step is not None and number not in self.outputs and node.step != self.length[node.loop]:
-                continue
-            links, terms, stack = [number], [], list(reversed(node.inputs))
-            while stack:
-                current = stack.pop()
-                inner = self.nodes[current]
-                if self._adds(inner) and self.uses[current] == 1 and current not in self.outputs \
-                        and current in self.accumulators:
-                    links.append(current)
-                    stack.extend(reversed(inner.inputs))
-                else:
-                    terms.append(current)
-            steps = {(self.nodes[t].loop, self.nodes[t].step) for t in map(self.source, terms) if self.nodes[t].step}
-            if len(steps) < 2 or len(links) + 1 < len(steps):
-                continue
-            if self._recurrent(node, terms):
-                continue
-            for link in links:
-                self.chained[link] = number
-            self.chains[number] = [t for t in terms if not self._zero(t)]
-
-    def _adds(self, node: Any) -> bool:
-        return node.op is not None and marking.op_name(node) == "add"
-
-    def _zero(self, number: int) -> bool:
-        node = self.nodes[number]
-        return node.kind == "constant" and node.value.size == 1 and node.value.reshape(-1)[0] == 0
-
-    def _find_accumulators(self) -> None:
-        """Adds that belong to a sum over time and not to one of its terms: they reach into another step."""
-        self.accumulators: set[int] = set()
-        for number, node in enumerate(self.nodes):
-            if not self._adds(node):
-                continue
-            if node.step is None:
-                self.accumulators.add(number)
-                continue
-            for operand in map(self.source, node.inputs):
-                other = self.nodes[operand]
-                if (other.step is not None and other.step != node.step) or (
-                        operand in self.accumulators and self.uses[operand] == 1) or (
-                        other.kind == "constant" and self._zero(operand)):
-                    self.accumulators.add(number)
-
-    def _recurrent(self, node: Any, terms: list[int]) -> bool:
-        """A state that sums up (z + dt * ...) has as many pasts as steps, but other uses too: seen by its uses."""
-        return node.step is not None and self.uses[node.id] > 0 and any(
-            self.nodes[t].step is not None and self.nodes[t].step != node.step and self.uses[t] > 1 for t in terms)
 
     # --- the story --------------------------------------------------------------------------------------------------
 
@@ -225,31 +47,12 @@ class Reader:
             buckets, key=lambda p: (self.loops.index(p[0]), p[1]))}
         states, names, initial = self._states(columns)
         columns = {place: column for place, column in columns.items() if place[1] in shown}
-        story = Story(self.graph, self.loops, self.length, self.forward, self.shown, columns, states, names, initial, [], [], {}, {},
-                      [], {}, [])
+        story = Story(self.graph, self.loops, self.length, self.forward, self.shown, columns, states, names, initial)
         self._after(story, post)
         self._before(story)
         story.parameters = self._parameters(story)
         self._roles(story)
         return story
-
-    def _directions(self, buckets: dict[tuple[Any, int], list[int]]) -> None:
-        balance = {loop: 0 for loop in self.loops}
-        for (loop, step), ids in buckets.items():
-            for number in ids:
-                for operand in map(self.source, self.nodes[number].inputs):
-                    other = self.nodes[operand]
-                    if other.step and other.loop == loop and abs(other.step - step) == 1:
-                        balance[loop] += step - other.step
-        self.forward = {loop: -1 if count < 0 else 1 for loop, count in balance.items()}
-
-    def begin(self, loop: Any) -> int:
-        """The step that reads the initial state."""
-        return 1 if self.forward[loop] > 0 else self.length[loop]
-
-    def end(self, loop: Any) -> int:
-        """The step that makes the final state."""
-        return self.length[loop] if self.forward[loop] > 0 else 1
 
     def _initial(self, buckets: dict[tuple[Any, int], list[int]]) -> set[tuple[int, int]]:
         """(node, operand position) pairs of the first step that read the initial state."""
@@ -291,7 +94,8 @@ class Reader:
         # A stack from which every value is drawn directly is not drawn itself.
         used: set[int] = set(self.outputs)
         for ids in buckets.values():
-            used.update(self.source(self.nodes[n].inputs[0]) for n in ids if self._picks(self.nodes[n]))
+            used.update(self.source(self.nodes[n].inputs[0]) for n in ids
+                        if self.source(n) == n and self._picks(self.nodes[n]))
         kept: list[int] = []
         for number in reversed(order):
             if number in used or number in self.chains:
@@ -372,7 +176,8 @@ class Reader:
         if not self.fixed(sequence.id):
             return True
         index = marking.index_of(node)
-        return sequence.op is None and any(isinstance(i, int) for i in (index if isinstance(index, tuple) else (index,)))
+        items = index if isinstance(index, tuple) else (index,)
+        return sequence.op is None and any(isinstance(i, int) for i in items)
 
     def later(self, number: int) -> bool:
         """Whether a node outside time depends on a step."""
@@ -413,6 +218,8 @@ class Reader:
             node = self.nodes[target]
             if target in local:
                 return ("mark", target)
+            if node.op is not None and self.fixed(target):
+                return marking.formula(self.graph, node)
             if node.step:
                 if target in final.get(node.loop, ()) and len(self.nodes[number].inputs) < 4 \
                         and marking.op_name(self.nodes[number]) != "stack":
@@ -450,18 +257,21 @@ class Reader:
             if mark.nodes[-1] in chains:
                 mark.role, mark.op = "total", "total"
                 term = next((self.nodes[t].name for t in chains[mark.nodes[-1]] if self.nodes[t].name), None)
-                total = text.join("Σ ", text.name_label(term)) if term else text.label("Σ")
-                mark.words = total
+                mark.words = text.join("Σ ", text.name_label(term)) if term else text.label("Σ")
+                for words in list(dict.fromkeys(mark.sums))[:1]:   # a penalty on the weights, say
+                    mark.words = text.join(mark.words, " + ", words)
         story.after_inputs = {n: place for place, n in numbers.items()}
         shown = set(story.shown)
         for number, targets in gathered.items():
-            by_loop: dict[Any, dict[int, int]] = {}
+            by_loop: dict[Any, dict[int, list[int]]] = {}
             counts: dict[Any, int] = {}
             for target in targets:
                 node = self.nodes[target]
                 counts[node.loop] = counts.get(node.loop, 0) + 1
                 if node.step in shown:
-                    by_loop.setdefault(node.loop, {})[node.step] = target
+                    terms = by_loop.setdefault(node.loop, {}).setdefault(node.step, [])
+                    if target not in terms:
+                        terms.append(target)
             for loop in self.loops:
                 if loop in counts:
                     story.rails.append(Rail(loop, number, by_loop.get(loop, {}), number in chains, counts[loop]))
@@ -530,10 +340,12 @@ class Reader:
 
     def _roles(self, story: Story) -> None:
         """States, predictions and losses."""
-        railed = {(rail.loop, node): rail for rail in story.rails for node in rail.terms.values()}
+        railed = {(rail.loop, node): rail for rail in story.rails for terms in rail.terms.values()
+                  for node in terms}
         for (loop, step), column in story.columns.items():
             keys = _flat(story.states[loop])
-            names = {key: story.state_names[loop].get(slot) for slot, some in story.states[loop].items() for key in some}
+            named = story.state_names[loop]
+            names = {key: named.get(slot) for slot, some in story.states[loop].items() for key in some}
             for mark in column.marks:
                 if mark.key in keys and mark.op != "elsewhere":
                     mark.role, mark.circle = "state", True
@@ -555,8 +367,9 @@ class Reader:
     def _predictions(self, marks: list[Mark], gathered: set[int]) -> None:
         fed = {n for mark in marks if marking.is_loss(mark.op) for kind, n in mark.sources[:1] if kind == "mark"}
         for index, mark in enumerate(marks):
-            if mark.role == "op" and mark.name and (mark.name.endswith("hat") or
-                    index in fed or mark.nodes[-1] in gathered or mark.nodes[-1] in self.outputs):
+            last = mark.nodes[-1] if mark.nodes else None
+            if mark.role == "op" and mark.name and (
+                    mark.name.endswith("hat") or index in fed or last in gathered or last in self.outputs):
                 mark.role, mark.circle = "prediction", True
 
     # --- graphs without time ----------------------------------------------------------------------------------------
@@ -604,7 +417,7 @@ class Reader:
                 mark.role = "total" if self.nodes[mark.nodes[-1]].value.size == 1 else "prediction"
                 mark.circle = bool(mark.name) and mark.role == "prediction"
         self._predictions(column.marks, set())
-        story = Story(self.graph, [], {}, {}, [], {(None, 0): column}, {}, {}, {}, [], [], {}, {}, [], {}, [], first)
+        story = Story(self.graph, [], {}, {}, [], {(None, 0): column}, {}, {}, {}, earlier=first)
         story.parameters = self._parameters(story)
         shown = {n for mark in column.marks for n in mark.nodes}
         story.parameters = [p for p in story.parameters if p.node not in shown]

@@ -1,4 +1,4 @@
-"""A picture as plain data: placed shapes in points, y upwards.  The writers (svg, dot) read it; nothing decides here."""
+"""A picture as plain data: placed shapes in points, y upwards.  The writers (svg, dot) read it and decide nothing."""
 
 from __future__ import annotations
 

@@ -54,36 +54,12 @@ def _longest_paths(count: int, edges: list[Constraint]) -> list[int]:
 
 
 def _tight_tree(count: int, edges: list[Constraint], position: list[int]) -> set[int]:
-    """Edge numbers of a spanning tree without slack; moves points until there is one."""
-    touching: list[list[int]] = [[] for _ in range(count)]
-    for number, (u, v, _, _) in enumerate(edges):
-        touching[u].append(number)
-        touching[v].append(number)
-    inside = [False] * count
-    inside[0] = True
-    members, tree, frontier = [0], set(), [0]
-    while True:
-        while frontier:
-            point = frontier.pop()
-            for number in touching[point]:
-                u, v, distance, _ = edges[number]
-                other = v if u == point else u
-                if not inside[other] and position[v] - position[u] == distance:
-                    inside[other] = True
-                    members.append(other)
-                    tree.add(number)
-                    frontier.append(other)
-        if len(members) == count:
-            return tree
-        shift, reached = None, 0
-        for u, v, distance, _ in edges:
-            if inside[u] != inside[v]:
-                slack = position[v] - position[u] - distance
-                if shift is None or slack < abs(shift):
-                    shift, reached = (slack if inside[u] else -slack), (u if inside[u] else v)
-        for point in members:
-            position[point] += shift or 0
-        frontier.append(reached)
+    """Edge numbers of a spanning tree without slack: on longest paths every point has a tight edge from below."""
+    tree: dict[int, int] = {}
+    for number, (u, v, distance, _) in enumerate(edges):
+        if position[v] - position[u] == distance:
+            tree.setdefault(v, number)
+    return set(tree.values())
 
 
 def _improve(count: int, edges: list[Constraint], position: list[int]) -> None:
@@ -120,8 +96,7 @@ def _improve(count: int, edges: list[Constraint], position: list[int]) -> None:
                 slack = position[v] - position[u] - distance
                 if least is None or slack < least:
                     entering, least = candidate, slack
-        if entering is None or least is None:
-            return
+        assert entering is not None and least is not None  # a negative cut is crossed by an edge the other way
         for p in range(count):
             if not in_tail(p):
                 position[p] += least
@@ -136,7 +111,8 @@ def _walk(count: int, edges: list[Constraint], tree: set[int]) -> tuple[list[int
         u, v, _, _ = edges[number]
         near[u].append(number)
         near[v].append(number)
-    order, parent_edge, first, last = [], [-1] * count, [0] * count, [0] * count
+    order: list[int] = []
+    parent_edge, first, last = [-1] * count, [0] * count, [0] * count
     stack = [0]
     while stack:
         point = stack.pop()

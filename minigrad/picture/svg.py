@@ -28,8 +28,9 @@ def write(picture: Scene) -> str:
     for panel in picture.panels:
         dash = f' stroke-dasharray="{panel.dash}"' if panel.dash else ""
         radius = 9.0 if panel.rounded else 0.0
-        out.append(f'<rect x="{number(panel.left)}" y="{number(-panel.high)}" width="{number(panel.right - panel.left)}"'
-                   f' height="{number(panel.high - panel.low)}" rx="{number(radius)}" fill="{panel.fill}" '
+        width, height = panel.right - panel.left, panel.high - panel.low
+        out.append(f'<rect x="{number(panel.left)}" y="{number(-panel.high)}" width="{number(width)}" '
+                   f'height="{number(height)}" rx="{number(radius)}" fill="{panel.fill}" '
                    f'stroke="{panel.rim}"{dash}/>')
     out += [_arrow(arrow) for arrow in picture.arrows]
     out += [_shape(shape) for shape in picture.shapes]

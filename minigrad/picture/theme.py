@@ -1,4 +1,4 @@
-"""Colours and sizes of the picture: hues after Okabe and Ito, readable for the colour-blind.  Nothing is placed here."""
+"""Colours and sizes of the picture: hues after Okabe and Ito, readable for the colour-blind.  No positions here."""
 
 from __future__ import annotations
 
