@@ -20,13 +20,19 @@ __version__ = "0.1.0"
  maximum, mean, min, minimum, moveaxis, multiply, negative, outer, pad, power, prod, reshape, sin, split, sqrt, square, squeeze, stack, std,
  subtract, sum, swapaxes, take, tanh, transpose, tril, triu, var, where) = (
     getattr(_np, name) for name in """abs absolute add broadcast_to clip concatenate cos cumsum divide einsum exp expand_dims expm1 flip
-    log log1p matmul max maximum mean min minimum moveaxis multiply negative outer pad power prod reshape sin split sqrt square squeeze stack
-    std subtract sum swapaxes take tanh transpose tril triu var where""".split())
+    log log1p matmul max maximum mean min minimum moveaxis multiply negative outer pad power prod reshape sin split sqrt square squeeze
+    stack std subtract sum swapaxes take tanh transpose tril triu var where""".split())
 inv, solve, norm = _np.linalg.inv, _np.linalg.solve, _np.linalg.norm
 
 
 def stop_gradient(x):
-    """The values of x as a constant: nothing flows back through it."""
+    """The values of x as a constant: nothing flows back through it.
+
+    >>> x = parameter(3.)
+    >>> (x * stop_gradient(x)).backward()
+    >>> x.grad
+    array(3.)
+    """
     return x.detach() if isinstance(x, Tensor) else x
 
 

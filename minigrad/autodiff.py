@@ -77,12 +77,12 @@ def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0):
                     continue
                 key = x.index
                 if key > index:
-                    raise RuntimeError(f"{x.label()} was changed after {op.name}{at(node.place)} had used it, so the gradient would be wrong; "
-                                       "change data only after backward(), or run the forward pass again")
+                    raise RuntimeError(f"{x.label()} was changed after {op.name}{at(node.place)} had used it, so the gradient would be "
+                                       "wrong; change data only after backward(), or run the forward pass again")
                 if needed is not None and key not in needed:
                     continue
                 if variadic:
-                    part = rules[0](i, g, y, *arguments, **(more or {}))
+                    part = rules[0](i, g, y, arguments, **(more or {}))      # a tuple: unpacked, T parts cost T²
                 elif more is None:
                     part = rules[i](g, y, *arguments)
                 else:
@@ -281,13 +281,19 @@ class _Switch:
 
 
 def no_grad():
-    """Nothing is recorded inside: ``with mg.no_grad(): …`` (or as a decorator). Per thread."""
+    """Nothing is recorded inside: ``with mg.no_grad(): …`` (or as a decorator). Per thread.
+
+    >>> x = Tensor(2., requires_grad=True)
+    >>> with no_grad():
+    ...     (x * x).requires_grad
+    False
+    """
     return _Switch("recording", False)
 
 
 # ---- debug ---------------------------------------------------------------------------------------------------------------
 
-_made_at = {}      # index -> "file:line", filled in mg.debug() only
+_made_at: dict[int, str] = {}      # index -> "file:line", filled in mg.debug() only
 
 
 class debug(_Switch):
@@ -295,6 +301,14 @@ class debug(_Switch):
 
     Arrays in use are locked, so that writing into ``.data[…]`` raises where it happens; NaN or infinity stops at the op
     and time step that made it, forward and backward; errors of the backward pass say where the forward op was made.
+
+    >>> x = Tensor([1., 2.], requires_grad=True)
+    >>> with debug():
+    ...     y = x * x
+    ...     x.data[0] = 5.
+    Traceback (most recent call last):
+        ...
+    ValueError: assignment destination is read-only
     """
     def __init__(self):
         super().__init__("watch", _inspect)
@@ -318,7 +332,7 @@ class debug(_Switch):
             _made_at.clear()
 
 
-_locks = []
+_locks: list[list] = []
 
 
 def _inspect(out):

@@ -29,7 +29,7 @@ def checkpoint(fn):
             return fn(*args)
         given = {x.index: x for x in flatten(args) if type(x) is Tensor}
         start, captured = _clock(), {}
-        generators = [(g, g.bit_generator.state) for g in _generators(fn)]
+        generators = [(g, g.bit_generator.state) for g in generators_of(fn)]
         watch = mode.watch
 
         def notice(x):
@@ -78,7 +78,7 @@ class _Constant:
         return self.array
 
 
-def _rule(i, g, y, *inputs, fn, args, tensors, generators, place):
+def _rule(i, g, y, inputs, *, fn, args, tensors, generators, place):
     """Run fn again, this time recording, and walk back through it; one run serves all the inputs of one cotangent."""
     if _last.g is not g or _last.tensors is not tensors:
         _last.parts = _again(g, fn, args, tensors, generators, place)
@@ -144,7 +144,7 @@ def _recording():
     return switch if not mode.recording else contextlib.nullcontext()
 
 
-def _generators(fn):
+def generators_of(fn):
     """The random generators that fn holds: in its closure, defaults, globals, partial arguments, or the attributes of its object."""
     found, seen, stack = [], set(), [fn]
     while stack:

@@ -88,6 +88,10 @@ def save(path, source):
     """Write weights: ``.safetensors`` (needs the extra ``weights``) or ``.npz``; beside first, then renamed, so never half-written.
 
     source  a Module, or a dict of name -> array or Tensor
+
+    >>> save("weights.npz", {"W": np.eye(2), "b": Tensor([0., 1.])})
+    >>> load("weights.npz")["b"]
+    array([0., 1.])
     """
     arrays, path = _arrays(source), os.fspath(path)
     for name, a in arrays.items():
@@ -127,7 +131,7 @@ def _write_npz(file, arrays):
 
 
 def load(path):
-    """Read weights back: dict of name -> ndarray. Pickles are refused."""
+    """Read weights back, as ``save`` wrote them: dict of name -> ndarray. Pickles are refused."""
     path = os.fspath(path)
     if not os.path.exists(path):
         raise FileNotFoundError(f"load(): there is no file {path!r}")

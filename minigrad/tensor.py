@@ -5,6 +5,7 @@ be computed is in ``ops/``.
 """
 import itertools
 import threading
+from collections.abc import Callable
 
 import numpy as np
 
@@ -43,6 +44,7 @@ class Tensor:
     """
     __slots__ = ("array", "op", "inputs", "arrays", "attributes", "saved", "index", "requires_grad", "grad", "name", "place", "__weakref__")
     __array_priority__ = 1000.0
+    backward: Callable[..., None]     # the reverse walk; autodiff.py puts it here
 
     def __init__(self, data, requires_grad=False, name=None):
         if isinstance(data, Tensor):
@@ -327,8 +329,8 @@ class Tensor:
             if ufunc in _WITHOUT_GRADIENT_UFUNCS:
                 return ufunc(*(_real(x) if ufunc in _COMPARISONS else _plain(x) for x in inputs))
         if kwargs.get("out") is not None:
-            raise TypeError(f"np.{ufunc.__name__} was asked to write a Tensor into an array (out=, or an in-place operator such as a += t), "
-                            "which would cut it from the graph; write a = a + t")
+            raise TypeError(f"np.{ufunc.__name__} was asked to write a Tensor into an array (out=, or an in-place operator such as "
+                            "a += t), which would cut it from the graph; write a = a + t")
         if method == "reduce" and ufunc in _REDUCTIONS:
             return _REDUCTIONS[ufunc](*inputs, **{"axis": 0, **kwargs})
         what = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}") + (f" with {', '.join(kwargs)}=" if kwargs else "")
@@ -470,7 +472,11 @@ def _real(x):
 
 
 def parameter(data, name=None):
-    """A Tensor whose gradient is wanted: ``Tensor(data, requires_grad=True)``; integers become float64."""
+    """A Tensor whose gradient is wanted: ``Tensor(data, requires_grad=True)``; integers become float64.
+
+    >>> parameter([1, 2], name="b")
+    Tensor([1., 2.], name='b', requires_grad=True)
+    """
     data = data.data if isinstance(data, Tensor) else data
     array = np.asarray(data)
     return Tensor(array.astype(float) if array.dtype.kind in "biu" else array, requires_grad=True, name=name)
@@ -478,7 +484,7 @@ def parameter(data, name=None):
 
 _new = Tensor.__new__
 _SIMPLE = {f: op for f, op in FUNCTIONS.items() if type(op) is ops.Op and op.call is None and op.compose is None}
-ops.record.HANDLERS[Tensor] = _apply
+ops.HANDLERS[Tensor] = _apply
 _NUMBERS = frozenset((float, int, complex))
 _BASIC = frozenset((int, slice, type(None)))
 _add, _subtract, _multiply, _divide = (TABLE[n] for n in ("add", "subtract", "multiply", "divide"))

@@ -155,7 +155,7 @@ def test_every_page_is_on_the_index():
 
 def test_pictures_of_the_pages_are_made_by_the_script(tmp_path):
     """docs/pictures/make.py writes every picture that docs/ shows."""
-    namespace: dict = {}
+    namespace = {"__name__": "make"}
     exec(compile((HOUSE / "docs/pictures/make.py").read_text(encoding="utf-8"), "make.py", "exec"), namespace)
     made = {path.name for path in namespace["make"](tmp_path)}
     shown = {Path(target).name for page in PAGES[1:] for target in LINK.findall(page.read_text(encoding="utf-8"))

@@ -162,6 +162,35 @@ def test_trap_6_mutation_of_the_array_a_tensor_was_made_from():
     assert x.grad.tolist() == [2, 4]
 
 
+USES = {
+    "operand": (lambda x, a: x * a, np.array([1.0, 2.0, 3.0])),
+    "matrix": (lambda x, a: x[None] @ a, np.ones((3, 2))),
+    "index": (lambda x, a: x[a], np.array([0, 2])),
+    "mask as index": (lambda x, a: x[a], np.array([True, False, True])),
+    "index of take": (lambda x, a: np.take(x, a), np.array([0, 2])),
+    "condition": (lambda x, a: np.where(a, x, 0.0), np.array([True, False, True])),
+    "classes": (lambda x, a: mg.softmax_cross_entropy(x[None], a), np.array([2])),
+    "soft targets": (lambda x, a: mg.softmax_cross_entropy(x, a), np.array([0.2, 0.3, 0.5])),
+    "mask of a loss": (lambda x, a: mg.softmax_cross_entropy(np.stack([x, x]), [0, 1], mask=a),
+                       np.array([True, False])),
+    "sequence": (lambda x, a: mg.unroll(lambda u, h: (h * u, h * u), a, x)[0], np.array([[1.0, 2.0, 3.0]] * 2)),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_trap_6_mutation_of_a_constant(use):
+    function, array = USES[use]
+    gradients = []
+    for change in (False, True):
+        x, a = mg.parameter([0.3, -0.5, 0.7]), array.copy()
+        y = function(x, a).sum()
+        if change:
+            a[...] = ~a if a.dtype == bool else 0
+        y.backward()
+        gradients.append(x.grad)
+    assert np.array_equal(*gradients)
+
+
 def test_trap_6_mutation_by_assignment():
     x = mg.parameter([1.0, 2.0])
     y = np.tanh(x) * x
@@ -262,7 +291,7 @@ def test_trap_8_reflected_matmul():
 
 
 # -- 9. Recurrent layers without a test: they fail at step two --------------------------------------------------------
-CELLS = {"RNNCell": mg.RNNCell, "GRUCell": mg.GRUCell, "LSTMCell": mg.LSTMCell}
+CELLS: dict[str, type] = {"RNNCell": mg.RNNCell, "GRUCell": mg.GRUCell, "LSTMCell": mg.LSTMCell}
 
 
 @pytest.mark.parametrize("name", CELLS)

@@ -68,10 +68,18 @@ def gated():
     return mg.draw(h)
 
 
+def bidirectional():
+    """Two loops that walk in opposite directions."""
+    rng = np.random.default_rng(0)
+    ys, states = mg.bidirectional(mg.RNNCell(SYMBOLS, 4, rng=rng), mg.RNNCell(SYMBOLS, 4, rng=rng))(np.ones((3, 1, SYMBOLS)))
+    return mg.draw(ys)
+
+
 def make(folder):
     """Write all pictures into folder; returns their paths."""
     pictures = {"diamond": diamond(), "columns": network(4), "elided": network(1000), "folded": network(4, folded=True),
-                "values": network(2, values=True), "heat": vanishing(), "lstm": lstm(), "gated": gated()}
+                "values": network(2, values=True), "heat": vanishing(), "lstm": lstm(), "gated": gated(),
+                "bidirectional": bidirectional()}
     return [drawing.save(Path(folder) / f"{name}.svg") for name, drawing in pictures.items()]
 
 

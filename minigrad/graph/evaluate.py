@@ -46,7 +46,7 @@ def replay(graph, nodes=None, edges=None, inputs=None):
         if node.op is not None and (node.id in affected or any(i in affected for i in node.inputs)):
             affected.add(node.id)
             if node.id not in nodes or callable(nodes[node.id]):
-                operands = [values[i] for i in node.inputs]
+                operands = [_weak(graph.nodes[i], values[i]) for i in node.inputs]
                 for position in range(len(operands)):
                     if (node.id, position) in edges:
                         new = edges[node.id, position]
@@ -57,6 +57,11 @@ def replay(graph, nodes=None, edges=None, inputs=None):
             value = new(value) if callable(new) else new
         values.append(value)
     return values
+
+
+def _weak(node, value):
+    """A Python number of the recorded program is one again, so that float32 stays float32."""
+    return value.item() if node.kind == "constant" and node.tensor is None and type(value) is np.ndarray and value.ndim == 0 else value
 
 
 def _evaluate(node, operands):

@@ -5,6 +5,7 @@ every step is the same line of the cell.
 """
 import sys
 
+from ..checkpoint import generators_of
 from ..module import Module
 from ..nested import flatten
 from ..tensor import Tensor, _clock, mode
@@ -42,6 +43,19 @@ def name_nodes(graph):
         if type(x) is Tensor and id(x) in by_tensor:
             node = by_tensor[id(x)]
             node.name = node.name or name
+    _tell_apart(graph)
+
+
+def _tell_apart(graph):
+    """Parameters of several cells that have one name get a number in front, in the order they were made: ``1.W_h``, ``2.W_h``."""
+    same = {}
+    for node in graph.nodes:
+        if node.kind == "parameter" and node.name:
+            same.setdefault(node.name, []).append(node)
+    for name, nodes in same.items():
+        if len(nodes) > 1:
+            for k, node in enumerate(nodes, 1):
+                node.name = f"{k}.{name}"
 
 
 def _callers_variables():
@@ -63,9 +77,10 @@ def _traced(loop):
     """Run the first step again, and read the variables of every function after each of its lines."""
     x, state = loop.first
     found, ops, leaves, before = {}, {}, {}, (mode.watch, mode.recording, mode.place, sys.gettrace())
+    generators = [(g, g.bit_generator.state) for g in generators_of(loop.cell)]     # looking at a cell changes nothing in it
     start = None
 
-    def read(frame, depth):
+    def read(frame, depth):                     # pragma: no cover: a trace function is not traced itself
         for name, value in frame.f_locals.items():
             for value, name in ([(value, name)] if type(value) is Tensor else
                                 [(p, n) for n, p in value.parameters().items()] if isinstance(value, Module) and depth == 0 else ()):
@@ -77,7 +92,7 @@ def _traced(loop):
                 else:
                     leaves.setdefault(id(value), (name, value))
 
-    def tracer(frame, event, argument):
+    def tracer(frame, event, argument):         # pragma: no cover
         depth, f = 0, frame.f_back
         while f is not None and f is not here:
             depth, f = depth + 1, f.f_back
@@ -90,7 +105,7 @@ def _traced(loop):
             return lines
         return lines
 
-    def watch(out):
+    def watch(out):                             # pragma: no cover
         ops[out.index] = out.op.name
     here = sys._getframe()
     try:
@@ -105,12 +120,14 @@ def _traced(loop):
         pass
     finally:
         mode.watch, mode.recording, mode.place = before[:3]
+        for generator, drawn in generators:
+            generator.bit_generator.state = drawn
     names = {index - start: (name, ops.get(index)) for index, (_, name) in found.items()}
     if id(x) in leaves:
         names[-1] = (leaves[id(x)][0], None)       # x is made just before its step begins
     return names, list(leaves.values())
 
 
-_HOUSE = sys.modules["minigrad.tensor"].__file__.rsplit("tensor.py", 1)[0]
+_HOUSE = str(sys.modules["minigrad.tensor"].__file__).rsplit("tensor.py", 1)[0]
 _OWN = {sys.modules[m].__file__ for m in ("minigrad.tensor", "minigrad.ops.record", "minigrad.ops.values", "minigrad.ops.calls",
                                           "minigrad.ops.composed", "minigrad.ops.table", "minigrad.recurrent.compose", __name__)}

@@ -11,11 +11,11 @@ from ..ops import Op
 from .data import Graph, Node
 
 
-def _sum_rule(i, g, y, *terms):
+def _sum_rule(i, g, y, terms):
     return g
 
 
-def _product_rule(i, g, y, *factors):
+def _product_rule(i, g, y, factors):
     for j, f in enumerate(factors):
         g = g if j == i else g * f
     return g

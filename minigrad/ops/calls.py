@@ -24,6 +24,10 @@ def axis_from_end(axis, ndim):
     return axes_from_end(axis, ndim)[0]
 
 
+def axis_from_start(axis, ndim):
+    return axes_from_end(axis, ndim)[0] + ndim
+
+
 def reduction(x, axis=None, keepdims=False):
     return (x,), {"axis": axes_from_end(axis, x.ndim), "keepdims": bool(keepdims)}
 
@@ -55,8 +59,8 @@ def reshaped(x, shape, *more):
 
 def transposed(x, axes=None):
     n = np.ndim(x)
-    axes = tuple(range(n))[::-1] if axes is None else tuple(a % n for a in axes)
-    if sorted(axes) != list(range(n)):
+    axes = tuple(range(n))[::-1] if axes is None else tuple(axis_from_start(a, n) for a in axes)
+    if len(set(axes)) != n:
         raise ValueError(f"transpose got axes {axes} for an array of {n} dimensions; each axis is needed once")
     return (x,), dict(axes=tuple(a - n for a in axes))
 
@@ -109,7 +113,8 @@ def indexed(x, index):
         elif isinstance(i, np.ndarray) and i.ndim == 0:
             full.append(int(i))
         else:
-            full.append(int(i) if isinstance(i, np.integer) else i)
+            # an array is copied: the caller's may change
+            full.append(int(i) if isinstance(i, np.integer) else i.copy() if isinstance(i, np.ndarray) else i)
     used = sum(i is not None and i is not Ellipsis for i in full)
     if used > len(shape):
         raise IndexError(f"{used} indices for an array of shape {shape}")

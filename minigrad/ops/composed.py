@@ -4,6 +4,7 @@ Everything is written in NumPy's own functions and operators, so what runs on ar
 """
 import numpy as np
 
+from .calls import axis_from_start, indexed
 from .record import composition
 
 
@@ -19,7 +20,12 @@ def matmul(a, b):
 
 def solve(a, b):
     """A vector becomes a matrix of one column."""
-    return np.linalg.solve(a, b[:, None])[..., 0] if b.ndim == 1 else NotImplemented
+    return np.linalg.solve(a, np.reshape(b, (-1, 1)))[..., 0] if np.ndim(b) == 1 else NotImplemented
+
+
+def where(condition, *choices):
+    """Without choices NumPy says where the condition holds: indices, which have no gradient."""
+    return NotImplemented if choices else np.nonzero(condition)
 
 
 def cumsum(x, axis=None):
@@ -38,7 +44,7 @@ def prod(x, axis=None, keepdims=False):
     axes = tuple(range(n)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     if len(axes) == 1:
         return NotImplemented
-    for a in sorted(a % n for a in axes)[::-1]:
+    for a in sorted(axis_from_start(a, n) for a in axes)[::-1]:
         x = np.prod(x, axis=a, keepdims=keepdims)
     return x
 
@@ -52,7 +58,6 @@ def getitem(x, index):
     index = index if isinstance(index, tuple) else (index,)
     if all(i is None or i is Ellipsis or isinstance(i, (int, slice, np.integer)) for i in index):
         return NotImplemented
-    from .calls import indexed
     full = indexed(x, index)[1]["index"][1:]
     arrays = [i for i in full if isinstance(i, np.ndarray)]
     if len(arrays) == 0 or all(isinstance(i, np.ndarray) or i == slice(None) for i in full):
@@ -77,8 +82,9 @@ def getitem(x, index):
 # ---- shapes ---------------------------------------------------------------------------------------------------------
 @composition(np.swapaxes)
 def swapaxes(x, a, b):
-    axes = list(range(np.ndim(x)))
-    axes[a], axes[b] = axes[b], axes[a]
+    n = np.ndim(x)
+    axes, a, b = list(range(n)), axis_from_start(a, n), axis_from_start(b, n)
+    axes[a], axes[b] = b, a
     return np.transpose(x, axes)
 
 
@@ -97,7 +103,7 @@ def matrix_transpose(x):
 def expand_dims(x, axis):
     axes = axis if isinstance(axis, tuple) else (axis,)
     n = np.ndim(x) + len(axes)
-    axes = {a % n for a in axes}
+    axes = {axis_from_start(a, n) for a in axes}
     old = iter(np.shape(x))
     return np.reshape(x, tuple(1 if i in axes else next(old) for i in range(n)))
 
@@ -106,7 +112,7 @@ def expand_dims(x, axis):
 def squeeze(x, axis=None):
     n, shape = np.ndim(x), np.shape(x)
     axes = [i for i in range(n) if shape[i] == 1] if axis is None else [
-        a % n for a in (axis if isinstance(axis, tuple) else (axis,))]
+        axis_from_start(a, n) for a in (axis if isinstance(axis, tuple) else (axis,))]
     if any(shape[a] != 1 for a in axes):
         raise ValueError(f"squeeze got axis {axis} of shape {shape}; only axes of length 1 can go")
     return np.reshape(x, tuple(m for i, m in enumerate(shape) if i not in axes))
@@ -119,6 +125,7 @@ def ravel(x):
 
 @composition(np.split)
 def split(x, parts, axis=0):
+    lead = (slice(None),) * axis_from_start(axis, np.ndim(x))
     n = np.shape(x)[axis]
     if isinstance(parts, (int, np.integer)):
         if n % parts:
@@ -126,7 +133,6 @@ def split(x, parts, axis=0):
         stops = [n // parts * i for i in range(1, parts)]
     else:
         stops = list(parts)
-    lead = (slice(None),) * (axis % np.ndim(x))
     return [x[(*lead, slice(a, b))] for a, b in zip([0, *stops], [*stops, n])]
 
 
@@ -134,7 +140,7 @@ def split(x, parts, axis=0):
 def take(x, indices, axis=None):
     if axis is None:
         return np.reshape(x, (-1,))[np.asarray(indices)]
-    return x[(slice(None),) * (axis % np.ndim(x)) + (np.asarray(indices),)]
+    return x[(slice(None),) * axis_from_start(axis, np.ndim(x)) + (np.asarray(indices),)]
 
 
 @composition(np.hstack)
@@ -151,6 +157,8 @@ def vstack(arrays):
 def roll(x, shift, axis=None):
     if axis is None:
         return np.reshape(np.roll(np.ravel(x), shift, 0), np.shape(x))
+    if not isinstance(axis, (int, np.integer)):
+        raise ValueError(f"roll of a Tensor takes one axis, got {axis!r}; roll one after the other")
     shift %= np.shape(x)[axis]
     return np.concatenate(np.split(x, [np.shape(x)[axis] - shift], axis=axis)[::-1], axis=axis)
 

@@ -3,11 +3,14 @@
 The ops themselves stand in ``table.py``. Nothing here knows Tensor: a function of ours asks its arguments for
 ``__array_function__``, exactly as NumPy's own functions do, so a rule is plain NumPy that serves arrays and Tensors alike.
 """
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
-TABLE = {}       # name -> Op
-HANDLERS = {}    # a type -> how it records (op, args, kwargs): the short way of ``__array_function__``
-FUNCTIONS = {}   # a NumPy (or our own) function -> the Op it records, or a composition of functions that record
+TABLE: dict[str, "Op"] = {}           # name -> Op
+HANDLERS: dict[type, Callable] = {}   # a type -> how it records (op, args, kwargs): the short way of ``__array_function__``
+FUNCTIONS: dict[Callable, Any] = {}   # a NumPy (or our own) function -> the Op it records, or a composition of functions that record
 
 
 class Op:
@@ -16,7 +19,7 @@ class Op:
     name    how the op is called in graphs, errors and formulas
     value   arrays -> array
     rules   one gradient rule per argument, ``rule(g, y, *arguments, **attributes)``; None where there is no gradient;
-            a single rule with ``variadic`` serves argument i as ``rule(i, g, y, *arguments, **attributes)``
+            a single rule with ``variadic`` serves argument i as ``rule(i, g, y, arguments, **attributes)``
     call    NumPy's call signature -> (inputs, static attributes in normal form)
     reads   the formula, ``{0}`` ``{1}`` … being the arguments
     saves   True: value returns (y, saved), and the rules get ``saved=…``, or ``saved=None`` when a graph is being made
@@ -39,7 +42,7 @@ class Op:
     def rule(self, i):
         """The gradient rule of argument i, or None."""
         if self.variadic:
-            return lambda g, y, *x, **attributes: self.rules[0](i, g, y, *x, **attributes)
+            return lambda g, y, *x, **attributes: self.rules[0](i, g, y, x, **attributes)
         return self.rules[i] if i < len(self.rules) else None
 
 

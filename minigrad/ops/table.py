@@ -55,7 +55,7 @@ maximum = op(values.maximum, lambda g, y, a, b: g * _wins(a, b).astype(g.dtype),
 minimum = op(values.minimum, lambda g, y, a, b: g * _wins(b, a).astype(g.dtype), lambda g, y, a, b: g * _wins(a, b).astype(g.dtype),
              reads="min({0}, {1})", serves=(np.minimum,))
 where = op(np.where,     None, lambda g, y, c, a, b: np.where(c, g, 0), lambda g, y, c, a, b: np.where(c, 0, g),
-           reads="where({0}, {1}, {2})", serves=(np.where,))
+           reads="where({0}, {1}, {2})", serves=(np.where,), compose=composed.where)
 
 
 # ---- reductions -----------------------------------------------------------------------------------------------------
@@ -128,14 +128,14 @@ tril = op(np.tril,       lambda g, y, x, k: np.tril(g, k), reads="tril({0})", ca
 
 
 # ---- shapes ---------------------------------------------------------------------------------------------------------
-def _joined(i, g, y, *arrays, axis):
+def _joined(i, g, y, arrays, axis):
     """Each part of a concatenation gets its own slice of g."""
     start = int(np.sum([np.shape(a)[axis] for a in arrays[:i]], dtype=int))
     stop = start + np.shape(arrays[i])[axis]
     return g[(Ellipsis, slice(start, stop)) + (slice(None),) * (-axis - 1)]
 
 
-def _stacked(i, g, y, *arrays, axis):
+def _stacked(i, g, y, arrays, axis):
     return g[(Ellipsis, i) + (slice(None),) * (-axis - 1)]
 
 

@@ -171,7 +171,7 @@ def einsum(*operands, terms, out):
     return np.einsum(",".join("..." + t for t in terms) + "->..." + out, *operands)
 
 
-def einsum_rule(i, g, y, *operands, terms, out):
+def einsum_rule(i, g, y, operands, terms, out):
     """The gradient of operand i is the einsum of g with all the others; an index it summed alone is stretched by ones."""
     others = [(t, x) for j, (t, x) in enumerate(zip(terms, operands)) if j != i]
     present = set(out).union(*(t for t, _ in others)) if others else set(out)

@@ -1,9 +1,9 @@
 """The picture: a recorded graph drawn in columns of time.
 
-`draw(root)` returns a `Drawing`.  The rooms inside, from the graph to the file: `reading` (which steps, what belongs
-where), `marks` (what a box stands for), `block` and `layered` with `simplex` (positions), `layout` and `folded` (the
-whole picture), `describe` and `heat` (labels and colours), `scene` (the picture as data), `svg` and `dot` (writers),
-`drawing` (the public side).
+`draw(root)` returns a `Drawing`.  From the graph to the file: `recorded` and `reading` fill in a `story` (which steps,
+what belongs where); `marks` says what a box stands for, `describe` what is written on it; `block` places a step's marks
+with `layered` and `simplex`; `columns`, `layout` and `folded` put the blocks together; `heat` paints; the result is a
+`scene`, which `svg` and `dot` write; `theme` and `text` serve all of them; `drawing` is the public side.
 """
 
 from .drawing import Drawing, draw

@@ -117,8 +117,8 @@ def _graph(root: Any, graph_class: Any) -> Any:
     for i, item in enumerate(roots):
         if not isinstance(item, Tensor):
             where = f"root[{i}] is" if isinstance(root, (tuple, list)) else "root is"
-            raise TypeError(f"draw(root): {where} a {type(item).__name__}, expected a Tensor that was computed (a "
-                            "loss, a state), a tuple of Tensors or a Graph; arrays remember nothing: compute with mg.Tensor")
+            raise TypeError(f"draw(root): {where} a {type(item).__name__}, expected a Tensor that was computed, "
+                            "a tuple of Tensors or a Graph; arrays remember nothing: compute with mg.Tensor")
     return graph_class.of(*roots)
 
 

@@ -26,7 +26,7 @@ class _Folded(Layout):
         inner = style.describe
         folded = Style(lambda mark, step: inner(mark, "t" if step is not None else None), style.backwards)
         last = max(story.shown)
-        self.steps = story.length
+        self.steps, self.ways = story.length, story.forward
         story.shown = [last]
         story.columns = {place: column for place, column in story.columns.items()
                          if place[1] == min(last, story.length[place[0]])}
@@ -51,6 +51,7 @@ class _Folded(Layout):
         for words in self.scene.texts:
             if words.words in captions:
                 words.words = text.label(f"t = 1 … {count[next(loops)]:,}")
+                words.x = max(words.x, min(self.left.values()) + 8 + text.width(words.words, words.size) / 2)
 
     def _recurrent(self) -> None:
         """From every state out of the panel, under it, through the delay and in again on the left."""
@@ -86,11 +87,13 @@ class _Folded(Layout):
                 self._loop([(middle - width / 2, low), (left - reach, low), (left - reach, into[1]), into],
                            (shape, index[entry]))
                 number += 1
+            self.right = max(self.right, right + 10 + 18 * number)   # what follows turns beside the loops
+            order = "" if self.ways[loop] > 0 else ", last to first"
             shift, middle = 24 + 30 * number, (left + right) / 2
             for x in self._from_below(loop, step):
                 middle = x + 34 if abs(middle - x) < 34 else middle
             self.scene.texts.append(Words(middle, self.foot[loop] - shift + 4,
-                                          text.label(f"× {self.steps[loop]:,} steps"), theme.SMALL))
+                                          text.label(f"× {self.steps[loop]:,} steps{order}"), theme.SMALL))
 
     def _from_below(self, loop: Any, step: int) -> list[float]:
         """The x of inputs that are joined to a sequence below the panel."""

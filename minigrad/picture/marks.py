@@ -119,7 +119,7 @@ def operation_label(node: Any, inlined: list[Label | None]) -> Label:
         left, right = inlined
         if arrows == 2 or (left is None and right is None):
             return text.label(symbol)
-        if name == "multiply" and any(words and words[0][0][:1].isdigit() for words in inlined):
+        if name == "multiply" and any(words and words[0][0][0] in "−0123456789" for words in inlined):
             symbol = "×"
         if left is None and right is not None:
             return text.join(symbol + " ", right)

@@ -31,10 +31,14 @@ class Reader(Recorded):
         looked_at = shown | {s + 1 for s in shown} | {s - 1 for s in shown}  # a state is what the next step uses
         buckets: dict[tuple[Any, int], list[int]] = {}
         outside: list[int] = []
+        self.ended: set[int] = set()   # what is computed from a finished sum over time comes after the loop
         for number, node in enumerate(self.nodes):
             if number in self.chained:
                 continue
-            if node.step and node.step in looked_at:
+            if self.chains and any(i in self.chains or i in self.ended for i in node.inputs):
+                self.ended.add(number)
+                outside.append(number)
+            elif node.step and node.step in looked_at:
                 buckets.setdefault((node.loop, node.step), []).append(number)
             elif not node.step:
                 outside.append(number)
@@ -87,7 +91,8 @@ class Reader(Recorded):
             node = self.nodes[number]
             if node.op is None:
                 continue
-            if any(self.nodes[self.source(i)].step or self.source(i) in late for i in node.inputs):
+            sources = map(self.source, node.inputs)
+            if number in self.ended or any(self.nodes[i].step or i in late for i in sources):
                 late.add(number)
                 if self.source(number) == number:
                     order.append(number)
@@ -152,6 +157,10 @@ class Reader(Recorded):
                 if from_.op is not None and self.later(from_.id):   # computed from another loop
                     mark.name, mark.role, mark.words = from_.name or name, "elsewhere", text.name_label(
                         from_.name or name or "x")
+        named = {mark.name for mark in column.marks}
+        for mark in column.marks:
+            if mark.role == "input" and mark.name is None and "x" in named:
+                mark.words = text.label("c")   # a constant that was computed, beside the author's x
         # What comes from elsewhere stands at the foot of the column under its own name.
         for target, count in outer.items():
             column.elsewhere[target] = len(column.marks)
@@ -159,8 +168,9 @@ class Reader(Recorded):
             key = self.keys.of(("elsewhere", count), {})
             name = node.name or ("s" if node.step else "c")
             role = "input" if node.op is None else "elsewhere"
-            column.marks.append(Mark(key, role, text.name_label(name, node.step or None), node.name, (target,),
-                                     circle=True, boxed=False, op="elsewhere"))
+            own = role == "input" and self.uses[target] == 1   # a target, say: every step has one of its own
+            column.marks.append(Mark(key, role, text.name_label(name, node.step or None), name if own else node.name,
+                                     (target,), circle=True, boxed=False, op="" if own else "elsewhere"))
         for mark in column.marks:
             mark.sources = [("mark", column.elsewhere[list(outer)[n]]) if kind == "outer" else (kind, n)
                             for kind, n in mark.sources]
@@ -255,7 +265,7 @@ class Reader(Recorded):
         for mark in story.after:
             mark.sources = list(dict.fromkeys(mark.sources))
             if mark.nodes[-1] in chains:
-                mark.role, mark.op = "total", "total"
+                mark.role, mark.op = "total" if mark.nodes[-1] in self.outputs else "loss", "total"
                 term = next((self.nodes[t].name for t in chains[mark.nodes[-1]] if self.nodes[t].name), None)
                 mark.words = text.join("Σ ", text.name_label(term)) if term else text.label("Σ")
                 for words in list(dict.fromkeys(mark.sums))[:1]:   # a penalty on the weights, say
@@ -368,8 +378,9 @@ class Reader(Recorded):
         fed = {n for mark in marks if marking.is_loss(mark.op) for kind, n in mark.sources[:1] if kind == "mark"}
         for index, mark in enumerate(marks):
             last = mark.nodes[-1] if mark.nodes else None
+            result = last in self.outputs and self.nodes[last].value.size > 1
             if mark.role == "op" and mark.name and (
-                    mark.name.endswith("hat") or index in fed or last in gathered or last in self.outputs):
+                    mark.name.endswith("hat") or index in fed or last in gathered or result):
                 mark.role, mark.circle = "prediction", True
 
     # --- graphs without time ----------------------------------------------------------------------------------------
@@ -387,7 +398,7 @@ class Reader(Recorded):
                     o.kind != "parameter" and not marking.is_constant(o) for o in others):
                 return False
             return marking.op_name(node) == "matmul" or (
-                marking.op_name(node) == "add" and all(o.value.ndim > leaf.value.ndim for o in others))
+                marking.op_name(node) == "add" and all(o.value.size > leaf.value.size for o in others))
 
         drawn: set[int] = set(self.outputs)
         for number in ids:

@@ -89,6 +89,12 @@ def unroll(cell, xs, state=None, *, lengths=None, reverse=False, states=False):
     states   True: a third result, the list of the T + 1 states in the order they were made
 
     Returns (ys, state): ys is one Tensor (T, B, …); with ``states=True`` (ys, state, list).
+
+    >>> import minigrad as mg
+    >>> cell = mg.GRUCell(3, 4, rng=np.random.default_rng(0))
+    >>> ys, h, states = mg.unroll(cell, np.ones((5, 2, 3)), lengths=[5, 2], states=True)
+    >>> ys.shape, h.shape, len(states)
+    ((5, 2, 4), (2, 4), 6)
     """
     if not callable(cell):
         raise TypeError(f"unroll got {type(cell).__name__} as cell; expected a callable y, state = cell(x, state) "
@@ -145,7 +151,8 @@ def _mask(lengths, T, batch):
     if batch is None:
         raise ValueError("unroll got lengths for xs without a batch axis; expected xs of shape (T, B, …)")
     if lengths.shape != (batch,) or lengths.dtype.kind not in "iu":
-        raise ValueError(f"unroll got lengths of shape {lengths.shape}, dtype {lengths.dtype}; expected {batch} integers, one per row of the batch")
+        raise ValueError(f"unroll got lengths of shape {lengths.shape}, dtype {lengths.dtype}; expected {batch} integers, one per row "
+                         "of the batch")
     if (lengths < 0).any() or (lengths > T).any():
         row = int(np.argwhere((lengths < 0) | (lengths > T))[0, 0])
         raise ValueError(f"unroll got length {lengths[row]} for row {row} of xs with {T} steps; expected 0 … {T}")

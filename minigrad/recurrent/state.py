@@ -6,7 +6,13 @@ from ..tensor import Tensor
 
 
 def detach(state):
-    """The same values without history, nesting kept: truncated BPTT is ``state = mg.detach(state)`` between chunks."""
+    """The same values without history, nesting kept: truncated BPTT is ``state = mg.detach(state)`` between chunks.
+
+    >>> import minigrad as mg
+    >>> h, c = detach((mg.parameter([1.]) * 2, mg.parameter([3.])))
+    >>> h.requires_grad, c.requires_grad
+    (False, False)
+    """
     return rebuild(state, [x.detach() if isinstance(x, Tensor) else x for x in flatten(state)])
 
 

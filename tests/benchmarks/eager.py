@@ -3,9 +3,11 @@
     python -m tests.benchmarks.eager              the whole table, about a minute
     python -m tests.benchmarks.eager --quick      fewer and shorter rounds: a look, not a measurement
 
-Opponents: *plain* and *expert* of reference.py, torch eager with the same hand-written loop, minigrad with that loop
-written in np functions, and minigrad as a user calls it, ``mg.unroll`` with a cell. Before anything is timed, all
-gradients are compared with those of *plain*; a disagreement ends the program with status 1. Times are never asserted.
+Opponents: *plain* and *expert* of reference.py, torch eager with a hand-written loop, minigrad with the same loop in
+np functions, and minigrad as a user calls it, ``mg.unroll`` with a cell. Elman is measured twice: with the loss of
+every step inside the loop, and with the states gathered and one loss after it, as ``unroll`` has it; torch's loop and
+ours are always alike. Before anything is timed, all gradients are compared with those of *plain*; a disagreement ends
+the program with status 1. Times are never asserted.
 """
 from tests.benchmarks.measure import difference, interleaved, torch_or_none, versions      # first: it sets the threads
 
@@ -39,6 +41,22 @@ def elman_minigrad(X, Y, P):
     return step
 
 
+def elman_after_minigrad(X, Y, P):
+    """The same with one loss after the loop."""
+    T, B, _ = X.shape
+    p = {name: mg.parameter(array) for name, array in P.items()}
+    Wx, Wh, bh, Wy, by = p.values()
+    h0 = np.zeros((B, Wh.shape[0]), X.dtype)
+
+    def step():
+        h, hs = h0, []
+        for t in range(T):
+            h = np.tanh(X[t] @ Wx + h @ Wh + bh)
+            hs.append(h)
+        return _gradients(mg.softmax_cross_entropy(np.stack(hs) @ Wy + by, Y, reduction="sum"), p)
+    return step
+
+
 def elman_unroll(X, Y, P):
     V, H = P["Wx"].shape
     cell = mg.RNNCell(V, H, rng=np.random.default_rng(0), dtype=X.dtype)
@@ -66,6 +84,25 @@ def elman_torch(X, Y, P):
         for t in range(T):
             h = torch.tanh(X[t] @ Wx + h @ Wh + bh)
             loss = loss + torch.nn.functional.cross_entropy(h @ Wy + by, Y[t], reduction="sum")
+        return _gradients(loss, p)
+    return step
+
+
+def elman_after_torch(X, Y, P):
+    torch = torch_or_none()
+    T, B, V = X.shape
+    X, Y = torch.tensor(X), torch.tensor(Y)
+    p = {name: torch.tensor(array, requires_grad=True) for name, array in P.items()}
+    Wx, Wh, bh, Wy, by = p.values()
+    h0 = torch.zeros((B, Wh.shape[0]), dtype=X.dtype)
+
+    def step():
+        h, hs = h0, []
+        for t in range(T):
+            h = torch.tanh(X[t] @ Wx + h @ Wh + bh)
+            hs.append(h)
+        logits = torch.stack(hs) @ Wy + by
+        loss = torch.nn.functional.cross_entropy(logits.reshape(-1, V), Y.reshape(-1), reduction="sum")
         return _gradients(loss, p)
     return step
 
@@ -132,11 +169,15 @@ def _gradients(loss, parameters):
 
 
 # -- the table --------------------------------------------------------------------------------------------------------
+OPPONENTS = {
+    "elman": (reference.elman_plain, reference.elman_expert, elman_torch, elman_minigrad, elman_unroll),
+    "after": (reference.elman_plain, reference.elman_expert, elman_after_torch, elman_after_minigrad, elman_unroll),
+    "lstm": (reference.lstm_plain, reference.lstm_expert, lstm_torch, lstm_minigrad, lstm_unroll)}
+
+
 def opponents(model, arrays):
-    """The dict name -> step function of every opponent on the same inputs; ``model`` is "elman" or "lstm"."""
-    makers = {"plain": getattr(reference, model + "_plain"), "expert": getattr(reference, model + "_expert"),
-              "torch": globals()[model + "_torch"], "minigrad": globals()[model + "_minigrad"],
-              "unroll": globals()[model + "_unroll"]}
+    """The dict name -> step function of every opponent on the same inputs."""
+    makers = dict(zip(("plain", "expert", "torch", "minigrad", "unroll"), OPPONENTS[model]))
     if torch_or_none() is None:
         del makers["torch"]
     return {name: make(*arrays) for name, make in makers.items()}
@@ -144,9 +185,10 @@ def opponents(model, arrays):
 
 def cases():
     """Yield (label, T, dtype, opponents) for every row of the table."""
-    for V, H, T, B, dtype in ELMAN:
-        arrays = reference.elman_inputs(V, H, T, B, dtype)
-        yield f"Elman V{V} H{H} T{T} B{B} {dtype}", T, dtype, opponents("elman", arrays)
+    for model, where in (("elman", ""), ("after", ", loss after")):
+        for V, H, T, B, dtype in ELMAN:
+            arrays = reference.elman_inputs(V, H, T, B, dtype)
+            yield f"Elman V{V} H{H} T{T} B{B} {dtype}{where}", T, dtype, opponents(model, arrays)
     for D, H, T, B, dtype in LSTM:
         yield f"LSTM D{D} H{H} T{T} B{B} {dtype}", T, dtype, opponents("lstm", reference.lstm_inputs(D, H, T, B, dtype))
 
@@ -161,8 +203,8 @@ def main():
     print(versions(), "·", f"torch {torch.__version__}" if torch else "torch is not installed (extra 'peers')")
     print("µs per time step of one training step, medians of interleaved runs, garbage collector on. 'loop' and\n"
           "'unroll' are minigrad: the loop written by hand in np functions, and mg.unroll with the cell, whose loss\n"
-          "is one op outside the loop.\n")
-    print(f"{'':34s}{'plain':>8s}{'expert':>8s}{'torch':>8s}{'loop':>8s}{'unroll':>8s}"
+          "is one op after the loop. 'loss after': torch and the loop do it like that too.\n")
+    print(f"{'':44s}{'plain':>8s}{'expert':>8s}{'torch':>8s}{'loop':>8s}{'unroll':>8s}"
           f"  | loop/plain loop/torch unroll/plain unroll/torch  gradients differ by")
     for label, T, dtype, steps in cases():
         if options.only not in label:
@@ -179,7 +221,7 @@ def main():
                   for ours in ("minigrad", "unroll") for theirs in ("plain", "torch")]
         cells = "".join(f"{micro[name]:8.1f}" if name in micro else f"{'–':>8s}"
                         for name in ("plain", "expert", "torch", "minigrad", "unroll"))
-        print(f"{label:34s}{cells}  | {ratios[0]:>10s} {ratios[1]:>10s} {ratios[2]:>12s} {ratios[3]:>12s}"
+        print(f"{label:44s}{cells}  | {ratios[0]:>10s} {ratios[1]:>10s} {ratios[2]:>12s} {ratios[3]:>12s}"
               f"  {errors[worst]:.0e} ({worst})", flush=True)
 
 

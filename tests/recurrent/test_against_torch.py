@@ -12,9 +12,10 @@ import pytest
 import minigrad as mg
 from tests.references import make_torch
 
-CELLS = {"rnn_tanh": (mg.RNNCell, {}), "rnn_relu": (mg.RNNCell, {"nonlinearity": "relu"}),
-         "gru_after": (mg.GRUCell, {"reset": "after"}), "gru_before": (mg.GRUCell, {"reset": "before"}),
-         "lstm": (mg.LSTMCell, {}), "lstm_lengths": (mg.LSTMCell, {}), "gru_bidirectional_lengths": (mg.GRUCell, {})}
+CELLS: dict[str, tuple] = {
+    "rnn_tanh": (mg.RNNCell, {}), "rnn_relu": (mg.RNNCell, {"nonlinearity": "relu"}),
+    "gru_after": (mg.GRUCell, {"reset": "after"}), "gru_before": (mg.GRUCell, {"reset": "before"}),
+    "lstm": (mg.LSTMCell, {}), "lstm_lengths": (mg.LSTMCell, {}), "gru_bidirectional_lengths": (mg.GRUCell, {})}
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 

@@ -22,9 +22,9 @@ class FakeGraph:
     def _add(self, op, inputs, kind, name, step, loop, value, attributes):
         number = len(self.nodes)
         tensor = None if kind == "constant" else SimpleNamespace(index=number)
-        self.nodes.append(SimpleNamespace(id=number, op=op, inputs=inputs, attributes=attributes, value=value, kind=kind,
-                                          name=name, step=step, loop=loop if step is not None else None, tensor=tensor,
-                                          requires_grad=True))
+        self.nodes.append(SimpleNamespace(
+            id=number, op=op, inputs=inputs, attributes=attributes, value=value, kind=kind, name=name, step=step,
+            loop=loop if step is not None else None, tensor=tensor, requires_grad=True))
         return number
 
     def through(self, number):

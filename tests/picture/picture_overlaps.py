@@ -1,4 +1,4 @@
-"""What must not happen on a picture: shapes that overlap, arrows through shapes, arrows too short to see, clipped text."""
+"""What must not happen on a picture: shapes that overlap, arrows through shapes, arrows too short, clipped text."""
 
 from minigrad.picture import text
 

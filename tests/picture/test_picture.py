@@ -1,0 +1,323 @@
+"""What a picture shows: columns, states, rails, parameters, folded steps; that nothing overlaps."""
+
+import numpy as np
+import pytest
+from picture_overlaps import faults
+
+import minigrad as mg
+
+
+def rng():
+    return np.random.default_rng(0)
+
+
+def xs(T, width=3):
+    return rng().normal(size=(T, 2, width))
+
+
+def sequence(cell, T, **options):
+    ys, _ = mg.unroll(cell, xs(T))
+    W_y = mg.parameter(rng().normal(size=(ys.shape[-1], 2)), name="W_y")
+    return mg.draw(mg.softmax_cross_entropy(ys @ W_y, np.zeros((T, 2), int)), **options)
+
+
+def by_hand(T, **options):
+    W_x, W_h, b, W_y = (mg.parameter(rng().normal(size=s) * .5, name=n) for n, s in
+                        dict(W_x=(3, 4), W_h=(4, 4), b=(4,), W_y=(4, 2)).items())
+    h, loss = mg.Tensor(np.zeros((1, 4))), 0.
+    for x in mg.steps(rng().normal(size=(T, 1, 3))):
+        h = np.tanh(x @ W_x + h @ W_h + b)
+        y_hat = h @ W_y
+        loss = loss + mg.softmax_cross_entropy(y_hat, np.array([1]))
+    return mg.draw(loss, **options)
+
+
+def words(drawing):
+    """Every label on the picture, subscripts after an underscore."""
+    lines = [label for s in drawing.scene.shapes for label, _ in s.lines] + [t.words for t in drawing.scene.texts]
+    return ["".join("_" + run if sub else run for run, sub in label) for label in lines]
+
+
+def shapes(drawing, role):
+    return [s for s in drawing.scene.shapes if s.role == role]
+
+
+CELLS = {
+    "elman": lambda: mg.RNNCell(3, 4, rng=rng()),
+    "gru": lambda: mg.GRUCell(3, 4, rng=rng()),
+    "gru reset before": lambda: mg.GRUCell(3, 4, reset="before", rng=rng()),
+    "lstm": lambda: mg.LSTMCell(3, 4, rng=rng()),
+    "stacked": lambda: mg.stacked(mg.RNNCell(3, 4, rng=rng()), mg.GRUCell(4, 4, rng=rng())),
+}
+
+
+@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("options", [{}, {"heat": True}, {"values": True}, {"folded": True}, {"shapes": False},
+                                     {"heat": True, "folded": True}], ids=str)
+def test_no_cell_overlaps(name, options):
+    assert faults(sequence(CELLS[name](), 3, **options).scene) == []
+
+
+@pytest.mark.parametrize("T, steps", [(1, 12), (2, 12), (12, 12), (13, 12), (40, 12), (5, 1), (5, 2), (9, 4)])
+@pytest.mark.parametrize("heat", [False, True])
+def test_any_number_of_steps_is_drawn_without_overlaps(T, steps, heat):
+    assert faults(by_hand(T, steps=steps, heat=heat).scene) == []
+
+
+def test_elman_by_hand_shows_the_vocabulary():
+    drawing = by_hand(5)
+    found = words(drawing)
+    for expected in ("x_1", "h_5", "ŷ_3", "@ W_x", "@ W_h", "+ b", "tanh", "t = 4", "loss = Σ", "shared parameters",
+                     "h_0", "W_x (3×4)", "b (4)", "×5 uses"):
+        assert expected in found, expected
+    assert found.count("W_h (4×4)") == 1
+    assert len(shapes(drawing, "state")) == len(shapes(drawing, "prediction")) == len(shapes(drawing, "input")) == 5
+    assert len(shapes(drawing, "loss")) == len(shapes(drawing, "rail")) == 5
+    assert len(shapes(drawing, "initial")) == 1
+    green = [a for a in drawing.scene.arrows if a.width == 2.2]
+    assert len(green) == 5 and not any(a.backwards for a in green)
+
+
+def test_columns_are_one_template_moved():
+    states = shapes(by_hand(5), "state")
+    assert len({s.y for s in states}) == 1
+    assert len({round(b.x - a.x, 6) for a, b in zip(states, states[1:])}) == 1
+
+
+def test_long_sequences_are_folded_in_the_middle():
+    drawing = by_hand(100)
+    found = words(drawing)
+    assert "94 steps folded" in found and "t = 4 … 97" in found and "t = 98" in found and "t = 50" not in found
+    assert "×100 uses" in found and len(drawing.scene.panels) == 7
+
+
+def test_lstm_has_two_states_and_a_stack():
+    drawing = sequence(mg.LSTMCell(3, 4, rng=rng()), 4)
+    assert len(shapes(drawing, "state")) == 8 and len(shapes(drawing, "initial")) == 2
+    found = words(drawing)
+    assert {"c_2", "h_0", "c_0", "g_1 = tanh", "f_1 = σ", "a_1 = Σ + b"} <= set(found)
+    assert any("stack" in w for w in found)
+
+
+def test_a_vector_taken_from_the_stack_is_drawn_through():
+    ys, _ = mg.unroll(mg.RNNCell(3, 4, rng=rng()), xs(3))
+    W = mg.parameter(np.ones((4, 2)), name="W_y")
+    drawing = mg.draw(sum(mg.softmax_cross_entropy(ys[t] @ W, np.zeros(2, int)) for t in range(3)) / 3)
+    found = words(drawing)
+    assert "stack" not in " ".join(found) and found.count("@ W_y") == 3 and "÷ 3" in found
+    assert faults(drawing.scene) == []
+
+
+def test_column_vectors_read_from_the_left():
+    W, h, loss = mg.parameter(np.ones((2, 2)), name="W"), mg.Tensor(np.zeros((2, 1))), 0.
+    for x in mg.steps(np.ones((3, 2, 1))):
+        h = np.tanh(W @ h + x)
+        loss = loss + (h * h).sum()
+    assert "W @" in words(mg.draw(loss))
+
+
+def test_bidirectional_walks_both_ways():
+    ys, _ = mg.bidirectional(mg.RNNCell(3, 4, rng=rng()), mg.RNNCell(3, 4, rng=rng()))(xs(4))
+    drawing = mg.draw((ys * ys).sum())
+    assert faults(drawing.scene) == [] and {"h_0", "h_5"} <= set(words(drawing))
+    ways = [a.tip[0] > a.points[0][0] for a in drawing.scene.arrows if a.width == 2.2]
+    assert ways.count(True) == ways.count(False) == 4
+
+
+def test_two_loops_stand_above_each_other_and_are_joined():
+    first, _ = mg.unroll(mg.RNNCell(3, 4, rng=rng()), xs(3))
+    second, _ = mg.unroll(mg.RNNCell(4, 4, rng=rng()), first)
+    drawing = mg.draw((second * second).sum())
+    assert faults(drawing.scene) == [] and len(shapes(drawing, "elsewhere")) == 3
+    joined = {a.ends[1] for a in drawing.scene.arrows}
+    assert all(i in joined for i, s in enumerate(drawing.scene.shapes) if s.role == "elsewhere")
+
+
+def encoder_decoder():
+    _, h = mg.unroll(mg.RNNCell(3, 4, rng=rng()), xs(3))
+    return mg.unroll(mg.RNNCell(3, 4, rng=rng()), xs(3), h)[1].sum()
+
+
+def embedding():
+    E = mg.parameter(rng().normal(size=(7, 3)), name="E")
+    ys, _ = mg.unroll(mg.RNNCell(3, 4, rng=rng()), E[rng().integers(0, 7, size=(3, 2))])
+    return ys.sum()
+
+
+def masked():
+    return mg.unroll(mg.RNNCell(3, 4, rng=rng()), xs(4), lengths=[2, 4])[0].sum()
+
+
+def computed_start():
+    A, h_0 = mg.parameter(np.ones((3, 4)), name="A"), mg.parameter(np.zeros((1, 4)), name="h_0")
+    context = mg.Tensor(np.ones((2, 3)), name="context")
+    return mg.unroll(mg.GRUCell(3, 4, rng=rng()), xs(3), np.tanh(context @ A) + h_0)[1].sum()
+
+
+def attention():
+    ys, _ = mg.unroll(mg.RNNCell(3, 4, rng=rng()), xs(3))
+    q = mg.parameter(np.ones((4, 1)), name="q")
+    return (mg.softmax(ys @ q, axis=0) * ys).sum()
+
+
+def two_bidirectional_layers():
+    ys, _ = mg.bidirectional(mg.RNNCell(3, 4, rng=rng()), mg.RNNCell(3, 4, rng=rng()))(xs(3))
+    return mg.bidirectional(mg.RNNCell(8, 4, rng=rng()), mg.RNNCell(8, 4, rng=rng()))(ys)[0].sum()
+
+
+def antisymmetric():
+    A, V = mg.parameter(rng().normal(size=(4, 4)), name="A"), mg.parameter(rng().normal(size=(3, 4)), name="V")
+    h, W = mg.Tensor(np.zeros((1, 4))), A - A.T
+    for x in mg.steps(rng().normal(size=(3, 1, 3))):
+        h = h + 0.1 * np.tanh(h @ W + x @ V)
+    return (h * h).sum()
+
+
+def gradient_of_the_input():
+    x = mg.parameter(xs(3), name="x")
+    return mg.unroll(mg.RNNCell(3, 4, rng=rng()), x)[1].sum()
+
+
+def two_terms_per_step():
+    W, h, loss = mg.parameter(np.ones((2, 2)), name="W"), mg.Tensor(np.zeros((1, 2))), 0.
+    for x in mg.steps(np.ones((3, 1, 2))):
+        h = np.tanh(x + h @ W)
+        loss = loss + (h * h).sum() + h.mean()
+    return loss + 0.1 * (W * W).sum()
+
+
+def late_losses():
+    W, h, loss = mg.parameter(np.ones((2, 2)), name="W"), mg.Tensor(np.zeros((1, 2))), 0.
+    for t, x in enumerate(mg.steps(np.ones((60, 1, 2)))):
+        h = np.tanh(x + h @ W)
+        if t > 20:
+            loss = loss + h.sum()
+    return loss
+
+
+def losses_in_the_middle():
+    W, h, loss = mg.parameter(np.ones((2, 2)), name="W"), mg.Tensor(np.zeros((1, 2))), 0.
+    for t, x in enumerate(mg.steps(np.ones((60, 1, 2)))):
+        h = np.tanh(x + h @ W)
+        if 20 < t < 40:
+            loss = loss + h.sum()
+    return loss + h.mean()
+
+
+def two_independent_states():
+    W, V = mg.parameter(np.ones((2, 2)), name="W"), mg.parameter(np.ones((2, 2)), name="V")
+    h, g = mg.parameter(np.zeros((1, 2)), name="h"), mg.parameter(np.zeros((1, 2)), name="start")
+    for x in mg.steps(np.ones((4, 1, 2))):
+        h, g = np.tanh(x + h @ W), np.tanh(x + g @ V)
+    return (h * g).sum()
+
+
+def different_layers():
+    first, _ = mg.unroll(mg.LSTMCell(3, 4, rng=rng()), xs(3))
+    second, _ = mg.unroll(mg.RNNCell(4, 4, rng=rng()), first)
+    return second.sum()
+
+
+def output_fed_back():
+    cell, W_y = mg.GRUCell(3, 4, rng=rng()), mg.parameter(np.ones((4, 3)), name="W_y")
+    h, y, loss = cell.initial_state(1), mg.Tensor(np.zeros((1, 3))), 0.
+    for target in mg.steps(np.ones((4, 1, 3))):
+        h, _ = cell(y, h)
+        y = mg.sigmoid(h @ W_y)
+        loss = loss + ((y - target) ** 2).sum()
+    return loss
+
+
+def a_state_from_two_steps_ago():
+    W, a, b = mg.parameter(np.ones((2, 2)), name="W"), mg.Tensor(np.zeros((1, 2))), mg.Tensor(np.zeros((1, 2)))
+    for x in mg.steps(np.ones((5, 1, 2))):
+        a, b = np.tanh(x + a @ W + 0.5 * b), a
+    return a.sum()
+
+
+def scaled_penalty():
+    W, h, loss = mg.parameter(np.ones((2, 2)), name="W"), mg.Tensor(np.zeros((1, 2))), 0.
+    for x in mg.steps(np.ones((3, 1, 2))):
+        h = np.tanh(x + h @ W)
+        loss = loss + h.sum() + (W * W).sum()
+    return loss / 3
+
+
+MODELS = [late_losses, losses_in_the_middle, two_independent_states, different_layers, output_fed_back,
+          a_state_from_two_steps_ago, scaled_penalty, encoder_decoder, embedding, masked, computed_start, attention,
+          two_bidirectional_layers, antisymmetric, gradient_of_the_input, two_terms_per_step]
+
+
+@pytest.mark.parametrize("heat", [False, True])
+@pytest.mark.parametrize("folded", [False, True])
+@pytest.mark.parametrize("model", MODELS, ids=lambda m: m.__name__)
+def test_no_model_overlaps(model, heat, folded):
+    assert faults(mg.draw(model(), heat=heat, folded=folded).scene) == []
+
+
+def test_a_diamond_is_symmetric():
+    x = mg.parameter(2., name="x")
+    a = x * x
+    drawing = mg.draw(np.sin(a) * np.exp(a))
+    place = {"".join(r for label, _ in s.lines for r, _ in label).split(" = ")[-1]: s for s in drawing.scene.shapes}
+    assert faults(drawing.scene) == []
+    assert abs(place["sin"].x + place["exp"].x - 2 * place["x"].x) <= 2 and place["sin"].y == place["exp"].y
+
+
+def test_a_layered_network_has_its_parameters_inline():
+    x = mg.Tensor(np.ones((5, 3)), name="x")
+    W_1, b_1 = mg.parameter(np.ones((3, 4)), name="W_1"), mg.parameter(np.zeros(4), name="b_1")
+    drawing = mg.draw(mg.relu(x @ W_1 + b_1).sum())
+    assert {"@ W_1", "+ b_1", "W_1 (3×4)", "x"} <= set(words(drawing)) and faults(drawing.scene) == []
+
+
+def test_large_graphs_without_time_say_what_is_left_out():
+    y = mg.parameter(1., name="x")
+    for _ in range(1500):
+        y = y * y
+    drawing = mg.draw(y)
+    assert any("earlier nodes" in w for w in words(drawing))
+
+
+def test_folded_form_has_a_delay_per_state():
+    drawing = sequence(mg.LSTMCell(3, 4, rng=rng()), 50, folded=True)
+    found = words(drawing)
+    assert found.count("delay 1") == 2 and {"h_t", "c_t", "x_t", "t = 1 … 50", "× 50 steps"} <= set(found)
+
+
+def test_several_roots_a_graph_and_a_title():
+    _, _, states = mg.unroll(mg.RNNCell(3, 4, rng=rng()), xs(3), states=True)
+    drawing = mg.draw((states[1], states[3]), title="states <1> & 3")
+    assert "states <1> & 3" in words(drawing) and "states &lt;1&gt; &amp; 3" in drawing.svg()
+    from minigrad.graph import Graph
+    assert mg.draw(Graph.of(states[3])).svg() == mg.draw(states[3]).svg()
+
+
+def test_values_are_written_into_the_shapes():
+    found = words(by_hand(2, values=True))
+    assert any("±" in w for w in found) and any(w.startswith("[") for w in found)
+
+
+def test_very_long_sequences_are_drawn():
+    W, h, loss = mg.parameter(np.full((2, 2), .1), name="W"), np.zeros((1, 2)), 0.
+    for x in mg.steps(np.ones((20_000, 1, 2))):
+        h = np.tanh(x + h @ W)
+        loss = loss + h.sum()
+    drawing = mg.draw(loss, heat=True)
+    assert "19,994 steps folded" in words(drawing) and len(drawing.scene.shapes) < 100
+
+
+def test_what_follows_a_sum_over_time_stands_after_the_loop():
+    drawing = mg.draw(scaled_penalty())
+    after = next(s for s in drawing.scene.shapes if any(label == (("÷ 3", False),) for label, _ in s.lines))
+    assert after.x > max(p.right for p in drawing.scene.panels if not p.dash)
+    assert "loss = Σ + Σ(W ⊙ W)" in words(drawing) and not shapes(drawing, "elsewhere")
+
+
+def test_targets_of_the_steps_carry_their_step():
+    W, h, loss = mg.parameter(np.ones((2, 2)), name="W"), mg.Tensor(np.zeros((1, 2))), 0.
+    targets = [mg.Tensor(np.ones((1, 2)), name="y") for _ in range(3)]
+    for x, y in zip(mg.steps(np.ones((3, 1, 2))), targets):
+        h = np.tanh(x + h @ W)
+        loss = loss - 1 * (y * np.log(h * h)).sum()
+    assert {"y_1", "y_3"} <= set(words(mg.draw(loss))) and faults(mg.draw(loss).scene) == []

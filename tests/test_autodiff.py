@@ -1,0 +1,303 @@
+"""The reverse walk: backward, grad, jacobian, no_grad, change stamps and debug."""
+import threading
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad.autodiff import cotangents
+from minigrad.ops.record import FUNCTIONS, TABLE, Op, op
+from minigrad.tensor import record
+
+rng = np.random.default_rng(5)
+
+
+# ---- backward -----------------------------------------------------------------------------------------------------------
+def test_backward_accumulates_into_arrays_of_its_own():
+    w = mg.parameter(np.array([1, 2], np.float32))
+    for times in (1, 2, 3):
+        (w * w).sum().backward()
+        assert w.grad.tolist() == [2 * times, 4 * times] and w.grad.dtype == np.float32 and w.grad.flags.writeable
+    w.grad = None
+    y = w * 2
+    y.backward(np.array([1.0, 10.0]))
+    assert w.grad.tolist() == [2, 20] and y.grad is None
+
+
+def test_keep_leaves_gradients_on_everything_overwritten_not_accumulated():
+    w = mg.parameter(3.0)
+    y = w * w
+    z = y + y
+    for _ in range(2):
+        z.backward(keep=True)
+    assert (w.grad, y.grad, z.grad) == (24, 2, 1)
+
+
+def test_cotangents_of_every_node_leave_grad_alone():
+    w = mg.parameter([1.0, 2.0])
+    y = w * w
+    found = cotangents((y * 3).sum())
+    assert found[y.index].tolist() == [3, 3] and found[w.index].tolist() == [6, 12] and w.grad is None
+    assert cotangents(y, [1.0, 0.0])[w.index].tolist() == [2, 0]
+
+
+def test_a_leaf_is_its_own_gradient():
+    w = mg.parameter(2.0)
+    w.backward()
+    assert w.grad == 1 and mg.grad(w, w)[0].item() == 1
+
+
+@pytest.mark.parametrize("run, kind, message", [
+    (lambda y: y.backward(), ValueError, r"backward\(\) needs a scalar or a cotangent: the output has shape \(2,\).*cotangent= of that shape"),
+    (lambda y: y.backward(np.ones(3)), ValueError, r"cotangent of shape \(3,\) for an output of shape \(2,\)"),
+    (lambda y: mg.Tensor(1.0).backward(), RuntimeError, r"depends on nothing that requires gradients; make leaves with mg.parameter"),
+    (lambda y: mg.grad(3, y), TypeError, "needs a Tensor, got int"),
+    (lambda y: mg.grad(y.sum(), [y, 3]), TypeError, "got a int as input 1"),
+    (lambda y: mg.grad([y], y.sum()), TypeError, "grad\\(\\) needs a Tensor, got list"),
+    (lambda y: mg.grad(y, y), ValueError, "needs a scalar"),
+    (lambda y: mg.grad(y.sum(), mg.Tensor(1.0, name="a")), RuntimeError, "input 0, tensor 'a', does not require gradients"),
+    (lambda y: mg.jacobian(3, y), TypeError, "got a int as output"),
+    (lambda y: mg.jacobian(y, 3), TypeError, "got a int as input.*order: output, input"),
+])
+def test_wrong_arguments(run, kind, message):
+    with pytest.raises(kind, match=message):
+        run(mg.parameter([1.0, 2.0]) * 2)
+
+
+# ---- grad -----------------------------------------------------------------------------------------------------------------
+def test_grad_is_a_tuple_with_zeros_where_unreached():
+    a, b, unused = mg.parameter([1.0, 2.0]), mg.parameter(3.0), mg.parameter(np.ones((2, 2), np.float32))
+    middle = a * b
+    gradients = mg.grad((middle * middle).sum(), [a, b, middle, unused])
+    assert type(gradients) is tuple and [type(g) for g in gradients] == [mg.Tensor] * 4
+    assert [g.data.tolist() for g in gradients] == [[18, 36], 30, [6, 12], [[0, 0], [0, 0]]]
+    assert gradients[3].dtype == np.float32 and a.grad is None and not gradients[0].requires_grad
+    assert mg.grad(middle.sum(), [unused], create_graph=True)[0].data.tolist() == [[0, 0], [0, 0]]
+
+
+def test_grad_with_a_cotangent_that_is_differentiated_itself():
+    w, v = mg.parameter([1.0, 2.0]), mg.parameter([5.0, 7.0])
+    g, = mg.grad(w * w, w, cotangent=v, create_graph=True)
+    assert g.data.tolist() == [10, 28]
+    assert mg.grad(g.sum(), v)[0].data.tolist() == [2, 4]
+    assert mg.grad(w * w, w, cotangent=[1.0, 0.0], create_graph=True)[0].data.tolist() == [2, 0]
+    assert mg.grad(w * w, w, cotangent=v)[0].data.tolist() == [10, 28]
+
+
+def test_derivatives_of_the_third_order():
+    x = mg.parameter(0.7)
+    y, found = np.sin(x) * x, []
+    for _ in range(3):
+        y, = mg.grad(y, x, create_graph=True)
+        found.append(y.item())
+    s, c, v = np.sin(0.7), np.cos(0.7), 0.7
+    assert np.allclose(found, [s + v * c, 2 * c - v * s, -3 * s - v * c], rtol=1e-14)
+
+
+def test_differentiating_through_indexing_and_accumulation_twice():
+    w = mg.parameter(rng.standard_normal(4))
+    y = (w[[0, 0, 1]] * w[1:]).sum() + w[0] * w[0] * w[0]
+    g, = mg.grad(y, w, create_graph=True)
+    H = mg.jacobian(g, w).data
+    want = np.zeros((4, 4))
+    for i, j in ((0, 1), (0, 2), (1, 3)):
+        want[i, j] = want[j, i] = 1
+    want[0, 0] = 6 * w.data[0]
+    assert np.allclose(H, want, rtol=1e-14)
+
+
+def test_parts_of_a_tensor_and_all_of_it_in_any_order():
+    w = mg.parameter([1.0, 2.0, 3.0])
+    first = w[0] * 5.0
+    (first + (w * w).sum() + w[[1, 1]].sum() + w[0]).backward()
+    assert w.grad.tolist() == [8, 6, 6]
+    v = mg.parameter([1.0, 2.0])
+    (v[0] * 5.0 + (v * 1.0).sum()).backward()              # the whole is walked before the part
+    assert v.grad.tolist() == [6, 1]
+
+
+# ---- jacobian -------------------------------------------------------------------------------------------------------------
+def loss_terms(W, x):
+    h = np.tanh(x @ W)
+    return mg.softmax(h + h[..., ::-1]) * np.cumsum(h, axis=-1) + np.concatenate([h[:1], h[1:]], axis=0) @ W
+
+
+def test_all_rows_at_once_equal_one_walk_per_row():
+    W, x = mg.parameter(rng.standard_normal((3, 3))), mg.parameter(rng.standard_normal((2, 3)))
+    y = loss_terms(W, x)
+    for leaf in (W, x):
+        J = mg.jacobian(y, leaf)
+        assert J.shape == y.shape + leaf.shape
+        for at in np.ndindex(y.shape):
+            row, = mg.grad(y[at], leaf)
+            assert np.allclose(J.data[at], row.data, rtol=1e-13, atol=1e-15)
+
+
+def test_a_jacobian_can_be_differentiated():
+    x = mg.parameter([1.0, 2.0])
+    J = mg.jacobian(x ** 3, x, create_graph=True)
+    assert np.allclose(mg.grad(J.sum(), x)[0].data, 6 * x.data)
+
+
+def test_jacobian_shapes_of_scalars_and_of_the_unreached():
+    x, other = mg.parameter([1.0, 2.0]), mg.parameter(3.0)
+    assert mg.jacobian(other * other, other).shape == () and mg.jacobian(x.sum(), x).shape == (2,)
+    assert mg.jacobian(x, other).data.tolist() == [0, 0]
+    assert mg.jacobian(x * 1, other, create_graph=True).data.tolist() == [0, 0]
+    assert mg.jacobian(mg.Tensor([1.0]), x).data.tolist() == [[0, 0]]
+    assert mg.jacobian(x[:0], x).shape == (0, 2)
+
+
+# ---- no_grad ----------------------------------------------------------------------------------------------------------------
+def test_no_grad_as_context_and_decorator():
+    w = mg.parameter(1.0)
+
+    @mg.no_grad()
+    def double(x, times=1):
+        """Twice."""
+        return double(x * 2, times - 1) if times else x
+    with mg.no_grad():
+        with mg.no_grad():
+            pass
+        assert not (w * 2).requires_grad
+    assert (w * 2).requires_grad and double.__doc__ == "Twice."
+    y = double(w, times=2)
+    assert y.item() == 4 and not y.requires_grad and y.inputs == ()
+
+
+def test_no_grad_ends_with_an_error():
+    w = mg.parameter(1.0)
+    with pytest.raises(ZeroDivisionError), mg.no_grad():
+        1 / 0
+    assert (w * 2).requires_grad
+
+
+def test_no_grad_is_per_thread():
+    w, seen = mg.parameter(1.0), []
+    with mg.no_grad():
+        thread = threading.Thread(target=lambda: seen.append((w * 2).requires_grad))
+        thread.start()
+        thread.join()
+        assert seen == [True] and not (w * 2).requires_grad
+
+
+# ---- change stamps --------------------------------------------------------------------------------------------------------
+def test_a_parameter_changed_after_its_use_is_noticed_with_op_and_step():
+    W = mg.parameter(np.eye(2), name="W")
+    h = mg.Tensor(np.ones((1, 2)))
+    for x in mg.steps(np.ones((3, 1, 2))):
+        h = np.tanh(x + h @ W)
+    W.data = 2 * W.data
+    for run in (h.sum().backward, lambda: mg.grad(h.sum(), W), lambda: mg.jacobian(h, W)):
+        with pytest.raises(RuntimeError, match="parameter 'W' was changed after matmul at t=3 had used it.*run the forward pass again"):
+            run()
+
+
+def test_errors_of_a_rule_say_which_op_and_step():
+    W = mg.parameter(np.eye(2))
+    for x in mg.steps(np.ones((2, 1, 2))):
+        y = np.tanh(x @ W)
+    with pytest.raises(Exception) as caught:
+        with np.errstate(over="raise"):
+            (y * 1e200).backward(np.full((1, 2), 1e200))
+    assert "in the gradient of multiply" in caught.value.__notes__[0] and "mg.debug()" in caught.value.__notes__[0]
+    with mg.debug(), pytest.raises(Exception) as caught, np.errstate(over="raise"):
+        for x in mg.steps(np.ones((2, 1, 2))):
+            y = np.tanh(x @ W)
+            z = y * 1e200
+        z.backward(np.full((1, 2), 1e200))
+    assert "in the gradient of multiply at t=2, made at test_autodiff.py:" in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize("rule, message", [(lambda g, y, x: g.sum(), r"a gradient rule returned shape \(\) for an argument of shape \(2,\)"),
+                                           (lambda g, y, x: np.ones(3),
+                                           r"cannot reshape array of size 3 into shape \(2,\)")])
+def test_a_rule_of_the_wrong_shape_is_named(rule, message):
+    wrong = op(lambda x: x * 1, rule, reads="{0}", name="wrong")
+    try:
+        with pytest.raises(ValueError, match=message) as caught:
+            wrong(mg.parameter([1.0, 2.0])).sum().backward()
+        assert "in the gradient of wrong" in caught.value.__notes__[0]
+    finally:
+        del TABLE["wrong"], FUNCTIONS[wrong]
+
+
+def test_an_error_without_a_message_stays_as_it_is():
+    def fails(x):
+        raise KeyError(3)
+    with pytest.raises(KeyError, match="^3$"):
+        record(Op("fails", fails, (), None, "", False, False, None), (mg.parameter(1.0),))
+
+
+# ---- debug --------------------------------------------------------------------------------------------------------------------
+def overflowing(x):
+    with np.errstate(all="ignore"):
+        return np.exp(x)
+
+
+def test_debug_stops_forward_at_the_op_and_step_that_made_it():
+    h = mg.parameter([1.0, 2.0], name="h0")
+    with mg.debug(), pytest.raises(FloatingPointError) as caught:
+        for x in mg.steps(np.array([[1.0, 1.0], [1.0, 500.0]])):
+            h = overflowing(x * h)
+    message = str(caught.value)
+    assert message.startswith("exp at t=2 made inf at (1,) (inputs (2,) in [2.718, ")
+    assert "made at test_autodiff.py:" in message and "in overflowing" in message
+
+
+def test_debug_names_what_it_can_of_the_inputs():
+    with mg.debug(), pytest.raises(FloatingPointError, match=r"multiply made nan at \(0,\) \(inputs w\(1,\) without a finite number, 2.0\)"):
+        mg.parameter([np.nan], name="w") * 2.0
+    bad = Op("bad", lambda a, b: np.full(2, np.inf), (), None, "bad({0})", False, False, None)
+    with mg.debug(), pytest.raises(FloatingPointError, match=r"bad made inf at \(0,\) \(inputs of shape \(0,\), \(2,\) in \[1, 1\]\)"):
+        record(bad, (mg.parameter(np.ones(0)), np.ones(2)))
+
+
+def test_debug_stops_backward_at_the_op_and_step_that_made_it():
+    w = mg.parameter([0.0, 1.0])
+    with mg.debug():
+        for x in mg.steps(np.ones((2, 2))):
+            y = np.sqrt(w * x)
+        with pytest.raises(FloatingPointError) as caught, np.errstate(all="ignore"):
+            y.sum().backward()
+    assert str(caught.value).startswith("the gradient of sqrt at t=2 made NaN or infinity; the op was made at test_autodiff.py:")
+    assert "its output in (2,) in [0, 1]" in str(caught.value)
+
+
+def locked(tensor):
+    return not tensor.data.flags.writeable
+
+
+def test_debug_locks_and_unlocks_also_nested():
+    a, b = mg.parameter([1.0, 2.0]), mg.parameter([3.0, 4.0])
+    with mg.debug():
+        y = a * 2
+        with mg.debug():
+            z = b * 3
+            assert locked(a) and locked(b) and locked(z)
+        assert locked(a) and locked(y) and not locked(b) and not locked(z)
+        with pytest.raises(ValueError, match="read-only"):
+            a.data[0] = 5
+        with mg.debug():
+            pass
+        assert locked(a) and (a * 2).requires_grad
+    assert not any(map(locked, (a, b, y, z)))
+
+
+def test_debug_as_a_decorator():
+    a = mg.parameter([1.0, 2.0])
+
+    @mg.debug()
+    def inside():
+        y = a * 2
+        return locked(a), y
+    was_locked, y = inside()
+    assert was_locked and not locked(a) and not locked(y)
+
+
+def test_gradients_in_debug_are_the_same():
+    W, x = mg.parameter(rng.standard_normal((3, 3))), mg.parameter(rng.standard_normal((2, 3)))
+    want = mg.grad(loss_terms(W, x).sum(), (W, x))
+    with mg.debug():
+        got = mg.grad(loss_terms(W, x).sum(), (W, x))
+    assert all(np.array_equal(a.data, b.data) for a, b in zip(want, got))
