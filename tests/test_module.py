@@ -58,7 +58,8 @@ def test_loading_keeps_the_parameters_dtype_and_takes_tensors():
     (lambda s: s.pop("b"), ValueError, "load_state_dict of RNNCell: missing: b. Nothing was loaded"),
     (lambda s: s.update(c=1), ValueError, "unknown: c"),
     (lambda s: s.update(b=np.ones(4)), ValueError, r"b has shape \(3,\) and got \(4,\)"),
-    (lambda s: s.update(b=np.array(["x"] * 3)), TypeError, "b is float64 and got <U1; weights are numbers. Nothing was loaded"),
+    (lambda s: s.update(b=np.array(["x"] * 3)), TypeError,
+     "b is float64 and got <U1; weights are numbers. Nothing was loaded"),
     (lambda s: s.update(b=np.ones(3, complex)), TypeError, "b is float64 and got complex128"),
 ])
 def test_loading_is_all_or_nothing(change, kind, message):
@@ -76,7 +77,7 @@ def test_loading_something_else_says_what_is_expected():
         mg.RNNCell(2, 3).load_state_dict(mg.RNNCell(2, 3))
 
 
-# ---- files --------------------------------------------------------------------------------------------------------------
+# ---- files -----------------------------------------------------------------------------------------------------------
 @pytest.fixture(params=[".npz", ".safetensors"])
 def path(request, tmp_path):
     if request.param == ".safetensors":
@@ -94,7 +95,8 @@ def test_saving_and_loading(path):
 
 
 def test_arrays_come_back_as_they_were(path):
-    arrays = {"zero-d": np.array(1.5), "file": np.ones(2, np.float32), "transposed": np.arange(6.0).reshape(2, 3).T, "empty": np.ones((0, 2)),
+    arrays = {"zero-d": np.array(1.5), "file": np.ones(2, np.float32), "transposed": np.arange(6.0).reshape(2, 3).T,
+              "empty": np.ones((0, 2)),
               "integers": np.arange(3), "Tensor": mg.parameter([1.0]), "bools": np.array([True])}
     mg.save(str(path), arrays)
     back = mg.load(path)

@@ -91,15 +91,14 @@ def compare(derived, reference, *, tolerance=None):
 
 
 def gradients_by_name(loss):
-    """The gradients of a loss with respect to every named parameter in its recorded graph: dict name -> array."""
+    """The gradients of a loss with respect to every named parameter in its recorded graph: dict name -> array; those of
+    several cells with one name are ``1.W_h``, ``2.W_h``, in the order they were made."""
     parameters, unnamed = {}, 0
     for node in Graph.of(loss).nodes:
         if node.kind == "parameter" and node.name is None:
             unnamed += 1
         elif node.kind == "parameter":
-            if parameters.setdefault(node.name, node.tensor) is not node.tensor:
-                raise ValueError(f"two parameters in this loss's graph are called {node.name!r}; give them names "
-                                 "of their own, mg.parameter(..., name=...), or pass a dict as reference")
+            parameters[node.name] = node.tensor
     if not parameters:
         raise ValueError(f"no named parameter in this loss's graph ({unnamed} without a name); "
                          "name them, mg.parameter(..., name='W'), or pass a dict as reference")

@@ -3,7 +3,8 @@
     times = interleaved({"ours": step, "theirs": other_step})       # seconds per call, median over the rounds
 
 Opponents take turns within every round, so a machine that gets busy slows all of them alike; the median drops the
-rounds in which it was busy for one alone.
+rounds in which it was busy for one alone. The clock counts the process's CPU time, which on a quiet machine is the time
+that passes, everything being one thread, and leaves out what other programs take on a busy one.
 """
 import os
 import platform
@@ -38,8 +39,8 @@ def interleaved(functions, *, rounds=11, seconds=0.05):
         function()                                           # the first call pays for caches
     for _ in range(rounds):
         for name, function in functions.items():
-            calls, start = 0, time.perf_counter()
-            while (elapsed := time.perf_counter() - start) < seconds or not calls:
+            calls, start = 0, time.process_time()
+            while (elapsed := time.process_time() - start) < seconds or not calls:
                 function()
                 calls += 1
             times[name].append(elapsed / calls)

@@ -1,4 +1,4 @@
-"""Corners of the graph as data: how it presents itself, elements of stacks, sums and products in normal form, replayed in every way."""
+"""Corners of the graph as data: how it presents itself, elements of stacks, sums and products in normal form."""
 import numpy as np
 import pytest
 
@@ -24,7 +24,8 @@ def test_how_graphs_and_nodes_present_themselves():
 def test_through_stops_at_what_is_no_single_element():
     a, b = mg.parameter([1.0, 2.0]), mg.parameter([3.0, 4.0])
     stack = np.stack([a * 1.0, b * 1.0])
-    for y, same in ((stack[1], False), (stack[0:1], True), (stack[1, 0], True), (np.stack([a, b], axis=1)[1], True), (a[0], True)):
+    for y, same in ((stack[1], False), (stack[0:1], True), (stack[1, 0], True), (np.stack([a, b], axis=1)[1], True),
+                    (a[0], True)):
         graph = Graph.of(y)
         last = graph.outputs[0]
         assert (graph.through(last) == last) is same
@@ -107,7 +108,8 @@ def test_normal_form_keeps_values_and_gradients(name):
     assert np.allclose(replay(form, inputs=new)[form.outputs[0]], f(*map(mg.Tensor, new)).data, rtol=1e-13)
     leaves, again = [mg.parameter(a) for a in new], [mg.parameter(a) for a in new]
     want = mg.grad(f(*leaves).sum(), leaves)
-    got = mg.grad(replay(form, inputs=again)[form.outputs[0]].sum(), again, create_graph=True)       # sums and products of many are ops
+    got = mg.grad(replay(form, inputs=again)[form.outputs[0]].sum(), again,
+                  create_graph=True)       # sums and products of many are ops
     assert all(np.allclose(a.data, b.data, rtol=1e-13) for a, b in zip(want, got))
 
 
@@ -122,5 +124,6 @@ def test_normal_form_merges_what_is_equal():
         form = normal_form(trace(f, np.ones(3), np.ones(3)))
         return sorted(n.op.name for n in form.nodes if n.op)
     assert ops(lambda x, y: x * 1.0) == [] and ops(lambda x, y: -(-x)) == []
-    assert ops(lambda x, y: x[[0, 2]] + x[[0, 2]]) == ["getitem", "sum_of"] and ops(lambda x, y: x[1:] * x[1:]) == ["getitem", "product_of"]
+    assert ops(lambda x, y: x[[0, 2]] + x[[0, 2]]) == ["getitem", "sum_of"]
+    assert ops(lambda x, y: x[1:] * x[1:]) == ["getitem", "product_of"]
     assert ops(lambda x, y: x - y + x) == ["product_of", "sum_of"]

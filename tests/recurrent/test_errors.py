@@ -14,7 +14,8 @@ XS = np.ones((3, 5, 2))
     (lambda: mg.GRUCell(2, 3.0), "GRUCell got hidden_size=3.0"),
     (lambda: mg.LSTMCell("2", 3), "LSTMCell got input_size='2'"),
     (lambda: mg.RNNCell(2, 4, nonlinearity="sin"), "got nonlinearity='sin'; expected one of 'tanh', 'relu'"),
-    (lambda: mg.GRUCell(2, 4, reset="never"), r"got reset='never'; expected 'after' \(PyTorch's variant\) or 'before' \(the paper's\)"),
+    (lambda: mg.GRUCell(2, 4, reset="never"),
+     r"got reset='never'; expected 'after' \(PyTorch's variant\) or 'before' \(the paper's\)"),
 ])
 def test_making_a_cell(make, message):
     with pytest.raises(ValueError, match=message):
@@ -22,7 +23,8 @@ def test_making_a_cell(make, message):
 
 
 @pytest.mark.parametrize("make, message", [
-    (lambda: mg.RNNCell(2, 4, rng=42), r"rng must be a numpy.random.Generator, got int; use np.random.default_rng\(seed\)"),
+    (lambda: mg.RNNCell(2, 4, rng=42),
+     r"rng must be a numpy.random.Generator, got int; use np.random.default_rng\(seed\)"),
     (lambda: uniform(np.random, 1.0, float, (2,)), "rng must be a numpy.random.Generator"),
     (lambda: mg.stacked(), r"stacked\(\) needs one or more cells"),
     (lambda: mg.stacked(cell, 3), "needs one or more cells"),
@@ -34,14 +36,17 @@ def test_making_of_cells_from_the_wrong_things(make, message):
 
 
 @pytest.mark.parametrize("run, kind, message", [
-    (lambda: mg.unroll(XS, cell), TypeError, r"unroll got ndarray as cell; expected a callable y, state = cell\(x, state\).*order: unroll\(cell, xs, state\)"),
-    (lambda: mg.unroll(lambda x, s: (x, s), XS), TypeError, r"<lambda> has no initial_state\(batch_size\); pass state="),
+    (lambda: mg.unroll(XS, cell), TypeError,
+     r"unroll got ndarray as cell; expected a callable y, state = cell\(x, state\).*order: unroll\(cell, xs, state\)"),
+    (lambda: mg.unroll(lambda x, s: (x, s), XS), TypeError,
+     r"<lambda> has no initial_state\(batch_size\); pass state="),
     (lambda: mg.unroll(cell, XS[:0]), ValueError, "a sequence of 0 steps; expected at least one"),
     (lambda: mg.unroll(cell, 3.0), ValueError, r"got float64 of shape \(\); expected numbers of shape \(T, …\)"),
     (lambda: mg.unroll(cell, mg.Tensor(3.0)), ValueError, "0-d Tensor; expected shape"),
     (lambda: mg.unroll(cell, ["a", "b"]), ValueError, "got <U1 of shape"),
     (lambda: next(mg.steps()), TypeError, "needs a sequence"),
-    (lambda: next(mg.steps(XS, XS[:2])), ValueError, r"sequences of lengths \[3, 2\]; all must have the same number of steps"),
+    (lambda: next(mg.steps(XS, XS[:2])), ValueError,
+     r"sequences of lengths \[3, 2\]; all must have the same number of steps"),
 ])
 def test_calling_with_the_wrong_things(run, kind, message):
     with pytest.raises(kind, match=message):
@@ -83,9 +88,11 @@ H0 = mg.parameter(np.ones((5, 2)))
 
 
 @pytest.mark.parametrize("cell, xs, state, message", [
-    (growing, XS, H0, r"growing changed its state at t=1: it took float64 \(5, 2\) and returned float64 \(5, 4\); a state keeps its nesting"),
-    (late, np.arange(3.0)[:, None, None] + 0 * XS, H0, r"late changed its state at t=3: it took float64 \(5, 2\) and returned float64 \(10, 2\)"),
-    (swapped, XS, (H0, H0), r"took \(float64 \(5, 2\), float64 \(5, 2\)\) and returned float64 \(5, 2\).*is the pair \(y, state\) in this order"),
+    (growing, XS, H0,
+     r"growing changed its state at t=1: it took float64 \(5, 2\) and returned float64 \(5, 4\); a state keeps its nesting"),
+    (late, np.arange(3.0)[:, None, None] + 0 * XS, H0,
+     r"late changed its state at t=3: it took float64 \(5, 2\) and returned float64 \(10, 2\)"),
+    (swapped, XS, (H0, H0), r"took \(float64 \(5, 2\), float64 \(5, 2\)\) and returned float64 \(5, 2\).*\(y, state\) in this order"),
     (lambda x, s: (x, {"h": s}), XS, H0, r"returned {h: float64 \(5, 2\)}"),
     (lambda x, s: (x, None), XS, H0, "and returned None"),
     (lambda x, s: (x, (s,)), XS, H0, r"returned \(float64 \(5, 2\),\)"),
@@ -107,12 +114,13 @@ def test_cells_that_return_something_else(result, message):
 
 
 def test_an_initial_state_of_another_batch():
-    with pytest.raises(ValueError, match=r"RNNCell changed its state at t=1: it took float64 \(1, 4\).*batch size of the initial state"):
+    with pytest.raises(ValueError, match=r"RNNCell changed its state at t=1: it took float64 \(1, 4\).*batch size"):
         mg.unroll(cell, XS, mg.Tensor(np.zeros((1, 4))))
 
 
 def test_wrong_shapes_say_op_step_and_parameter():
-    with pytest.raises(ValueError, match=r"matmul at t=1 got \(5, 3\), W_x \(2, 4\): .*The inner sizes 3 and 2 must be equal"):
+    with pytest.raises(ValueError,
+                       match=r"matmul at t=1 got \(5, 3\), W_x \(2, 4\): .*The inner sizes 3 and 2 must be equal"):
         mg.unroll(cell, np.ones((3, 5, 3)))
     with pytest.raises(ValueError, match=r"matmul at t=1 got \(5, 2\), W_h \(4, 4\)"):
         mg.unroll(cell, XS, mg.Tensor(np.ones((5, 2))))
@@ -125,29 +133,36 @@ def test_wrong_shapes_say_op_step_and_parameter():
 def test_nan_is_found_at_its_step():
     xs = XS.copy()
     xs[1] = np.nan
-    with mg.debug(), pytest.raises(FloatingPointError, match=r"matmul at t=2 made nan at \(0, 0\) \(inputs \(5, 2\) without"):
+    with mg.debug(), pytest.raises(FloatingPointError,
+                                   match=r"matmul at t=2 made nan at \(0, 0\) \(inputs \(5, 2\) without"):
         mg.unroll(cell, xs)
-    with mg.debug(), pytest.raises(FloatingPointError, match="gradient of sqrt at t=3 made NaN or infinity"), np.errstate(all="ignore"):
+    with mg.debug(), pytest.raises(FloatingPointError,
+                                   match="gradient of sqrt at t=3 made NaN or infinity"), np.errstate(all="ignore"):
         ys, _ = mg.unroll(lambda x, s: (np.sqrt(s * 0.0), s * 1), XS, H0)
         ys.sum().backward()
 
 
-# ---- losses -----------------------------------------------------------------------------------------------------------------
+# ---- losses ----------------------------------------------------------------------------------------------------------
 LOGITS = mg.parameter(np.zeros((2, 3)))
 
 
 @pytest.mark.parametrize("run, message", [
-    (lambda: mg.softmax_cross_entropy(LOGITS, [0, 3]), r"got target 3 at \(1,\) for logits of shape \(2, 3\); expected class numbers 0 … 2"),
+    (lambda: mg.softmax_cross_entropy(LOGITS, [0, 3]),
+     r"got target 3 at \(1,\) for logits of shape \(2, 3\); expected class numbers 0 … 2"),
     (lambda: mg.softmax_cross_entropy(LOGITS, np.array([0, -1])), r"got target -1 at \(1,\)"),
     (lambda: mg.softmax_cross_entropy(LOGITS, mg.Tensor([0, 7])), r"got target 7 at \(1,\)"),
-    (lambda: mg.softmax_cross_entropy(LOGITS, [0.0, 1.0]), r"integer classes must have an integer dtype: targets.astype\(int\)"),
+    (lambda: mg.softmax_cross_entropy(LOGITS, [0.0, 1.0]),
+     r"integer classes must have an integer dtype: targets.astype\(int\)"),
     (lambda: mg.softmax_cross_entropy(np.array([0, 1]), LOGITS), "were the arguments swapped\\? logits come first"),
-    (lambda: mg.softmax_cross_entropy(LOGITS, [0, 1, 2]), r"targets of shape \(3,\), dtype int64; expected integer classes of shape \(2,\) or probabilities of shape \(2, 3\)$"),
-    (lambda: mg.softmax_cross_entropy(LOGITS, [0, 1], reduction="average"), "reduction='average'; expected 'mean', 'sum' or 'none'"),
+    (lambda: mg.softmax_cross_entropy(LOGITS, [0, 1, 2]),
+     r"targets of shape \(3,\), dtype int64; expected integer classes of shape \(2,\) or probabilities of shape \(2, 3\)$"),
+    (lambda: mg.softmax_cross_entropy(LOGITS, [0, 1], reduction="average"),
+     "reduction='average'; expected 'mean', 'sum' or 'none'"),
     (lambda: mg.softmax_cross_entropy(mg.parameter(1.0), 0), "logits without a class axis"),
     (lambda: mg.softmax_cross_entropy(LOGITS, [0, 1], mask=[True]), r"mask of shape \(1,\); expected \(2,\)"),
     (lambda: mg.softmax_cross_entropy(LOGITS, [0, 1], mask=[0, 0]), "mask without a single unmasked element"),
-    (lambda: mg.binary_cross_entropy(LOGITS, np.ones(2)), r"binary_cross_entropy got predictions of shape \(2, 3\) and targets of shape \(2,\)"),
+    (lambda: mg.binary_cross_entropy(LOGITS, np.ones(2)),
+     r"binary_cross_entropy got predictions of shape \(2, 3\) and targets of shape \(2,\)"),
     (lambda: mg.squared_error(LOGITS, np.ones((2, 1))), "reshape one of them"),
     (lambda: mg.squared_error(LOGITS, LOGITS, reduction=""), "reduction=''"),
 ])

@@ -1,4 +1,4 @@
-"""Time: unroll against the plain loop for every cell, lengths, reversal, states, steps, and a recursion derived by hand."""
+"""Time: unroll against the plain loop for every cell; lengths, reversal, states, steps; a recursion derived by hand."""
 from typing import NamedTuple
 
 import numpy as np
@@ -80,7 +80,8 @@ def test_unroll_is_the_plain_loop(name, reverse):
             ys, state = mg.unroll(cell, xs, reverse=reverse)
         loss = (ys * WEIGHTS).sum() + sum((s * s).sum() for s in flatten(state))
         loss.backward()
-        found.append([ys.data, *(s.data for s in flatten(state)), xs.grad, *(p.grad for p in cell.parameters().values())])
+        found.append([ys.data, *(s.data for s in flatten(state)), xs.grad,
+                      *(p.grad for p in cell.parameters().values())])
     assert all(np.array_equal(a, b) for a, b in zip(*found))
 
 
@@ -132,10 +133,11 @@ def test_bidirectional_is_two_unrolls_side_by_side(lengths):
         two, b_alone = mg.unroll(right, XS, state and state[1], lengths=lengths, reverse=True)
         assert np.array_equal(ys.data, np.concatenate([one.data, two.data], -1))
         assert all(np.array_equal(p.data, q.data) for p, q in zip(flatten((a, b)), flatten((a_alone, b_alone))))
-    assert list(net.parameters()) == ["forward.W_x", "forward.W_h", "forward.b", "backward.W_x", "backward.W_h", "backward.b"]
+    assert list(net.parameters()) == ["forward.W_x", "forward.W_h", "forward.b", "backward.W_x", "backward.W_h",
+                                      "backward.b"]
 
 
-# ---- kinds of sequences, cells and states ---------------------------------------------------------------------------------
+# ---- kinds of sequences, cells and states ----------------------------------------------------------------------------
 def test_sequences_of_every_kind_give_the_same():
     cell = mg.RNNCell(D, H, rng=make_rng())
     want = mg.unroll(cell, XS)[0].data
@@ -191,7 +193,8 @@ def test_nested_states_keep_their_nesting():
     start = State(mg.parameter(zero), {"sum": mg.Tensor(zero), "previous": [zero], "nothing": None})
     for lengths in (None, [5, 2, 1]):
         ys, state = mg.unroll(cell, XS, start, lengths=lengths)
-        assert type(state) is State and list(state.memory) == ["sum", "previous", "nothing"] and type(state.memory["previous"]) is list
+        assert type(state) is State and list(state.memory) == ["sum", "previous",
+                                                               "nothing"] and type(state.memory["previous"]) is list
         assert np.allclose(state.memory["sum"].data, ys.data.sum(0))
     state.memory["previous"][0].sum().backward()
     assert start.h.grad is not None
@@ -215,7 +218,8 @@ def test_functions_are_cells_and_outputs_may_be_constants():
     assert ys.data.tolist() == [0, 2, 6] and total.item() == 6
     ys, _ = mg.unroll(lambda x, s: (x.data * 2, s), XS, ())
     assert type(ys) is mg.Tensor and np.array_equal(ys.data, XS * 2)
-    ys, _ = mg.unroll(lambda k, s: (mg.parameter(np.eye(4))[k], s), np.array([[0, 1], [3, 2]]), ())       # integers: (T, B) is a batch
+    ys, _ = mg.unroll(lambda k, s: (mg.parameter(np.eye(4))[k], s), np.array([[0, 1], [3, 2]]),
+                      ())       # integers: (T, B) is a batch
     assert ys.shape == (2, 2, 4)
 
 
@@ -242,7 +246,7 @@ def test_complex_step_goes_through_a_real_state():
     assert np.isclose(slope, xs.grad[1, 2, 0], rtol=1e-13)
 
 
-# ---- steps ----------------------------------------------------------------------------------------------------------------
+# ---- steps -----------------------------------------------------------------------------------------------------------
 def test_steps_mark_time_and_nothing_outside():
     h, seen = mg.parameter(np.zeros((B, D))), []
     for x in mg.steps(XS):
@@ -276,12 +280,12 @@ def test_steps_within_steps():
     assert places == [(1, 1), (2, 1), (3, 1), 1, (1, 2), (2, 2), (3, 2), 2]
 
 
-# ---- the recursion derived by hand, for long -------------------------------------------------------------------------------
+# ---- the recursion derived by hand, for long -------------------------------------------------------------------------
 def elman_bptt(p, X, targets, V):
-    """Loss and gradients of h_t = tanh(x_t W_x + h_{t-1} W_h + b), softmax cross-entropy of h_t V, by the reverse recursion:
+    """Gradients of h_t = tanh(x_t W_x + h_{t-1} W_h + b), softmax cross-entropy of h_t V, by the reverse recursion:
 
         δ_t = (ŷ_t - y_t) Vᵀ + (δ_{t+1} ⊙ (1 - h_{t+1}²)) W_hᵀ
-        dW_h = Σ h_{t-1}ᵀ (δ_t ⊙ (1 - h_t²)),  dW_x = Σ x_tᵀ (δ_t ⊙ (1 - h_t²)),  db = Σ δ_t ⊙ (1 - h_t²),  dV = Σ h_tᵀ (ŷ_t - y_t)
+        a_t = δ_t ⊙ (1 - h_t²),  dW_h = Σ h_{t-1}ᵀ a_t,  dW_x = Σ x_tᵀ a_t,  db = Σ a_t,  dV = Σ h_tᵀ (ŷ_t - y_t)
     """
     T, B, _ = X.shape
     hs = [np.zeros((B, p["W_h"].shape[0]))]
