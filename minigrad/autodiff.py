@@ -92,13 +92,14 @@ def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0):
                         part = part.dense()
                     else:                                       # added in place into a buffer of the walk
                         held = grads.get(key)
-                        if key not in owned:
+                        if fresh := key not in owned:
                             grads[key] = buffer = np.zeros(part.g.shape[:lead] + x.array.shape, part.g.dtype)
                             owned.add(key)
                             if held is not None:
                                 buffer += held
+                                fresh = False
                             held = buffer
-                        part.add_into(held)
+                        part.add_into(held, fresh)
                         continue
                 shape = x.array.shape
                 if (part.shape[lead:] if lead else part.shape) != shape:
@@ -326,7 +327,11 @@ class debug(_Switch):
         super().__exit__(*error)
         _locks[:] = [held for held in _locks if held is not self.locked]      # by identity: lists of arrays do not compare
         for array in self.locked:
-            array.flags.writeable = True
+            try:
+                array.flags.writeable = True
+            except ValueError:              # a view of an array that is locked by the debug() around this one
+                if _locks:
+                    _locks[-1].append(array)
         self.locked.clear()
         if not _locks:
             _made_at.clear()
@@ -342,7 +347,7 @@ def _inspect(out):
             _made_at[out.index] = f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} in {frame.function}"
             break
     for x in (*out.inputs, out):
-        if type(x) is Tensor and x.array.flags.writeable and x.array.base is None and _locks:
+        if type(x) is Tensor and x.array.flags.writeable and _locks:
             x.array.flags.writeable = False
             _locks[-1].append(x.array)
     if not np.isfinite(out.array).all():

@@ -81,7 +81,8 @@ class Tensor:
                                "compute with np.where(…), or take t.detach() and change that")
         if isinstance(value, Tensor):
             value = value.array
-        value = np.asarray(value, self.array.dtype)
+        if value is not self.array:         # `t.data -= …` gives the same array back; any other may change without our knowing
+            value = np.array(value, self.array.dtype)
         if value.shape != self.array.shape:
             raise ValueError(f"{self.label()} has shape {self.array.shape} and got data of shape {value.shape}; "
                              "make a new Tensor for another shape")
@@ -242,6 +243,8 @@ class Tensor:
                 return record(_getitem, (self,), {"index": (Ellipsis, index) + (slice(None),) * (n - 1)})
         elif type(index) is tuple and index and index[0] is Ellipsis and all(type(i) in _BASIC for i in index[1:]):
             return record(_getitem, (self,), {"index": index})
+        elif type(index) is tuple and len(index) == self.array.ndim and all([type(i) is slice or type(i) is int for i in index]):
+            return record(_getitem, (self,), {"index": (Ellipsis, *index)})
         y = _getitem.compose(self, index)
         return record(_getitem, *_getitem.call(self, index)) if y is NotImplemented else y
 

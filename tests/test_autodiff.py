@@ -212,9 +212,10 @@ def test_errors_of_a_rule_say_which_op_and_step():
     assert "in the gradient of multiply at t=2, made at test_autodiff.py:" in caught.value.__notes__[0]
 
 
-@pytest.mark.parametrize("rule, message", [(lambda g, y, x: g.sum(), r"a gradient rule returned shape \(\) for an argument of shape \(2,\)"),
-                                           (lambda g, y, x: np.ones(3),
-                                           r"cannot reshape array of size 3 into shape \(2,\)")])
+@pytest.mark.parametrize("rule, message", [
+    (lambda g, y, x: g.sum(), r"a gradient rule returned shape \(\) for an argument of shape \(2,\)"),
+    (lambda g, y, x: np.ones(3), r"cannot reshape array of size 3 into shape \(2,\)"),
+])
 def test_a_rule_of_the_wrong_shape_is_named(rule, message):
     wrong = op(lambda x: x * 1, rule, reads="{0}", name="wrong")
     try:
@@ -288,6 +289,18 @@ def test_debug_locks_and_unlocks_also_nested():
             pass
         assert locked(a) and (a * 2).requires_grad
     assert not any(map(locked, (a, b, y, z)))
+
+
+def test_debug_locks_views_too():
+    a = mg.parameter([1.0, 2.0])
+    view = a.reshape(1, 2)
+    with mg.debug():
+        y = a * 1
+        with mg.debug():
+            z = view * 2                    # the view is locked here, the array that it looks at was locked further out
+            assert locked(view)
+        assert locked(view) and not locked(z)
+    assert not any(map(locked, (a, view, y, z)))
 
 
 def test_debug_as_a_decorator():

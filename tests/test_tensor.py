@@ -54,7 +54,7 @@ def test_tensors_are_not_subclassed():
 
 
 # ---- data, and how a tensor presents itself --------------------------------------------------------------------------
-def test_setting_data_keeps_shape_and_dtype_and_copies_nothing_it_need_not():
+def test_setting_data_keeps_shape_and_dtype():
     w = mg.parameter(x32, name="w")
     w.data = mg.Tensor([3.0, 4.0])
     assert w.dtype == np.float32 and w.data.tolist() == [3, 4]
@@ -62,6 +62,16 @@ def test_setting_data_keeps_shape_and_dtype_and_copies_nothing_it_need_not():
         w.data = np.ones(3)
     with pytest.raises(RuntimeError, match="result of tanh cannot be given other data"):
         np.tanh(w).data = np.ones(2)
+
+
+def test_data_that_was_set_is_a_copy_unless_it_was_the_tensors_own():
+    w, v = mg.parameter([1.0, 2.0]), mg.parameter([5.0, 6.0])
+    own = w.data
+    w.data -= 1
+    assert w.data is own and own.tolist() == [0, 1]
+    w.data = v.data
+    v.data -= 1
+    assert w.data.tolist() == [5, 6] and v.data.tolist() == [4, 5]
 
 
 def test_properties():

@@ -152,6 +152,9 @@ def einsum_normal(subscripts, *operands):
     return operands, dict(terms=tuple(terms), out=out)
 
 
+_REDUCTIONS = frozenset(("mean", "sum", "none"))
+
+
 def _targets(name, x, targets, mask, reduction):
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"{name} got reduction={reduction!r}; expected 'mean', 'sum' or 'none'")
@@ -162,6 +165,10 @@ def _targets(name, x, targets, mask, reduction):
 
 
 def cross_entropy(logits, targets, *, mask=None, reduction="mean"):
+    if mask is None and type(targets) is np.ndarray and targets.dtype.kind in "iu" and targets.size and reduction in _REDUCTIONS:
+        shape, unsigned = np.shape(logits) if type(logits) is list else logits.shape, targets.astype(np.uintp)
+        if targets.shape == shape[:-1] and unsigned.item(unsigned.argmax()) < shape[-1]:    # a negative one wraps to a huge one
+            return (logits, targets), {"reduction": reduction, "rank": len(shape) - 1}      # nothing wrong: the usual, fast way
     name = "softmax_cross_entropy"
     shape, targets, tshape = _targets(name, logits, targets, mask, reduction)
     if not shape:

@@ -61,7 +61,11 @@ where = op(np.where,     None, lambda g, y, c, a, b: np.where(c, g, 0), lambda g
 # ---- reductions -----------------------------------------------------------------------------------------------------
 def _kept(g, axis, keepdims):
     """g with the reduced axes back, each of length one."""
-    return g if keepdims or not axis else np.expand_dims(g, axis)
+    if keepdims or not axis:
+        return g
+    if axis[0] == -len(axis):                   # the last axes: five times as fast
+        return g[(Ellipsis, *[None] * len(axis))]
+    return np.expand_dims(g, axis)
 
 
 def _share(g, y, x, axis, keepdims):
@@ -104,7 +108,7 @@ prod = op(np.prod,       _all_but_one, reads="Π {0}", call=calls.reduction, ser
 
 
 # ---- linear algebra (vectors are made matrices when the call is recorded) -----------------------------------------------
-matmul = op(product,     lambda g, y, a, b: product(g, b.mT), lambda g, y, a, b: product(a.mT, g), reads="{0} @ {1}",
+matmul = op(product,     lambda g, y, a, b: values.times_transposed(g, b), lambda g, y, a, b: product(a.mT, g), reads="{0} @ {1}",
             serves=(np.matmul,), compose=composed.matmul)
 einsum = op(values.einsum, values.einsum_rule, variadic=True, reads="einsum({*})", call=calls.einsum_normal, serves=(np.einsum,))
 solve = op(np.linalg.solve, lambda g, y, a, b: -np.linalg.solve(a.mT, g) @ y.mT, lambda g, y, a, b: np.linalg.solve(a.mT, g),
@@ -163,8 +167,11 @@ scatter_add = op(scatter, lambda g, y, x, index, shape: g[index], name="scatter_
 
 # ---- losses: fused, so that they stay stable and cheap ------------------------------------------------------------------
 def _cross_entropy_rule(g, y, x, targets, mask=None, *, reduction, rank, saved=None):
-    error = _softmax_minus_target(x, targets) if saved is None else values.softmax_minus_target(saved, targets)
-    return error * values.weight(g, x, reduction, rank, mask, extra=1)
+    w = values.weight(g, x, reduction, rank, mask, extra=1)
+    if saved is None:
+        return _softmax_minus_target(x, targets) * w
+    error = values.softmax_minus_target(saved, targets)
+    return np.multiply(error, w, out=error) if w.ndim <= error.ndim else error * w      # error was made here
 
 
 def _softmax_minus_target(x, targets):

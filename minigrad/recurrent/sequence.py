@@ -1,4 +1,6 @@
 """Time: ``steps`` marks it, ``unroll`` runs a cell through it. There is one loop, and it stands in ``steps``."""
+import contextlib
+import gc
 import sys
 
 import numpy as np
@@ -114,30 +116,45 @@ def unroll(cell, xs, state=None, *, lengths=None, reverse=False, states=False):
     mask = None if lengths is None else _mask(lengths, T, batch)
     ys, visited, loop_first = [None] * T, [state], True
     with_leaf_states = flatten(state)
-    for x in steps(xs, reverse=reverse, cell=cell):
-        place = mode.place
-        if loop_first:
-            place.loop.first, place.loop.initial = (x, state), with_leaf_states
-        place.start = _clock()
-        result = cell(x, state)
-        if type(result) is not tuple or len(result) != 2:
-            raise TypeError(f"{_called(cell)} returned {_summary(result)} at t={place.step}; expected a pair (y, state)")
-        y, new = result
-        if loop_first:
-            check_same(state, new, _called(cell), place.step)
-            loop_first = False
-        elif type(new) is Tensor and type(state) is Tensor and new.array.shape != state.array.shape:
-            check_same(state, new, _called(cell), place.step)
-        if mask is not None:
-            alive = mask[place.step - 1]
-            new = rebuild(new, [_choose(alive, a, b) for a, b in zip(flatten(new), flatten(state))])
-            y = _choose(alive, y, 0.)
-        state = new
-        ys[place.step - 1] = y
-        if states:
-            visited.append(state)
+    with _collector_paused():
+        for x in steps(xs, reverse=reverse, cell=cell):
+            place = mode.place
+            if loop_first:
+                place.loop.first, place.loop.initial = (x, state), with_leaf_states
+            place.start = _clock()
+            result = cell(x, state)
+            if type(result) is not tuple or len(result) != 2:
+                raise TypeError(f"{_called(cell)} returned {_summary(result)} at t={place.step}; expected a pair (y, state)")
+            y, new = result
+            if loop_first:
+                check_same(state, new, _called(cell), place.step)
+                loop_first = False
+            elif type(new) is Tensor and type(state) is Tensor and new.array.shape != state.array.shape:
+                check_same(state, new, _called(cell), place.step)
+            if mask is not None:
+                alive = mask[place.step - 1]
+                new = rebuild(new, [_choose(alive, a, b) for a, b in zip(flatten(new), flatten(state))])
+                y = _choose(alive, y, 0.)
+            state = new
+            ys[place.step - 1] = y
+            if states:
+                visited.append(state)
+    if mask is None:
+        check_same(visited[0], state, _called(cell), place.step)        # a nested state that changed after the first step
     ys = np.stack(ys) if isinstance(ys[0], Tensor) else Tensor(np.stack(ys))
     return (ys, state, visited) if states else (ys, state)
+
+
+@contextlib.contextmanager
+def _collector_paused():
+    """A graph that grows holds no garbage, and Python's collector would walk it again and again."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _choose(alive, new, old):

@@ -16,22 +16,28 @@ def detach(state):
     return rebuild(state, [x.detach() if isinstance(x, Tensor) else x for x in flatten(state)])
 
 
-def _outline(state):
+def _outline(state, dtypes=True):
     if isinstance(state, dict):
-        return "{" + ", ".join(f"{k}: {_outline(v)}" for k, v in state.items()) + "}"
+        return "{" + ", ".join(f"{k}: {_outline(v, dtypes)}" for k, v in state.items()) + "}"
     if isinstance(state, (tuple, list)):
-        return "(" + ", ".join(_outline(v) for v in state) + ("," if len(state) == 1 else "") + ")"
+        return "(" + ", ".join(_outline(v, dtypes) for v in state) + ("," if len(state) == 1 else "") + ")"
     if state is None:
         return "None"
     dtype = getattr(state, "dtype", None)
     if dtype is not None and dtype.kind == "c":      # complex step goes through a real state: no change of dtype
         dtype = np.dtype(f"f{dtype.itemsize // 2}")
-    return f"{dtype or type(state).__name__} {tuple(getattr(state, 'shape', ()))}"
+    shape = tuple(getattr(state, "shape", ()))
+    return f"{dtype or type(state).__name__} {shape}" if dtypes else f"{shape}"
 
 
 def check_same(old, new, cell, step):
     """A state keeps its nesting, shapes and dtypes."""
+    if type(old) is type(new) is Tensor and old.array.shape == new.array.shape and old.array.dtype == new.array.dtype:
+        return
     before, after = _outline(old), _outline(new)
     if before != after:
+        hint = "is the batch size of the initial state right? is the pair (y, state) in this order?"
+        if _outline(old, dtypes=False) == _outline(new, dtypes=False):
+            hint = "give xs and the initial state the dtype of the parameters, for example xs.astype(np.float32)"
         raise ValueError(f"{cell} changed its state at t={step}: it took {before} and returned {after}; a state keeps its nesting, "
-                         "shapes and dtypes (is the batch size of the initial state right? is the pair (y, state) in this order?)")
+                         f"shapes and dtypes ({hint})")

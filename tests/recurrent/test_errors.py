@@ -84,6 +84,11 @@ def swapped(x, state):
     return (h, c), h
 
 
+def late_inside(x, state):
+    h, memory = state
+    return h, (h * 1, [np.concatenate([memory[0], h]) if x.data[0, 0] == 1 else memory[0]])
+
+
 H0 = mg.parameter(np.ones((5, 2)))
 
 
@@ -92,6 +97,8 @@ H0 = mg.parameter(np.ones((5, 2)))
      r"growing changed its state at t=1: it took float64 \(5, 2\) and returned float64 \(5, 4\); a state keeps its nesting"),
     (late, np.arange(3.0)[:, None, None] + 0 * XS, H0,
      r"late changed its state at t=3: it took float64 \(5, 2\) and returned float64 \(10, 2\)"),
+    (late_inside, np.arange(3.0)[:, None, None] + 0 * XS, (H0, [H0]),
+     r"late_inside changed its state at t=3: it took \(float64 \(5, 2\), \(float64 \(5, 2\),\)\) and returned .*\(10, 2\)"),
     (swapped, XS, (H0, H0), r"took \(float64 \(5, 2\), float64 \(5, 2\)\) and returned float64 \(5, 2\).*\(y, state\) in this order"),
     (lambda x, s: (x, {"h": s}), XS, H0, r"returned {h: float64 \(5, 2\)}"),
     (lambda x, s: (x, None), XS, H0, "and returned None"),
@@ -116,6 +123,11 @@ def test_cells_that_return_something_else(result, message):
 def test_an_initial_state_of_another_batch():
     with pytest.raises(ValueError, match=r"RNNCell changed its state at t=1: it took float64 \(1, 4\).*batch size"):
         mg.unroll(cell, XS, mg.Tensor(np.zeros((1, 4))))
+
+
+def test_a_sequence_of_another_dtype_than_the_cell():
+    with pytest.raises(ValueError, match=r"took float32 \(5, 4\) and returned float64 \(5, 4\).*for example xs.astype\(np.float32\)"):
+        mg.unroll(mg.RNNCell(2, 4, dtype=np.float32), XS)
 
 
 def test_wrong_shapes_say_op_step_and_parameter():
