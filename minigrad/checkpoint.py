@@ -145,7 +145,7 @@ def _recording():
 
 
 def generators_of(fn):
-    """The random generators that fn holds: in its closure, defaults, globals, partial arguments, or the attributes of its object."""
+    """The random generators that fn holds: in closure, defaults, globals, partial arguments, attributes of its object."""
     found, seen, stack = [], set(), [fn]
     while stack:
         x = stack.pop()

@@ -54,8 +54,8 @@ class Module:
     def load_state_dict(self, arrays):
         """Take values for every parameter, all or nothing: names and shapes must match."""
         if not isinstance(arrays, dict):
-            raise TypeError(f"load_state_dict of {type(self).__name__} got a {type(arrays).__name__}; expected a dict of name -> array, "
-                            "as state_dict() and mg.load(path) give it")
+            raise TypeError(f"load_state_dict of {type(self).__name__} got a {type(arrays).__name__}; expected a dict of "
+                            "name -> array, as state_dict() and mg.load(path) give it")
         mine = self.parameters()
         missing, extra = [n for n in mine if n not in arrays], [n for n in arrays if n not in mine]
         wrong = [f"{n} has shape {p.shape} and got {np.shape(arrays[n])}" for n, p in mine.items()
@@ -63,7 +63,7 @@ class Module:
         problems = ([f"missing: {', '.join(missing)}"] if missing else []) + ([f"unknown: {', '.join(extra)}"] if extra else []) + wrong
         if problems:
             raise ValueError(f"load_state_dict of {type(self).__name__}: {'; '.join(problems)}. Nothing was loaded")
-        values = {name: _as_weights(name, arrays[name], p.dtype) for name, p in mine.items()}      # all of them before the first is set
+        values = {name: _as_weights(name, arrays[name], p.dtype) for name, p in mine.items()}   # all, before one is set
         for name, p in mine.items():
             p.data = values[name]
 

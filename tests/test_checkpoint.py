@@ -135,7 +135,8 @@ def closure():
 
 
 HOLDERS = {
-    "closure": closure(), "global": global_generator, "default": default_generator, "method": Bound().call, "module": Noisy(),
+    "closure": closure(), "global": global_generator, "default": default_generator,
+    "method": Bound().call, "module": Noisy(),
     "partial keyword": functools.partial(default_generator, rng=np.random.default_rng(4)),
     "partial": functools.partial(lambda rng, x: x * rng.standard_normal(2), np.random.default_rng(4)),
     "global module": lambda x: GLOBAL_NOISY(x) / GLOBAL_NOISY.W.data,

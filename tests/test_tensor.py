@@ -380,6 +380,10 @@ def test_numpys_functions_on_tensors(name):
         assert np.isclose((grads[i].data * direction).sum(), slope, rtol=1e-12, atol=1e-13)
 
 
+def test_sinh_is_exact_near_zero():
+    assert np.sinh(mg.parameter(1e-12)).item() == np.sinh(1e-12)
+
+
 def test_lists_are_operands():
     w = mg.parameter(np.eye(2))
     for y in (w @ [1.0, 2.0], [1.0, 2.0] @ w, np.matmul(w, [1.0, 2.0]), np.linalg.solve(w, [1.0, 2.0]),

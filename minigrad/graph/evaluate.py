@@ -61,7 +61,9 @@ def replay(graph, nodes=None, edges=None, inputs=None):
 
 def _weak(node, value):
     """A Python number of the recorded program is one again, so that float32 stays float32."""
-    return value.item() if node.kind == "constant" and node.tensor is None and type(value) is np.ndarray and value.ndim == 0 else value
+    if node.kind == "constant" and node.tensor is None and type(value) is np.ndarray and value.ndim == 0:
+        return value.item()
+    return value
 
 
 def _evaluate(node, operands):

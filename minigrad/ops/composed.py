@@ -199,8 +199,8 @@ def std(x, axis=None, ddof=0, keepdims=False):
 def norm(x, ord=None, axis=None, keepdims=False):
     of_matrices = np.ndim(x) == 2 if axis is None else isinstance(axis, tuple) and len(axis) == 2
     if ord not in (None, "fro" if of_matrices else 2):
-        raise ValueError(f"norm of a Tensor knows ord=None, 2 (vectors) and 'fro' (matrices), got {ord!r} for shape {np.shape(x)}; "
-                         "write others with np.sum and np.abs")
+        raise ValueError(f"norm of a Tensor knows ord=None, 2 (vectors) and 'fro' (matrices), got {ord!r} for shape "
+                         f"{np.shape(x)}; write others with np.sum and np.abs")
     return np.sqrt(np.sum(np.square(x), axis=axis, keepdims=keepdims))
 
 

@@ -94,12 +94,13 @@ H0 = mg.parameter(np.ones((5, 2)))
 
 @pytest.mark.parametrize("cell, xs, state, message", [
     (growing, XS, H0,
-     r"growing changed its state at t=1: it took float64 \(5, 2\) and returned float64 \(5, 4\); a state keeps its nesting"),
+     r"growing changed its state at t=1: it took float64 \(5, 2\) and returned float64 \(5, 4\); a state keeps"),
     (late, np.arange(3.0)[:, None, None] + 0 * XS, H0,
      r"late changed its state at t=3: it took float64 \(5, 2\) and returned float64 \(10, 2\)"),
     (late_inside, np.arange(3.0)[:, None, None] + 0 * XS, (H0, [H0]),
-     r"late_inside changed its state at t=3: it took \(float64 \(5, 2\), \(float64 \(5, 2\),\)\) and returned .*\(10, 2\)"),
-    (swapped, XS, (H0, H0), r"took \(float64 \(5, 2\), float64 \(5, 2\)\) and returned float64 \(5, 2\).*\(y, state\) in this order"),
+     r"late_inside changed its state at t=3: it took \(float64 \(5, 2\), \(float64 \(5, 2\),\)\) and .*\(10, 2\)"),
+    (swapped, XS, (H0, H0),
+     r"took \(float64 \(5, 2\), float64 \(5, 2\)\) and returned float64 \(5, 2\).*\(y, state\) in this order"),
     (lambda x, s: (x, {"h": s}), XS, H0, r"returned {h: float64 \(5, 2\)}"),
     (lambda x, s: (x, None), XS, H0, "and returned None"),
     (lambda x, s: (x, (s,)), XS, H0, r"returned \(float64 \(5, 2\),\)"),
@@ -126,7 +127,7 @@ def test_an_initial_state_of_another_batch():
 
 
 def test_a_sequence_of_another_dtype_than_the_cell():
-    with pytest.raises(ValueError, match=r"took float32 \(5, 4\) and returned float64 \(5, 4\).*for example xs.astype\(np.float32\)"):
+    with pytest.raises(ValueError, match=r"took float32 \(5, 4\) and returned float64 \(5, 4\).*xs.astype\(np.float32\)"):
         mg.unroll(mg.RNNCell(2, 4, dtype=np.float32), XS)
 
 
@@ -167,7 +168,7 @@ LOGITS = mg.parameter(np.zeros((2, 3)))
      r"integer classes must have an integer dtype: targets.astype\(int\)"),
     (lambda: mg.softmax_cross_entropy(np.array([0, 1]), LOGITS), "were the arguments swapped\\? logits come first"),
     (lambda: mg.softmax_cross_entropy(LOGITS, [0, 1, 2]),
-     r"targets of shape \(3,\), dtype int64; expected integer classes of shape \(2,\) or probabilities of shape \(2, 3\)$"),
+     r"targets of shape \(3,\), dtype int64; expected integer classes of shape \(2,\) or probabilities of .* \(2, 3\)$"),
     (lambda: mg.softmax_cross_entropy(LOGITS, [0, 1], reduction="average"),
      "reduction='average'; expected 'mean', 'sum' or 'none'"),
     (lambda: mg.softmax_cross_entropy(mg.parameter(1.0), 0), "logits without a class axis"),
