@@ -239,8 +239,10 @@ def jacobian(output, input, *, create_graph=False):
     for t, what in ((output, "output"), (input, "input")):
         if not isinstance(t, Tensor):
             raise TypeError(f"jacobian() got a {type(t).__name__} as {what}; expected Tensors (argument order: output, input)")
+    if not input.requires_grad:
+        raise RuntimeError(f"jacobian(): {input.label()} does not require gradients; make it with requires_grad=True")
     shape, n = output.array.shape + input.array.shape, output.array.size
-    if not output.requires_grad or not input.requires_grad or n == 0:
+    if not output.requires_grad or n == 0:
         return _leaf(np.zeros(shape, input.array.dtype))
     rows = np.eye(n, dtype=output.array.dtype).reshape((n,) + output.array.shape)
     found = _walk([output], [_leaf(rows) if create_graph else rows], wanted={input.index}, graph=create_graph, lead=1)

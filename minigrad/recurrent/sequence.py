@@ -121,6 +121,8 @@ def unroll(cell, xs, state=None, *, lengths=None, reverse=False, states=False):
             place = mode.place
             if loop_first:
                 place.loop.first, place.loop.initial = (x, state), with_leaf_states
+            if mask is not None:
+                x = _choose(mask[place.step - 1], x, 0)     # what stands in the padding, NaN even, does not reach a gradient
             place.start = _clock()
             result = cell(x, state)
             if type(result) is not tuple or len(result) != 2:
@@ -158,8 +160,6 @@ def _collector_paused():
 
 
 def _choose(alive, new, old):
-    if type(new) is Tensor and type(old) is not Tensor and type(old) is not float:
-        old = Tensor(old)
     return np.where(alive.reshape(alive.shape + (1,) * (np.ndim(new) - 1)), new, old)
 
 

@@ -317,3 +317,16 @@ def test_elman_against_the_recursion_derived_by_hand(T):
     for name, want in elman_bptt(cell.state_dict(), X, targets, V.data).items():
         got = V.grad if name == "V" else cell.parameters()[name].grad
         assert np.abs(got - want).max() <= 1e-12 * np.abs(want).max(), name
+
+
+def test_nan_in_the_padding_reaches_nothing():
+    cell, xs = mg.RNNCell(3, 4, rng=np.random.default_rng(0)), np.random.default_rng(1).standard_normal((4, 2, 3))
+    padded = xs.copy()
+    padded[2:, 0] = np.nan
+    grads = []
+    for data in (xs, padded):
+        cell.W_x.grad = None
+        ys, h = mg.unroll(cell, data, lengths=[2, 4])
+        (ys.sum() + h.sum()).backward()
+        grads.append(cell.W_x.grad)
+    assert np.array_equal(*grads)

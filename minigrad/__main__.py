@@ -1,0 +1,87 @@
+"""The command line: ``python -m minigrad draw path.py:Class`` draws a cell, ``… check path.py:Class`` checks its gradients.
+
+Exit status: 0 agrees or done, 1 differs, 2 unusable input.
+"""
+import argparse
+import importlib
+import importlib.util
+import inspect
+import sys
+
+import numpy as np
+
+import minigrad as mg
+
+
+def cell_from(where, input_size, hidden_size):
+    """``path.py:Name`` or ``module:Name`` -> a cell: a class is called with the two sizes, a function or object taken as it is."""
+    source, colon, name = where.rpartition(":")
+    if not colon:
+        raise ValueError(f"{where!r} names no cell; expected path.py:Name or module:Name, for example minigrad:GRUCell")
+    if source.endswith(".py"):
+        spec = importlib.util.spec_from_file_location("cell_file", source)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    else:
+        sys.path.insert(0, "")
+        module = importlib.import_module(source)
+    if not hasattr(module, name):
+        raise ValueError(f"{source} has no {name!r}; it has {', '.join(n for n in vars(module) if n[0] != '_')[:200]}")
+    found = getattr(module, name)
+    return found(input_size, hidden_size) if inspect.isclass(found) else found
+
+
+def unrolled(cell, steps, batch, input_size, seed=0):
+    """A scalar at the end of a few steps on random inputs."""
+    xs = np.random.default_rng(seed).standard_normal((steps, batch, input_size))
+    ys, _ = mg.unroll(cell, xs)
+    loss = (ys[-1] * ys[-1]).sum()
+    return loss
+
+
+def draw(options):
+    """draw a cell, unrolled over a few steps"""
+    cell = cell_from(options.cell, options.input_size, options.hidden_size)
+    loss = unrolled(cell, options.steps, 2, options.input_size)
+    mg.draw(loss, heat=options.heat, folded=options.folded, title=options.cell.rpartition(":")[2]).save(options.output)
+    print(f"drawn: {options.output}")
+    return 0
+
+
+def check(options):
+    """hold a cell's gradients through time against the complex step"""
+    cell = cell_from(options.cell, options.input_size, options.hidden_size)
+    if not isinstance(cell, mg.Module):
+        raise ValueError(f"{options.cell} is no Module, so it has no parameters to check; use mg.check.gradcheck(fn, inputs)")
+    report = mg.check.gradcheck(lambda: unrolled(cell, options.steps, 3, options.input_size), cell, order=options.order)
+    print(report)
+    return 0 if report.ok else 1
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(prog="python -m minigrad", description=__doc__.partition("\n\n")[0].replace("``", ""),
+                                     epilog="exit status: 0 agrees or done, 1 differs, 2 unusable input")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    for run in (draw, check):
+        command = commands.add_parser(run.__name__, help=run.__doc__)
+        command.set_defaults(run=run)
+        command.add_argument("cell", help="path.py:Name or module:Name, for example minigrad:LSTMCell")
+        command.add_argument("--steps", type=int, default=4, help="time steps (default 4)")
+        command.add_argument("--input-size", type=int, default=5, help="numbers per input row (default 5)")
+        command.add_argument("--hidden-size", type=int, default=6, help="numbers per state row (default 6)")
+        if run is draw:
+            command.add_argument("-o", "--output", default="cell.svg", help="file to write, .svg .png .pdf .dot (default cell.svg)")
+            command.add_argument("--heat", action="store_true", help="gradients as heat")
+            command.add_argument("--folded", action="store_true", help="one step with its loops")
+        else:
+            command.add_argument("--order", type=int, choices=(1, 2), default=1, help="order of the derivatives (default 1)")
+    options = parser.parse_args(arguments)
+    try:
+        return options.run(options)
+    except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
+        print(f"python -m minigrad {options.command}: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
