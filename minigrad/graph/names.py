@@ -59,11 +59,13 @@ def _tell_apart(graph):
 
 
 def _callers_variables():
-    """What the code that asked for the graph calls its values: names outside of time."""
-    frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_HOUSE):
+    """What the code that asked for the graph calls its values, the outermost caller first: names outside of time."""
+    found, frame = [], sys._getframe(1)
+    while frame is not None:
+        if not frame.f_code.co_filename.startswith(_HOUSE):
+            found.append([(n, x) for n, x in frame.f_locals.items() if type(x) is Tensor and n[0] != "_"])
         frame = frame.f_back
-    return [(n, x) for n, x in frame.f_locals.items() if n[0] != "_"] if frame is not None else []
+    return [pair for variables in reversed(found) for pair in variables]
 
 
 def _names_of(loop):

@@ -169,13 +169,13 @@ def count(text):
     return int(text)
 
 
-def save_picture(root, folder, name):
-    """Draw the graph of `root` into `folder/name` (.svg, .png, .pdf or .dot) and say where it is; exits with status 2
+def save_picture(L, folder, name):
+    """Draw the graph of `L` into `folder/name` (.svg, .png, .pdf or .dot) and say where it is; exits with status 2
     if the folder cannot be written."""
     path = Path(folder) / name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        mg.draw(root).save(str(path))
+        mg.draw(L).save(str(path))
     except OSError as error:
         print(f"cannot write {path}: {error.strerror or error}; choose another folder with --pictures", file=sys.stderr)
         raise SystemExit(2) from None

@@ -445,8 +445,8 @@ def test_004_node_lists_hold_value_local_derivative_and_adjoint():
             assert report.relative_error(node.adjoint, report.engine_gradient(recorded.total, tensor)) <= AGREES
             if node.name == "U_frd":
                 tensor = mg.Tensor(p["U"]) @ inputs["x"]
-            by_engine = mg.jacobian(tensor, inputs[reads[node.name]]).data[:, 0, :, 0]
             if t > 1 or node.name != "W_frd":               # h_0 is a constant here
+                by_engine = mg.jacobian(tensor, inputs[reads[node.name]]).data[:, 0, :, 0]
                 assert report.relative_error(node.local, by_engine) <= AGREES, node.name
 
 
