@@ -13,31 +13,40 @@ from .record import At, op, real, scatter, spread
 from .values import matmul as product
 
 # ---- arithmetic -----------------------------------------------------------------------------------------------------
-add = op(np.add,         lambda g, y, a, b: g,          lambda g, y, a, b: g,           reads="{0} + {1}")
-subtract = op(np.subtract, lambda g, y, a, b: g,        lambda g, y, a, b: -g,          reads="{0} - {1}")
-multiply = op(np.multiply, lambda g, y, a, b: g * b,    lambda g, y, a, b: g * a,       reads="{0} * {1}")
-divide = op(np.divide,   lambda g, y, a, b: g / b,      lambda g, y, a, b: -g * y / b,  reads="{0} / {1}", name="divide")
-negative = op(np.negative, lambda g, y, x: -g,                                          reads="-{0}")
-power = op(np.power,     lambda g, y, a, b: g * (b * a ** (b - (real(b) != 0))),     # x^0 has slope 0, at 0 too
-                         lambda g, y, a, b: g * y * np.log(np.where(real(a) == 0, 1, a)), reads="{0}^{1}")
-square = op(np.square,   lambda g, y, x: g * (2 * x),                                   reads="{0}^2")
-sqrt = op(np.sqrt,       lambda g, y, x: g * 0.5 / y,                                   reads="sqrt({0})")
-absolute = op(values.absolute, lambda g, y, x: g * np.sign(real(x)),                    reads="|{0}|", serves=(np.absolute,))
+add        = op(np.add,            lambda g, y, a, b: g,                      lambda g, y, a, b: g,             reads="{0} + {1}")
+subtract   = op(np.subtract,       lambda g, y, a, b: g,                      lambda g, y, a, b: -g,            reads="{0} - {1}")
+multiply   = op(np.multiply,       lambda g, y, a, b: g * b,                  lambda g, y, a, b: g * a,         reads="{0} * {1}")
+divide     = op(np.divide,         lambda g, y, a, b: g / b,                  lambda g, y, a, b: -g * y / b,    reads="{0} / {1}")
+power      = op(np.power,          lambda g, y, a, b: g * b * below(a, b),    lambda g, y, a, b: g * y * ln(a), reads="{0}^{1}")
+negative   = op(np.negative,       lambda g, y, x: -g,                                                          reads="-{0}")
+square     = op(np.square,         lambda g, y, x: g * (2 * x),                                                 reads="{0}^2")
+sqrt       = op(np.sqrt,           lambda g, y, x: g * 0.5 / y,                                                 reads="sqrt({0})")
+absolute   = op(values.absolute,   lambda g, y, x: g * np.sign(real(x)),          serves=(np.absolute,),        reads="|{0}|")
 
 # ---- elementwise functions ------------------------------------------------------------------------------------------
-exp = op(np.exp,         lambda g, y, x: g * y,                                         reads="exp({0})")
-expm1 = op(np.expm1,     lambda g, y, x: g * (y + 1),                                   reads="expm1({0})")
-log = op(np.log,         lambda g, y, x: g / x,                                         reads="log({0})")
-log1p = op(np.log1p,     lambda g, y, x: g / (1 + x),                                   reads="log1p({0})")
-sin = op(np.sin,         lambda g, y, x: g * np.cos(x),                                 reads="sin({0})")
-cos = op(np.cos,         lambda g, y, x: -g * np.sin(x),                                reads="cos({0})")
-tanh = op(np.tanh,       lambda g, y, x: g * (1 - y * y),                               reads="tanh({0})")
-sigmoid = op(values.sigmoid,   lambda g, y, x: g * (y * (1 - y)),                       reads="σ({0})")
-softplus = op(values.softplus, lambda g, y, x: g * sigmoid(x),                          reads="softplus({0})")
-logsigmoid = op(values.logsigmoid, lambda g, y, x: g * sigmoid(-x),                     reads="log σ({0})")
-relu = op(values.relu,   lambda g, y, x: g * (real(x) > 0),                             reads="relu({0})")
-silu = op(values.silu,   lambda g, y, x: g * (y + sigmoid(x) * (1 - y)),                reads="silu({0})")
-gelu = op(values.gelu,   lambda g, y, x: g * gelu_slope(x),                             reads="gelu({0})")
+exp        = op(np.exp,            lambda g, y, x: g * y,                                                       reads="exp({0})")
+expm1      = op(np.expm1,          lambda g, y, x: g * (y + 1),                                                 reads="expm1({0})")
+log        = op(np.log,            lambda g, y, x: g / x,                                                       reads="log({0})")
+log1p      = op(np.log1p,          lambda g, y, x: g / (1 + x),                                                 reads="log1p({0})")
+sin        = op(np.sin,            lambda g, y, x: g * np.cos(x),                                               reads="sin({0})")
+cos        = op(np.cos,            lambda g, y, x: -g * np.sin(x),                                              reads="cos({0})")
+tanh       = op(np.tanh,           lambda g, y, x: g * (1 - y * y),                                             reads="tanh({0})")
+sigmoid    = op(values.sigmoid,    lambda g, y, x: g * (y * (1 - y)),                                           reads="σ({0})")
+softplus   = op(values.softplus,   lambda g, y, x: g * sigmoid(x),                                              reads="softplus({0})")
+logsigmoid = op(values.logsigmoid, lambda g, y, x: g * sigmoid(-x),                                             reads="log σ({0})")
+relu       = op(values.relu,       lambda g, y, x: g * (real(x) > 0),                                           reads="relu({0})")
+silu       = op(values.silu,       lambda g, y, x: g * (y + sigmoid(x) * (1 - y)),                              reads="silu({0})")
+gelu       = op(values.gelu,       lambda g, y, x: g * gelu_slope(x),                                           reads="gelu({0})")
+
+
+def below(a, b):
+    """a^(b-1); the slope of a^0 is 0, also at a = 0."""
+    return a ** (b - (real(b) != 0))
+
+
+def ln(a):
+    """log a; 0 at a = 0, where a^b does not depend on b."""
+    return np.log(np.where(real(a) == 0, 1, a))
 
 
 def gelu_slope(x):
