@@ -390,9 +390,16 @@ def record(op, inputs, attributes=None):
         if watch is not None:
             watch(out)
     else:
-        out.op = out.attributes = None
-        out.inputs = out.arrays = ()
         out.requires_grad = False
+        place = out.place
+        if place is not None and mode.recording and all([x.op is None or x.place is place for x in inputs if type(x) is Tensor]):
+            out.op = op             # constant, but drawn: [x_1, h_0] in the first step; history ends where the step began
+            out.inputs = inputs
+            out.arrays = tuple(arrays)
+            out.attributes = attributes
+        else:
+            out.op = out.attributes = None
+            out.inputs = out.arrays = ()
     return out
 
 

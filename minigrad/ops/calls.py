@@ -3,6 +3,8 @@
 Normal form: axes counted from the end, shapes as trailing shapes, an index that starts with ``...``, einsum with ``...``.
 A rule written for one time step then also holds with the whole sequence stacked in front.
 """
+import itertools
+
 import numpy as np
 
 
@@ -73,7 +75,11 @@ def joined(arrays, axis=0):
     arrays = tuple(arrays)
     if not arrays:
         raise ValueError("concatenate got no arrays; at least one is needed")
-    return arrays, dict(axis=axis_from_end(axis, np.ndim(arrays[0])))
+    shapes = [np.shape(a) for a in arrays]
+    if len({len(s) for s in shapes}) > 1:
+        raise ValueError(f"concatenate got arrays of shapes {shapes[:6]}; all need the same number of dimensions")
+    axis = axis_from_end(axis, len(shapes[0]))
+    return arrays, dict(axis=axis, starts=(0, *itertools.accumulate(s[axis] for s in shapes)))
 
 
 def stacked(arrays, axis=0):

@@ -141,11 +141,9 @@ tril = op(np.tril,       lambda g, y, x, k: np.tril(g, k), reads="tril({0})", ca
 
 
 # ---- shapes ---------------------------------------------------------------------------------------------------------
-def _joined(i, g, y, arrays, axis):
+def _joined(i, g, y, arrays, axis, starts):
     """Each part of a concatenation gets its own slice of g."""
-    start = int(np.sum([np.shape(a)[axis] for a in arrays[:i]], dtype=int))
-    stop = start + np.shape(arrays[i])[axis]
-    return g[(Ellipsis, slice(start, stop)) + (slice(None),) * (-axis - 1)]
+    return g[(Ellipsis, slice(starts[i], starts[i + 1])) + (slice(None),) * (-axis - 1)]
 
 
 def _stacked(i, g, y, arrays, axis):
@@ -162,7 +160,7 @@ reshape = op(values.reshape, lambda g, y, x, shape, rank: _shape_back(g, shape, 
 transpose = op(values.transpose, lambda g, y, x, axes: np.transpose(g, values.permutation(np.ndim(g), values.inverse(axes))),
                reads="{0}ᵀ", call=calls.transposed, serves=(np.transpose,))
 broadcast_to = op(np.broadcast_to, lambda g, y, x, shape: g, reads="{0}", call=calls.broadcasted, serves=(np.broadcast_to,))
-concatenate = op(lambda *arrays, axis: np.concatenate(arrays, axis), _joined, variadic=True, name="concatenate",
+concatenate = op(lambda *arrays, axis, starts: np.concatenate(arrays, axis), _joined, variadic=True, name="concatenate",
                  reads="[{*}]", call=calls.joined, serves=(np.concatenate,), compose=composed.concatenate)
 stack = op(lambda *arrays, axis: np.stack(arrays, axis), _stacked, variadic=True, name="stack",
            reads="stack({*})", call=calls.stacked, serves=(np.stack,))

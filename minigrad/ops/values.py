@@ -242,7 +242,20 @@ def at_targets(z, targets):
 
 
 def softmax_cross_entropy(x, targets, mask=None, *, reduction, rank):
-    """-Σ_k y_k log softmax(x)_k of each row, then reduced; saves e = exp(x - max), its sum, and where the targets are."""
+    """Softmax cross-entropy ``-Σ_k y_k log softmax(logits)_k``, stable for logits of any size.
+
+    logits     (…, K)
+    targets    (…) integers, class numbers 0 … K-1; or (…, K), one-hot or probabilities
+    mask       (…) bools or weights of the rows: a row of 0 counts neither in the value nor in the gradient; default all
+    reduction  "mean" (default, over unmasked rows), "sum" or "none"
+
+    ValueError for a target that is no class, for shapes that do not fit, and for a mask without an unmasked row.
+
+    >>> import minigrad as mg
+    >>> mg.softmax_cross_entropy(mg.Tensor([[2., 0.], [0., 0.]]), [0, 1], reduction="none").data.round(4)
+    array([0.1269, 0.6931])
+    """
+    # what is saved for the rule: exp(x - max), its sum, and where the targets are
     z = x - np.maximum.reduce(x if x.dtype.kind == "f" else x.real, -1, None, None, True)
     e = np.exp(z)
     s = np.add.reduce(e, -1, None, None, True)
@@ -276,11 +289,24 @@ def one_hot(targets, x):
 
 
 def binary_cross_entropy(z, y, *, reduction, rank):
-    """-y log σ(z) - (1-y) log(1-σ(z)) = softplus(z) - z y, on logits z."""
+    """Binary cross-entropy ``-y log σ(z) - (1-y) log(1-σ(z)) = softplus(z) - z y`` on logits z, stable for logits of any size.
+
+    z, y       logits and targets in 0 … 1, of one shape
+    reduction  "mean" (default), "sum" or "none"
+
+    >>> import minigrad as mg
+    >>> mg.binary_cross_entropy(mg.Tensor([0., 100.]), np.array([1., 1.]), reduction="none").data.round(4)
+    array([0.6931, 0.    ])
+    """
     return reduced(softplus(z) - z * y, reduction, rank)
 
 
 def squared_error(a, b, *, reduction, rank):
-    """(a - b)², reduced."""
+    """Squared error ``(a - b)²`` of predictions a and targets b of one shape; reduction "mean" (default), "sum" or "none".
+
+    >>> import minigrad as mg
+    >>> mg.squared_error(mg.Tensor([1., 2.]), np.array([0., 0.])).item()
+    2.5
+    """
     d = a - b
     return reduced(d * d, reduction, rank)

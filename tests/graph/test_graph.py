@@ -160,3 +160,16 @@ def test_normal_form_of_an_adjoint_agrees():
     new = [rng.standard_normal((3, 3)), rng.standard_normal((2, 3))]
     for a, b in zip([replay(back, inputs=new)[i] for i in back.outputs], [replay(form, inputs=new)[i] for i in form.outputs]):
         assert np.allclose(a, b, rtol=1e-13, atol=1e-15)
+
+
+def test_ops_on_constants_are_drawn_in_their_step_and_keep_no_history():
+    W = mg.parameter(rng.standard_normal((5, 2)))
+
+    def cell(x, h):
+        h = np.tanh(np.concatenate([x, h], axis=-1) @ W)
+        return h, h
+    ys, h = mg.unroll(cell, np.ones((3, 1, 3)), mg.Tensor(np.zeros((1, 2))))
+    graph = Graph.of(h)
+    assert [n.step for n in graph.nodes if n.op is not None and n.op.name == "concatenate"] == [1, 2, 3]
+    frozen = mg.unroll(lambda x, h: (np.tanh(x + h), np.tanh(x + h)), np.ones((50, 1, 3)), mg.Tensor(np.zeros((1, 3))))[1]
+    assert not frozen.requires_grad and len(Graph.of(frozen)) < 8
