@@ -216,8 +216,8 @@ def positive(x):
 
 @composition(np.logaddexp)
 def logaddexp(a, b):
-    from .table import softplus
-    return b + softplus(a - b)
+    """max(a, b) + log(1 + exp(-|a - b|))"""
+    return np.maximum(a, b) + np.log1p(np.exp(-np.abs(a - b)))
 
 
 @composition(np.tan)
