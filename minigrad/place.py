@@ -1,4 +1,5 @@
-"""Where in time an op was recorded. Plain data that travels with every Tensor: knows nothing else."""
+"""Where in time an op was recorded: plain data that travels with every Tensor; and what a frame calls its values."""
+import inspect
 import itertools
 
 _loops = itertools.count(1).__next__
@@ -25,3 +26,15 @@ class Place:
 
     def __repr__(self):
         return f"t={self.step}"
+
+
+def variables(frame):
+    """The variables of a running function or module: a list of (name, value), private names left out.
+
+    A function's ``f_locals`` is a copy that Python keeps with the frame (until 3.13): emptied, so that it keeps no graph alive.
+    """
+    values = frame.f_locals
+    found = [(name, x) for name, x in values.items() if name[0] != "_"]
+    if type(values) is dict and frame.f_code.co_flags & inspect.CO_OPTIMIZED:
+        values.clear()
+    return found

@@ -8,6 +8,7 @@ import sys
 from ..checkpoint import generators_of
 from ..module import Module
 from ..nested import flatten
+from ..place import variables
 from ..tensor import Tensor, _clock, mode
 
 
@@ -63,7 +64,7 @@ def _callers_variables():
     found, frame = [], sys._getframe(1)
     while frame is not None:
         if not frame.f_code.co_filename.startswith(_HOUSE):
-            found.append([(n, x) for n, x in frame.f_locals.items() if type(x) is Tensor and n[0] != "_"])
+            found.append([(n, x) for n, x in variables(frame) if type(x) is Tensor])
         frame = frame.f_back
     return [pair for variables in reversed(found) for pair in variables]
 
@@ -71,7 +72,8 @@ def _callers_variables():
 def _names_of(loop):
     """({offset: (name, op name)}, [(name, leaf Tensor)]) of one loop."""
     if loop.cell is None:
-        return {offset: (name, None) for offset, name in loop.names.items()}, loop.initial
+        return ({offset: (name, None) for offset, name in loop.names.items()},
+                [(name, ref()) for name, ref in loop.initial if ref() is not None])
     return _traced(loop)
 
 

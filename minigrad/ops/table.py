@@ -162,7 +162,7 @@ transpose = op(values.transpose, lambda g, y, x, axes: np.transpose(g, values.pe
 broadcast_to = op(np.broadcast_to, lambda g, y, x, shape: g, reads="{0}", call=calls.broadcasted, serves=(np.broadcast_to,))
 concatenate = op(lambda *arrays, axis, starts: np.concatenate(arrays, axis), _joined, variadic=True, name="concatenate",
                  reads="[{*}]", call=calls.joined, serves=(np.concatenate,), compose=composed.concatenate)
-stack = op(lambda *arrays, axis: np.stack(arrays, axis), _stacked, variadic=True, name="stack",
+stack = op(values.stack, _stacked, variadic=True, name="stack",
            reads="stack({*})", call=calls.stacked, serves=(np.stack,))
 flip = op(np.flip,       lambda g, y, x, axis: np.flip(g, axis), reads="flip({0})", call=calls.flipped, serves=(np.flip,))
 pad = op(values.pad,     lambda g, y, x, pads, fill: g[values.unpad(pads)], reads="pad({0})", call=calls.padded, serves=(np.pad,))

@@ -170,6 +170,13 @@ def unpad(pads):
     return (Ellipsis, *(slice(a, -b if b else None) for a, b in pads))
 
 
+def stack(*arrays, axis):
+    """np.stack; along a new first axis by np.array, which takes half of the time."""
+    if axis == -1 - np.ndim(arrays[0]) and len({np.shape(a) for a in arrays}) == 1:
+        return np.array(arrays)
+    return np.stack(arrays, axis)
+
+
 def getitem(x, index):
     return x[index]
 

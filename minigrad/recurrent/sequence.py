@@ -2,11 +2,12 @@
 import contextlib
 import gc
 import sys
+import weakref
 
 import numpy as np
 
 from ..nested import flatten, rebuild
-from ..place import Loop, Place
+from ..place import Loop, Place, variables
 from ..tensor import Tensor, _clock, _leaf, mode
 from .state import check_same
 
@@ -69,14 +70,17 @@ def _sequence(xs):
 
 
 def _variables(frame):
-    """The author's variables that hold Tensors when the loop begins: initial states and parameters."""
-    return [(name, x) for name, x in frame.f_locals.items() if type(x) is Tensor and name[0] != "_"]
+    """The author's variables that hold Tensors when the loop begins: initial states and parameters.
+
+    Held weakly: among them may be the loss of the step before, whose whole graph would otherwise stay, and the one before it.
+    """
+    return [(name, weakref.ref(x)) for name, x in variables(frame) if type(x) is Tensor]
 
 
 def _remember(loop, frame, place):
     """Once per loop, after its first step: what the author calls the values made in it."""
-    for name, x in frame.f_locals.items():
-        if type(x) is Tensor and x.place is place and name[0] != "_":
+    for name, x in variables(frame):
+        if type(x) is Tensor and x.place is place:
             loop.names[x.index - place.start] = name
 
 

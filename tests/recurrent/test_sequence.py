@@ -1,6 +1,8 @@
 """Time: unroll against the plain loop for every cell; lengths, reversal, states, steps; a recursion derived by hand."""
 from typing import NamedTuple
 
+import weakref
+
 import numpy as np
 import pytest
 
@@ -330,3 +332,20 @@ def test_nan_in_the_padding_reaches_nothing():
         (ys.sum() + h.sum()).backward()
         grads.append(cell.W_x.grad)
     assert np.array_equal(*grads)
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_a_training_loop_keeps_no_old_graph_alive(by_hand):
+    cell, xs = mg.RNNCell(3, 4, rng=np.random.default_rng(0)), np.ones((3, 2, 3))
+    h, alive = mg.Tensor(np.zeros((2, 4))), []
+    for _ in range(4):
+        if by_hand:
+            h = mg.detach(h)
+            for x in mg.steps(xs):
+                y, h = cell(x, h)
+        else:
+            y, h = mg.unroll(cell, xs, mg.detach(h))
+        loss = (y * y).sum()
+        loss.backward()
+        alive.append(weakref.ref(loss))
+    assert [r() is not None for r in alive] == [False, False, False, True]
