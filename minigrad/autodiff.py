@@ -22,8 +22,8 @@ _by_index = attrgetter("index")
 
 # ---- the walk -----------------------------------------------------------------------------------------------------------
 
-def _reachable(roots):
-    """Every op node that roots depend on, latest first, and the leaves by index."""
+def _reachable(roots, stops=()):
+    """Every op node that roots depend on, latest first, and the leaves by index; indices in ``stops`` count as leaves."""
     seen, stack, nodes, leaves = set(), [], [], {}
     for root in roots:
         if root.requires_grad and root.index not in seen:
@@ -31,7 +31,7 @@ def _reachable(roots):
             stack.append(root)
     while stack:
         node = stack.pop()
-        if node.op is None:
+        if node.op is None or node.index in stops:
             leaves[node.index] = node
             continue
         nodes.append(node)
@@ -43,19 +43,20 @@ def _reachable(roots):
     return nodes, leaves
 
 
-def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0):
+def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0, stops=()):
     """The gradient of Σ cotangent·root: a dict index -> (tensor, gradient) of the leaves, or of ``wanted``; with ``keep`` of all.
 
     graph  True: gradients are Tensors and record themselves, so that they can be differentiated again
     lead   how many leading axes of the cotangents stand for several walks at once (jacobian)
+    stops  indices of nodes that count as leaves: what lies behind them is another walk's (checkpoint)
     """
     grads, owned, kept = {}, set(), {}
     for root, g in zip(roots, cotangents):
         if root.requires_grad:
             grads[root.index] = grads[root.index] + g if root.index in grads else g
-    nodes, leaves = _reachable(roots)
+    nodes, leaves = _reachable(roots, stops)
     needed = None if wanted is None else _leads_to(nodes, wanted)
-    watch = None if graph else mode.watch
+    watch = mode.watch if _locks and not graph else None
     for node in nodes:
         index = node.index
         g = grads.pop(index, None)
@@ -65,7 +66,7 @@ def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0):
             kept[index] = node, g
         op, inputs, more = node.op, node.inputs, node.attributes
         if graph:
-            y, arguments = node, [x if type(x) is Tensor else a for x, a in zip(inputs, node.arrays)]
+            y, arguments = node, [x if type(x) is Tensor and x.array is a else a for x, a in zip(inputs, node.arrays)]
         else:
             y, arguments = node.array, node.arrays
         if op.saves:
@@ -79,7 +80,7 @@ def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0):
                 if key > index:
                     raise RuntimeError(f"{x.label()} was changed after {op.name}{at(node.place)} had used it, so the gradient would be "
                                        "wrong; change data only after backward(), or run the forward pass again")
-                if needed is not None and key not in needed:
+                if needed is not None and key not in needed or not variadic and rules[i] is None:
                     continue
                 if variadic:
                     part = rules[0](i, g, y, arguments, **(more or {}))      # a tuple: unpacked, T parts cost T²
@@ -159,7 +160,7 @@ def _add_note(error, node):
 
 # ---- what people call -----------------------------------------------------------------------------------------------------
 
-def _as_cotangent(output, cotangent, what):
+def _as_cotangent(output, cotangent, what, keep=False):
     if not isinstance(output, Tensor):
         raise TypeError(f"{what} needs a Tensor, got {type(output).__name__}")
     if not output.requires_grad:
@@ -173,7 +174,7 @@ def _as_cotangent(output, cotangent, what):
     array = cotangent.array if isinstance(cotangent, Tensor) else np.asarray(cotangent)
     if array.shape != output.array.shape:
         raise ValueError(f"{what} got a cotangent of shape {array.shape} for an output of shape {output.array.shape}; they must be equal")
-    return cotangent if isinstance(cotangent, Tensor) else array.astype(output.array.dtype, copy=True)
+    return cotangent if keep and isinstance(cotangent, Tensor) else array.astype(output.array.dtype, copy=True)
 
 
 def _plain(g):
@@ -217,7 +218,7 @@ def grad(output, inputs, *, cotangent=None, create_graph=False):
             raise TypeError(f"grad() got a {type(x).__name__} as input {i}; expected Tensors (argument order: output, inputs)")
         if not x.requires_grad:
             raise RuntimeError(f"grad(): input {i}, {x.label()}, does not require gradients; make it with requires_grad=True")
-    g = _as_cotangent(output, cotangent, "grad()")
+    g = _as_cotangent(output, cotangent, "grad()", keep=create_graph)
     if create_graph:
         g = g if isinstance(g, Tensor) else _leaf(g)
         found = _walk([output], [g], wanted={x.index for x in inputs}, graph=True)

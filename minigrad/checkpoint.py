@@ -57,7 +57,7 @@ def checkpoint(fn):
         arrays = [y.array for y in outputs]
         plan = dict(fn=fn, args=args, tensors=inputs, generators=generators, place=mode.place)
         packed = np.concatenate([a.reshape(-1) for a in arrays]) if len(arrays) > 1 else arrays[0]
-        op = Op("checkpoint", _Constant(packed), (_rule,), None, "checkpoint({*})", False, True, None)
+        op = Op("checkpoint", _Constant(packed, [x.array for x in inputs]), (_rule,), None, "checkpoint({*})", False, True, None)
         node = record(op, inputs, plan)
         if len(arrays) == 1:
             return rebuild(result, [node])
@@ -71,17 +71,20 @@ def checkpoint(fn):
 
 class _Constant:
     """The value of a checkpoint when it is recorded: it was computed already."""
-    def __init__(self, array):
-        self.array = array
+    def __init__(self, array, inputs):
+        self.array, self.inputs = array, inputs
 
     def __call__(self, *inputs, **plan):
+        if any(x is not y for x, y in zip(inputs, self.inputs)):
+            raise RuntimeError("a checkpoint stores its value only and cannot be replayed with other inputs; trace the function without "
+                               "mg.checkpoint")
         return self.array
 
 
 def _rule(i, g, y, inputs, *, fn, args, tensors, generators, place):
     """Run fn again, this time recording, and walk back through it; one run serves all the inputs of one cotangent."""
     if _last.g is not g or _last.tensors is not tensors:
-        _last.parts = _again(g, fn, args, tensors, generators, place)
+        _last.parts = _again(g, y, fn, args, tensors, generators, place)
         _last.g, _last.tensors = g, tensors
     part = _last.parts[i]
     if i == max(k for k, x in enumerate(tensors) if x.requires_grad):
@@ -97,45 +100,36 @@ class _Last(threading.local):
 _last = _Last()
 
 
-def _again(g, fn, args, tensors, generators, place):
+def _again(g, y, fn, args, tensors, generators, place):
     """Gradients for ``tensors``, of g with any leading axes (jacobian). Where g is a Tensor they are recorded."""
-    graph, leaves = type(g) is Tensor, flatten(args)
-    fresh = {x.index: x if graph else _same_leaf(x) for x in leaves if type(x) is Tensor}
+    graph = type(g) is Tensor
     now = [(gen, gen.bit_generator.state) for gen, _ in generators]
     for gen, state in generators:
         gen.bit_generator.state = state
     before, mode.place = mode.place, place
     try:
         with _recording():
-            outputs = flatten(fn(*rebuild(args, [fresh[x.index] if type(x) is Tensor else x for x in leaves])))
+            outputs = flatten(fn(*args))
     finally:
         mode.place = before
         for gen, state in now:
             gen.bit_generator.state = state
-    wanted = [fresh.get(x.index, x) for x in tensors]
+    before, again = y.array if graph else y, [o.array for o in outputs]
+    again = np.concatenate([a.reshape(-1) for a in again]) if len(again) > 1 else again[0]
+    if again.shape != before.shape or not np.allclose(again, before, rtol=1e-4, atol=1e-30, equal_nan=True):
+        raise RuntimeError("checkpoint: running the function again gave other values, so the gradient would be wrong; it must depend on "
+                           "its arguments, parameters and generators that it holds alone, and none of them may change before backward()")
+    wanted = tensors
     several = len(outputs) > 1
     lead = g.shape[:g.ndim - (1 if several else outputs[0].ndim)]
     parts, at = [], 0
     for y in outputs:
         parts.append(np.reshape(g[..., at:at + y.size], lead + y.shape) if several else g)
         at += y.size
-    made_by = [(x, x.op) for x in wanted]
-    try:
-        for x in wanted:
-            x.op = None         # for this walk they are leaves: what lies behind them is for the walk that called us
-        found = _walk(outputs, parts, wanted={x.index for x in wanted}, graph=graph, lead=len(lead))
-    finally:
-        for x, op in made_by:
-            x.op = op
+    indices = {x.index for x in wanted}
+    found = _walk(outputs, parts, wanted=indices, graph=graph, lead=len(lead), stops=indices)
     zeros = [np.zeros(lead + x.shape, x.dtype) for x in wanted]
     return [found[x.index][1] if x.index in found else _leaf(zero) if graph else zero for x, zero in zip(wanted, zeros)]
-
-
-def _same_leaf(x):
-    """x without its history, as an argument for running again."""
-    leaf = _leaf(x.array)
-    leaf.requires_grad, leaf.name = x.requires_grad, x.name
-    return leaf
 
 
 def _recording():

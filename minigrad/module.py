@@ -28,6 +28,7 @@ class Module:
         stack = [("", self)]
         while stack:
             path, x = stack.pop()
+            x = getattr(x, "__wrapped__", x) if callable(x) and not isinstance(x, Module) else x       # a checkpointed cell is a cell
             if type(x) is Tensor:
                 if x.requires_grad and x.op is None and id(x) not in seen:
                     seen.add(id(x))

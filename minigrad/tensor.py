@@ -95,7 +95,7 @@ class Tensor:
     size = property(lambda self: self.array.size)
     is_leaf = property(lambda self: self.op is None)
     T = property(lambda self: np.transpose(self))
-    real = property(lambda self: self.array.real)
+    real = property(lambda self: np.real(self))
 
     @property
     def mT(self):
@@ -120,7 +120,7 @@ class Tensor:
 
     def detach(self):
         """The same values as a leaf without history: nothing flows back through it."""
-        out = _leaf(self.array)
+        out = _leaf(self.array.copy())
         out.name = self.name
         return out
 
@@ -269,10 +269,10 @@ class Tensor:
 
     # ---- methods named as in NumPy ----------------------------------------------------------------------------------
     def sum(self, axis=None, keepdims=False):
-        return record(TABLE["sum"], *reduction(self, axis, keepdims))
+        return record(TABLE["sum"], *reduction(self, axis, keepdims=keepdims))
 
     def mean(self, axis=None, keepdims=False):
-        return record(TABLE["mean"], *reduction(self, axis, keepdims))
+        return record(TABLE["mean"], *reduction(self, axis, keepdims=keepdims))
 
     def var(self, axis=None, ddof=0, keepdims=False):
         return np.var(self, axis=axis, ddof=ddof, keepdims=keepdims)
@@ -281,10 +281,10 @@ class Tensor:
         return np.std(self, axis=axis, ddof=ddof, keepdims=keepdims)
 
     def max(self, axis=None, keepdims=False):
-        return record(TABLE["max"], *reduction(self, axis, keepdims))
+        return record(TABLE["max"], *reduction(self, axis, keepdims=keepdims))
 
     def min(self, axis=None, keepdims=False):
-        return record(TABLE["min"], *reduction(self, axis, keepdims))
+        return record(TABLE["min"], *reduction(self, axis, keepdims=keepdims))
 
     def prod(self, axis=None, keepdims=False):
         return np.prod(self, axis=axis, keepdims=keepdims)
@@ -507,5 +507,5 @@ _WITHOUT_GRADIENT_UFUNCS = _COMPARISONS | {np.equal, np.not_equal, np.sign, np.f
 _WITHOUT_GRADIENT = {np.shape, np.ndim, np.size, np.argmax, np.argmin, np.argsort, np.zeros_like, np.ones_like, np.empty_like, np.full_like,
                      np.any, np.all, np.allclose, np.isclose, np.array_equal, np.round, np.around, np.nonzero, np.argwhere,
                      np.count_nonzero, np.result_type, np.iscomplexobj, np.isrealobj, np.can_cast, np.array2string, np.array_repr,
-                     np.array_str, np.searchsorted, np.real, np.common_type, np.may_share_memory, np.shares_memory, np.sign, np.copyto,
-                     np.unique, np.bincount, np.digitize, np.histogram, np.isin, np.may_share_memory, np.broadcast_shapes} - {np.copyto}
+                     np.array_str, np.searchsorted, np.common_type, np.may_share_memory, np.shares_memory, np.sign, np.copyto,
+                     np.digitize, np.isin, np.may_share_memory, np.broadcast_shapes} - {np.copyto}

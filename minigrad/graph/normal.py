@@ -68,7 +68,7 @@ def normal_form(graph):
             continue
         if name in ("add", "subtract"):
             a, b = operands
-            terms = parts(a, SUM) + (parts(b, SUM) if name == "add" else (minus(b, add, constant, parts, nodes, new),))
+            terms = parts(a, SUM) + (parts(b, SUM) if name == "add" else (minus(b, add, constant, parts, nodes, new, node.value.dtype),))
             new[node.id] = add(SUM, tuple(sorted(terms, key=lambda i: _rank(nodes[i]))), {}, value, **more)
         elif name in ("multiply", "negative"):
             if name == "negative":
@@ -81,9 +81,10 @@ def normal_form(graph):
     return _prune(Graph(nodes, [new[i] for i in graph.outputs], [new[i] for i in graph.inputs]))
 
 
-def minus(b, add, constant, parts, nodes, new):
+def minus(b, add, constant, parts, nodes, new, dtype):
     """-b as a product with -1."""
     value = nodes[new[b]].value
+    value = value.astype(dtype) if value.dtype.kind in "bu" else value
     factors = (constant(np.asarray(-1.0, value.dtype)),) + parts(b, PRODUCT)
     return product(factors, -value, add, constant, nodes, {})
 

@@ -30,7 +30,7 @@ def axis_from_start(axis, ndim):
     return axes_from_end(axis, ndim)[0] + ndim
 
 
-def reduction(x, axis=None, keepdims=False):
+def reduction(x, axis=None, *, keepdims=False):
     return (x,), {"axis": axes_from_end(axis, x.ndim), "keepdims": bool(keepdims)}
 
 
@@ -111,7 +111,7 @@ def indexed(x, index):
     shape, full = np.shape(x), []
     for i in index:
         i = getattr(i, "data", i) if hasattr(type(i), "__array_function__") and not isinstance(i, np.ndarray) else i
-        i = np.asarray(i) if isinstance(i, list) else i
+        i = np.asarray(i, None if len(i) else int) if isinstance(i, (list, tuple, range)) else i
         if isinstance(i, (bool, np.bool_)):
             raise TypeError("indexing with a single bool is not supported; use np.where")
         if isinstance(i, np.ndarray) and i.dtype == bool:
@@ -121,6 +121,9 @@ def indexed(x, index):
         else:
             # an array is copied: the caller's may change
             full.append(int(i) if isinstance(i, np.integer) else i.copy() if isinstance(i, np.ndarray) else i)
+    if any(isinstance(i, np.ndarray) and i.dtype == bool or isinstance(i, list) for i in index):
+        plain = tuple(i.data if hasattr(type(i), "__array_function__") and not isinstance(i, np.ndarray) else i for i in index)
+        np.broadcast_to(np.False_, shape)[plain]       # NumPy's own check of a mask's shape
     used = sum(i is not None and i is not Ellipsis for i in full)
     if used > len(shape):
         raise IndexError(f"{used} indices for an array of shape {shape}")
@@ -176,12 +179,17 @@ def cross_entropy(logits, targets, *, mask=None, reduction="mean"):
         if targets.shape == shape[:-1] and unsigned.item(unsigned.argmax()) < shape[-1]:    # a negative one wraps to a huge one
             return (logits, targets), {"reduction": reduction, "rank": len(shape) - 1}      # nothing wrong: the usual, fast way
     name = "softmax_cross_entropy"
+    if getattr(mask, "requires_grad", False):
+        raise TypeError(f"{name} got a mask that requires gradients; a mask is a constant: pass mask.data, or multiply "
+                        "the losses of reduction='none' by it")
     shape, targets, tshape = _targets(name, logits, targets, mask, reduction)
     if not shape:
         raise ValueError(f"{name} got logits without a class axis; expected shape (…, classes)")
     kind = targets.dtype.kind
     if kind in "iu" and tshape == shape[:-1]:
         array = targets if type(targets) is np.ndarray else np.asarray(targets)
+        if mask is not None and np.shape(mask) == tshape:      # what stands in a masked row does not matter
+            array = targets = np.where(mask if isinstance(mask, np.ndarray) else np.asarray(mask), array, 0)
         if array.size and np.maximum.reduce(array.astype(np.uintp), axis=None) >= shape[-1]:     # a negative one wraps to a huge one
             where = np.argwhere((array < 0) | (array >= shape[-1]))[0]
             raise ValueError(f"{name} got target {array[tuple(where)]} at {tuple(map(int, where))} for logits of shape {shape}; "
@@ -211,6 +219,8 @@ def cross_entropy(logits, targets, *, mask=None, reduction="mean"):
 def elementwise_loss(name):
     def call(x, targets, *, reduction="mean"):
         shape, targets, tshape = _targets(name, x, targets, None, reduction)
+        if type(targets) is np.ndarray and targets.dtype != getattr(x, "dtype", targets.dtype) and x.dtype.kind == "f":
+            targets = targets.astype(x.dtype)       # constants take the predictions' dtype: float32 stays float32
         if tshape != shape:
             raise ValueError(f"{name} got predictions of shape {shape} and targets of shape {tshape}; expected equal shapes: "
                              "reshape one of them")

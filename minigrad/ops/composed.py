@@ -14,6 +14,9 @@ def matmul(a, b):
     left, right = a.ndim == 1, b.ndim == 1
     if not (left or right):
         return NotImplemented
+    inner = a.shape[-1], b.shape[0 if right else -2] if b.ndim else 0
+    if a.ndim and b.ndim and inner[0] != inner[1]:
+        raise ValueError(f"matmul got {a.shape} @ {b.shape}: the inner sizes {inner[0]} and {inner[1]} must be equal")
     y = np.matmul(a[None, :] if left else a, b[:, None] if right else b)
     return y.reshape(y.shape[:-2] + (() if left else y.shape[-2:-1]) + (() if right else y.shape[-1:]))
 
@@ -207,6 +210,12 @@ def norm(x, ord=None, axis=None, keepdims=False):
 @composition(np.reciprocal)
 def reciprocal(x):
     return 1 / x
+
+
+@composition(np.real)
+def real(x):
+    """x itself; complex numbers occur in checks only, where a plain array is meant."""
+    return np.real(x.data) if x.dtype.kind == "c" else x
 
 
 @composition(np.positive)

@@ -16,6 +16,9 @@ class _Stacked(Module):
 
     def __call__(self, x, state):
         states = []
+        if not isinstance(state, (tuple, list)) or len(state) != len(self.cells):
+            got = len(state) if isinstance(state, (tuple, list)) else type(state).__name__
+            raise ValueError(f"stacked: {len(self.cells)} cells got a state of {got}")
         for cell, s in zip(self.cells, state):
             x, s = cell(x, s)
             states.append(s)

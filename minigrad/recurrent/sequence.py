@@ -9,7 +9,7 @@ import numpy as np
 from ..nested import flatten, rebuild
 from ..place import Loop, Place, variables
 from ..tensor import Tensor, _clock, _leaf, mode
-from .state import check_same
+from .state import check_same, explain_state
 
 
 def steps(*sequences, reverse=False, cell=None):
@@ -63,7 +63,11 @@ def _sequence(xs):
         return xs if xs.requires_grad else xs.array
     if isinstance(xs, (list, tuple)) and any(isinstance(x, Tensor) for x in xs):
         return [x if isinstance(x, Tensor) else Tensor(x) for x in xs]
-    xs = np.array(xs)      # a copy: the graph must not change when the caller's array does
+    try:
+        xs = np.array(xs)      # a copy: the graph must not change when the caller's array does
+    except ValueError:
+        raise ValueError(f"steps() got a list of arrays of shapes {[np.shape(x) for x in xs][:6]}; all steps need one shape: "
+                         "pad the shorter ones and pass lengths=") from None
     if xs.ndim == 0 or xs.dtype.kind not in "biufc":
         raise ValueError(f"steps() got {xs.dtype} of shape {xs.shape}; expected numbers of shape (T, …)")
     return xs
@@ -123,12 +127,16 @@ def unroll(cell, xs, state=None, *, lengths=None, reverse=False, states=False):
     with _collector_paused():
         for x in steps(xs, reverse=reverse, cell=cell):
             place = mode.place
-            if loop_first:
+            if loop_first and mode.recording:
                 place.loop.first, place.loop.initial = (x, state), with_leaf_states
             if mask is not None:
                 x = _choose(mask[place.step - 1], x, 0)     # what stands in the padding, NaN even, does not reach a gradient
             place.start = _clock()
-            result = cell(x, state)
+            try:
+                result = cell(x, state)
+            except (TypeError, ValueError) as error:
+                explain_state(error, cell, state, batch, loop_first)
+                raise
             if type(result) is not tuple or len(result) != 2:
                 raise TypeError(f"{_called(cell)} returned {_summary(result)} at t={place.step}; expected a pair (y, state)")
             y, new = result
@@ -138,6 +146,10 @@ def unroll(cell, xs, state=None, *, lengths=None, reverse=False, states=False):
             elif type(new) is Tensor and type(state) is Tensor and new.array.shape != state.array.shape:
                 check_same(state, new, _called(cell), place.step)
             if mask is not None:
+                for s in (y, *flatten(new)):
+                    if np.shape(s)[:1] != (batch,):
+                        raise ValueError(f"unroll with lengths: {_called(cell)} made an output or state of shape {np.shape(s)} at "
+                                         f"t={place.step}; every one needs the batch in front: ({batch}, …)")
                 alive = mask[place.step - 1]
                 new = rebuild(new, [_choose(alive, a, b) for a, b in zip(flatten(new), flatten(state))])
                 y = _choose(alive, y, 0.)
@@ -145,8 +157,7 @@ def unroll(cell, xs, state=None, *, lengths=None, reverse=False, states=False):
             ys[place.step - 1] = y
             if states:
                 visited.append(state)
-    if mask is None:
-        check_same(visited[0], state, _called(cell), place.step)        # a nested state that changed after the first step
+    check_same(visited[0], state, _called(cell), place.step)        # a nested state that changed after the first step
     ys = np.stack(ys) if isinstance(ys[0], Tensor) else Tensor(np.stack(ys))
     return (ys, state, visited) if states else (ys, state)
 

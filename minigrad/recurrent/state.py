@@ -41,3 +41,12 @@ def check_same(old, new, cell, step):
             hint = "give xs and the initial state the dtype of the parameters, for example xs.astype(np.float32)"
         raise ValueError(f"{cell} changed its state at t={step}: it took {before} and returned {after}; a state keeps its nesting, "
                          f"shapes and dtypes ({hint})")
+
+
+def explain_state(error, cell, state, batch, first):
+    """Add to an error of the first step that the given state has not the nesting and shapes of ``cell.initial_state``."""
+    if first and hasattr(cell, "initial_state"):
+        expected, got = _outline(cell.initial_state(batch)), _outline(state)
+        if expected != got:
+            name = getattr(cell, "__name__", type(cell).__name__)
+            error.args = (f"{error} (the state given to unroll is {got}; {name}.initial_state({batch}) is {expected})",)

@@ -1,0 +1,161 @@
+"""Bugs that were found by reading and by random programs; each stays found."""
+import weakref
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad.graph import normal_form, replay, trace
+
+XS = np.random.default_rng(0).standard_normal((4, 3, 2))
+
+
+def test_checkpoint_of_a_tensor_that_is_argument_and_captured():
+    w = mg.parameter([3.])
+    assert mg.grad(mg.checkpoint(lambda a: a * w)(w).sum(), w)[0].data == [6]
+    h = w * 1
+    assert mg.grad(mg.checkpoint(lambda a: a * h)(h).sum(), w)[0].data == [6]
+
+
+def test_checkpoint_notices_other_values_when_it_runs_again():
+    x, a = mg.parameter([1.]), np.array([2.])
+    y = mg.checkpoint(lambda x, a: x * a * x)(x, a)
+    a[:] = 100
+    with pytest.raises(RuntimeError, match="other values"):
+        y.backward()
+
+
+def test_checkpoint_with_a_cotangent_used_again():
+    a, b = mg.parameter([1.]), mg.parameter([2.])
+    y, G = mg.checkpoint(lambda a, b: a * b)(a, b), mg.Tensor([1.])
+    assert mg.grad(y, a, cotangent=G)[0].data == [2]
+    G.data[:] = 10
+    assert mg.grad(y, a, cotangent=G)[0].data == [20]
+
+
+def test_checkpoint_is_not_replayed_with_other_inputs():
+    graph = trace(lambda x: mg.checkpoint(lambda x: x * x)(x).sum(), np.array([3.]))
+    with pytest.raises(RuntimeError, match="cannot be replayed"):
+        replay(graph, inputs=[np.array([5.])])
+
+
+def test_time_of_checkpointed_steps_is_linear():
+    cell = mg.RNNCell(2, 3)
+    sizes = []
+    for T in (50, 100):
+        ys, h = mg.unroll(mg.checkpoint(cell), np.ones((T, 1, 2)))
+        seen, real = [], mg.checkpoint.__globals__["_walk"]
+        mg.checkpoint.__globals__["_walk"] = lambda roots, *a, **k: (seen.append(1), real(roots, *a, **k))[1]
+        try:
+            h.sum().backward()
+        finally:
+            mg.checkpoint.__globals__["_walk"] = real
+        sizes.append(len(seen))
+    assert sizes == [50, 100]      # each step is walked once
+
+
+def test_a_tuple_inside_an_index_counts_duplicates():
+    x = mg.parameter(np.ones((2, 3)))
+    x[:, (0, 0)].sum().backward()
+    assert x.grad.tolist() == [[2, 0, 0]] * 2
+    assert x[[]].shape == (0, 3)
+
+
+def test_a_mask_of_the_wrong_length_is_refused():
+    with pytest.raises(IndexError):
+        mg.parameter(np.arange(5.))[np.array([True, False, True])]
+
+
+def test_create_graph_uses_the_values_that_were_used():
+    c, x = mg.Tensor([2.]), mg.parameter([3.])
+    y = (x * c).sum()
+    c.data = [5.]
+    assert mg.grad(y, x)[0].data == mg.grad(y, x, create_graph=True)[0].data == [2]
+
+
+def test_a_stack_of_cells_needs_a_state_for_each():
+    cells = mg.RNNCell(2, 3), mg.RNNCell(3, 3)
+    with pytest.raises(ValueError, match="2 cells got a state of 1"):
+        mg.unroll(mg.stacked(*cells), XS, (cells[0].initial_state(3),))
+    assert len(mg.stacked(mg.checkpoint(cells[0]), cells[1]).parameters()) == 6
+
+
+def test_reductions_take_keepdims_by_name_only():
+    with pytest.raises(TypeError):
+        np.sum(mg.parameter(np.ones((2, 3))), 0, np.float32)
+
+
+def test_lengths_need_a_batch_axis_everywhere():
+    def cell(x, state):
+        h, m = state
+        return h, (h + x.sum(axis=1, keepdims=True), m + 1)
+    with pytest.raises(ValueError, match=r"shape \(5,\) at t=1; every one needs the batch in front"):
+        mg.unroll(cell, XS, (mg.parameter(np.zeros((3, 1))), mg.Tensor(np.zeros(5))), lengths=[1, 2, 4])
+
+
+def test_detach_is_a_copy():
+    x = mg.parameter([1.])
+    y = np.exp(x)
+    y.detach().data[0] = 100
+    y.sum().backward()
+    assert np.allclose(x.grad, np.e)
+
+
+def test_constants_take_the_dtype_of_the_predictions():
+    x = mg.parameter(np.ones(3, np.float32))
+    for loss in (mg.binary_cross_entropy, mg.squared_error):
+        assert loss(x, np.array([0, 1, 1])).dtype == np.float32
+        assert loss(x, np.ones(3)).dtype == np.float32
+
+
+def test_unrolls_without_gradients_keep_no_old_state():
+    cell, alive, h = mg.RNNCell(2, 3), [], None
+    with mg.no_grad():
+        for _ in range(5):
+            _, h = mg.unroll(cell, XS, h)
+            alive.append(weakref.ref(h))
+    assert [r() is not None for r in alive] == [False] * 4 + [True]
+
+
+def test_normal_form_of_a_power_with_a_tensor_exponent():
+    from minigrad.graph import adjoint
+    graph = adjoint(trace(lambda a, b: (a ** b).sum(), np.array([2., 3.]), np.array([1., 2.])))
+    new = [np.array([1.5, 2.5]), np.array([3., 2.])]
+    for i, j in zip(graph.outputs, normal_form(graph).outputs):
+        assert np.allclose(replay(graph, inputs=new)[i], replay(normal_form(graph), inputs=new)[j])
+
+
+def test_where_with_a_condition_that_requires_gradients():
+    p, a = mg.parameter([1., 0.]), mg.parameter([1., 2.])
+    np.where(p, a, -a).sum().backward()
+    assert a.grad.tolist() == [1, -1] and p.grad is None
+
+
+def test_a_mask_is_a_constant_and_hides_what_it_masks():
+    logits = mg.parameter(np.array([[1., 2.], [np.nan, 0.]]))
+    with pytest.raises(TypeError, match="mask that requires gradients"):
+        mg.softmax_cross_entropy(logits, [0, 1], mask=mg.parameter([1., 0.]))
+    for create_graph in (False, True):
+        loss = mg.softmax_cross_entropy(logits, np.array([0, -1]), mask=np.array([True, False]))
+        g, = mg.grad(loss, logits, create_graph=create_graph)
+        assert np.isfinite(loss.item()) and np.isfinite(g.data).all() and not g.data[1].any()
+
+
+def test_nan_inside_a_checkpoint_is_no_error_without_debug():
+    x = mg.parameter([0.])
+
+    def slope(x):
+        with np.errstate(divide="ignore"):
+            return mg.grad(np.sqrt(x).sum(), x)[0] + x * 0
+    mg.checkpoint(slope)(x)
+
+
+@pytest.mark.parametrize("call, message", [
+    (lambda: mg.unroll(mg.LSTMCell(2, 3), XS, mg.Tensor(np.zeros((3, 3)))), r"initial_state\(3\) is \(float64 \(3, 3\), float64 \(3, 3\)\)"),
+    (lambda: mg.unroll(mg.RNNCell(3, 4), [np.ones((2, 3)), np.ones((3, 3))]), "all steps need one shape"),
+    (lambda: mg.parameter(np.ones(3)) @ np.ones(4), r"\(3,\) @ \(4,\): the inner sizes 3 and 4 must be equal"),
+    (lambda: mg.parameter(np.ones(3)) @ np.ones((4, 2)), r"\(3,\) @ \(4, 2\): the inner sizes 3 and 4"),
+])
+def test_messages_say_what_arrived(call, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        call()
