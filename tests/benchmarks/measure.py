@@ -6,6 +6,7 @@ Opponents take turns within every round, so a machine that gets busy slows all o
 rounds in which it was busy for one alone. The clock counts the process's CPU time, which on a quiet machine is the time
 that passes, everything being one thread, and leaves out what other programs take on a busy one.
 """
+import gc
 import os
 import platform
 import statistics
@@ -32,11 +33,13 @@ def versions():
     return f"{platform.machine()}, one thread · Python {platform.python_version()} · NumPy {np.__version__}"
 
 
-def interleaved(functions, *, rounds=11, seconds=0.05):
+def interleaved(functions, *, rounds=9, seconds=0.25):
     """Median seconds per call of each function of the dict ``functions``; each runs ``seconds`` long in each round."""
     times = {name: [] for name in functions}
     for function in functions.values():
         function()                                           # the first call pays for caches
+    gc.collect()
+    gc.freeze()      # the collector stays on, but does not walk what the peers' imports left (torch: 170,000 objects)
     for _ in range(rounds):
         for name, function in functions.items():
             calls, start = 0, time.process_time()
