@@ -129,6 +129,8 @@ def compare_arrays(name, yours, reference, tolerance=None, scale=0.0):
     ok = worst <= tolerance * max(size, 1e-3 * scale)
     row = Row(name, ok, error=worst / size if size else (np.inf if worst else 0.0), cosine=_cosine(yours, reference),
               index=index, yours=yours[index].item(), reference=reference[index].item())
+    if ok and worst > tolerance * size:
+        row.note = f"tiny beside the largest gradient ({scale:.2g}), and held to its scale: rounding could explain the difference"
     if not ok and yours.ndim == 2 and yours.shape[0] == yours.shape[1] and _close(yours.T, reference, tolerance):
         row.note = "its transpose agrees"
     return row

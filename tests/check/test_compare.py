@@ -154,3 +154,8 @@ def test_arguments_of_the_wrong_kind():
 
 def test_an_empty_report_is_ok():
     assert Report().ok and str(Report()).startswith("AGREES")
+
+
+def test_a_tiny_gradient_held_to_the_scale_of_a_large_one_says_so():
+    report = compare({"W": np.array([1e6]), "b": np.array([1e-10])}, {"W": np.array([1e6]), "b": np.array([9e-10])})
+    assert report.ok and "held to its scale" in str(report)
