@@ -6,9 +6,9 @@ Row vectors: x (B, D), h (B, H), W_x (D, H), W_h (H, H), b (H,).
 """
 import numpy as np
 
-from ..module import Module
-from ..ops import relu
-from .initial import check_sizes, uniform, zeros
+from ...module import Module
+from ...ops import relu
+from ..initial import check_sizes, uniform, zeros
 
 _FUNCTIONS = {"tanh": np.tanh, "relu": relu}
 

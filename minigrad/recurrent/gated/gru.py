@@ -10,9 +10,9 @@ Row vectors; gates packed in the order r, z, n: W_x (D, 3H), W_h (H, 3H), biases
 """
 import numpy as np
 
-from ..module import Module
-from ..ops import sigmoid
-from .initial import check_sizes, uniform, zeros
+from ...module import Module
+from ...ops import sigmoid
+from ..initial import check_sizes, uniform, zeros
 
 
 class GRUCell(Module):

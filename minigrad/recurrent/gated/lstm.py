@@ -11,9 +11,9 @@ Row vectors; gates packed in the order i, f, g, o: W_x (D, 4H), W_h (H, 4H), b (
 """
 import numpy as np
 
-from ..module import Module
-from ..ops import sigmoid
-from .initial import check_sizes, uniform, zeros
+from ...module import Module
+from ...ops import sigmoid
+from ..initial import check_sizes, uniform, zeros
 
 
 class LSTMCell(Module):
