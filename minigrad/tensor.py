@@ -66,6 +66,8 @@ class Tensor:
         self.name = name
 
     def __init_subclass__(cls, **kwargs):
+        if cls.__module__.startswith("minigrad."):      # values that are being traced (compile/)
+            return
         raise TypeError("Tensor is not made to be subclassed; keep a Tensor as an attribute of a Module instead")
 
     # ---- the array and its properties ---------------------------------------------------------------------------
@@ -365,6 +367,8 @@ def record(op, inputs, attributes=None):
             arrays.append(x)
         elif type(x) is ndarray and x.ndim:
             arrays.append(x.copy())     # its owner may change it before the gradients are computed
+        elif isinstance(x, Tensor):
+            return x.follow(op, inputs, attributes)     # not computed but traced: compile/trace.py
         else:
             return record(op, tuple(_operand(x) for x in inputs), attributes)
     try:
@@ -444,9 +448,9 @@ def _unknown(op, kwargs):
 
 def _product(a, b):
     """a @ b: recorded at once for two matrices, which is the rule; else through a composition."""
-    if type(a) is not Tensor:
+    if not isinstance(a, Tensor):
         a = np.asarray(a)
-    if type(b) is not Tensor:
+    if not isinstance(b, Tensor):
         b = np.asarray(b)
     y = _matmul.compose(a, b) if a.ndim < 2 or b.ndim < 2 else NotImplemented
     return record(_matmul, (a, b)) if y is NotImplemented else y

@@ -186,7 +186,9 @@ def cross_entropy(logits, targets, *, mask=None, reduction="mean"):
     if not shape:
         raise ValueError(f"{name} got logits without a class axis; expected shape (…, classes)")
     kind = targets.dtype.kind
-    if kind in "iu" and tshape == shape[:-1]:
+    if getattr(type(targets), "traced", False):         # its numbers are not known now; who runs the program looks at them
+        pass
+    elif kind in "iu" and tshape == shape[:-1]:
         array = targets if type(targets) is np.ndarray else np.asarray(targets)
         if mask is not None and np.shape(mask) == tshape:      # what stands in a masked row does not matter
             array = targets = np.where(mask if isinstance(mask, np.ndarray) else np.asarray(mask), array, 0)
@@ -201,7 +203,7 @@ def cross_entropy(logits, targets, *, mask=None, reduction="mean"):
             tshape[:-1] == shape) else ""
         raise ValueError(f"{name} got logits of shape {shape} and targets of shape {tshape}, dtype {targets.dtype}; expected "
                          f"integer classes of shape {shape[:-1]} or probabilities of shape {shape}{hint}")
-    if tshape == shape and not getattr(targets, "requires_grad", False):
+    if tshape == shape and not getattr(targets, "requires_grad", False) and not getattr(type(targets), "traced", False):
         targets = np.asarray(getattr(targets, "data", targets) if not isinstance(targets, np.ndarray) else targets)
         dtype = getattr(logits, "dtype", targets.dtype)     # constants take the logits' dtype: float32 stays float32
         targets = targets.astype(dtype if dtype.kind == "f" else float, copy=False)

@@ -1,0 +1,4 @@
+"""The compiled scan: one step of a cell becomes a NumPy program for T of them."""
+from .scan import NotCompiled, scan
+
+__all__ = ["NotCompiled", "scan"]

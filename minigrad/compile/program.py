@@ -1,0 +1,33 @@
+"""Programs: compiled once for a step's structure, shapes and dtypes; with room for T steps that is used again and again."""
+from ..ops import TABLE
+from .emit import Writer
+from .plan import Plan
+
+
+class Program:
+    """A tape, its plan, its source, and rooms: pairs (forward, backward) with the buffers for T steps."""
+
+    def __init__(self, tape, title="step"):
+        self.tape = tape
+        self.plan = Plan(tape)
+        self.writer = Writer(self.plan, title)
+        self.source = self.writer.source
+        namespace = {f"op_{name}": op.evaluate for name, op in TABLE.items()}
+        namespace.update({name: op.evaluate for name, op in self.writer.helpers.items()})
+        exec(compile(self.source, f"<scan of {title}>", "exec"), namespace)
+        self.make = namespace["bptt"]
+        self.rooms = {}
+        self.verdict = None             # why it cannot be trusted, once that is known
+
+    def take(self, T):
+        """A room for T steps that nobody uses."""
+        free = self.rooms.get(T)
+        return free.pop() if free else self.make(T)
+
+    def give(self, T, room):
+        """A room that is free again; a few are kept."""
+        free = self.rooms.setdefault(T, [])
+        if len(free) < 2:
+            free.append(room)
+        while len(self.rooms) > 4:
+            self.rooms.pop(next(iter(self.rooms)))
