@@ -1,4 +1,4 @@
 """The compiled scan: one step of a cell becomes a NumPy program for T of them."""
-from .scan import NotCompiled, scan
+from .call import NotCompiled, scan
 
 __all__ = ["NotCompiled", "scan"]

@@ -9,7 +9,10 @@ import numpy as np
 
 from ..graph.normal import PRODUCT, SUM
 from .plan import ASSEMBLE, CARRY, STATE, Plan
+from .sources import Sources
+from .trace import RULE_OF
 
+_REDUCTIONS = {"sum": "add", "max": "maximum", "min": "minimum"}
 NUMPY_NAMES = {"absolute": "absolute", "maximum": "maximum", "minimum": "minimum"}
 MAXIMUM_ROWS = 4096
 
@@ -19,8 +22,8 @@ class Writer:
 
     def __init__(self, plan: Plan, title="step"):
         self.plan, self.title = plan, title
-        self.imports, self.helpers = {"empty", "zeros"}, {}
-        self.room, self.room_rows, self.room_views, self.constants = [], [], [], {}
+        self.imports, self.sources, self.saving = {"empty", "zeros"}, Sources(), set()
+        self.room, self.room_rows, self.room_views, self.constants, self.arrays = [], [], [], {}, {}
         self.names, self.taken = {}, {"T", "t", "forward", "backward", "bptt", "rows"}
         self.alias_of, self.slice_of = {}, {}
         self.uses = {}
@@ -173,6 +176,11 @@ class Writer:
     # ---- expressions -----------------------------------------------------------------------------------------------------
     def constant(self, v, dtype):
         """A number as a 0-d array of the dtype it meets: half the cost of a Python number per call."""
+        if v.number.ndim:
+            key = (v.number.shape, v.number.dtype.str, v.number.tobytes())
+            if key not in self.arrays:
+                self.arrays[key] = self.unique("table"), self._array(v.number)
+            return self.arrays[key][0]
         number = v.number.item()
         dtype = np.dtype(dtype)
         if dtype.kind != "f":
@@ -183,6 +191,18 @@ class Writer:
             self.constants[key] = self.unique(text)
             self.imports.add("array")
         return self.constants[key]
+
+    def _array(self, a):
+        """An array of numbers as source."""
+        kind = f'"{a.dtype.str[1:]}"'
+        if a.ndim == 1 and np.array_equal(a, np.arange(len(a))):
+            self.imports.add("arange")
+            return f"arange({len(a)}, dtype={kind})"
+        if a.size and (a == a.flat[0]).all():
+            self.imports.add("full")
+            return f"full({a.shape}, {a.flat[0].item()!r}, {kind})"
+        self.imports.add("array")
+        return f"array({a.tolist()!r}, {kind})"
 
     def stacked(self, v, rank=None, dtype=None):
         """The expression for v over all steps, padded to ``rank`` axes of one step."""
@@ -256,6 +276,52 @@ class Writer:
         backward = self._function("backward", copies) if plan.wants_gradient else []
         return self._frame(forward, backward)
 
+    def _fused(self, v):
+        """Softmax cross-entropy with integer classes and its rule are written out: they share what they compute."""
+        op = RULE_OF[v.op][0] if v.op in RULE_OF else v.op
+        inputs = v.inputs[2:] if v.op in RULE_OF else v.inputs
+        return (op.name == "softmax_cross_entropy" and len(inputs) == 2 and inputs[1].dtype.kind in "iu" and inputs[1].depends
+                and v.attributes["rank"] == len(inputs[1].shape) and inputs[0].depends and v.id in self.batched)
+
+    def _cross_entropy(self, v, out):
+        """-log softmax(logits)[target], summed: the shifted logits are exponentiated in place and kept for the way back."""
+        x, y = v.inputs
+        K, name = x.shape[-1], self.name(v)
+        z, s, index = (self.names.setdefault((part, v.id), self.unique(f"{part}_{name}")) for part in ("exp", "sum", "row"))
+        n = int(np.prod(y.shape))
+        self._room(z, x)
+        self.room.append(f'{s} = empty((T, {"".join(f"{k}, " for k in y.shape)}1), "{x.dtype.str[1:]}")')
+        self.imports |= {"arange", "maximum", "subtract", "exp", "log", "add"}
+        self.room.append(f"{index} = arange(T * {n})")
+        flat = f"{z}.reshape(-1, {K})[{index}, {self.stacked(y)}.reshape(-1)]"
+        lines = [f"maximum.reduce({self.stacked(x)}, axis=-1, keepdims=True, out={s})",
+                 f"subtract({self.stacked(x)}, {s}, {z})",
+                 f"picked = {flat}.reshape({s}.shape[:-1])",
+                 f"exp({z}, {z})", f"add.reduce({z}, axis=-1, keepdims=True, out={s})"]
+        value = f"log({s}[..., 0]) - picked"
+        how, axes = v.attributes["reduction"], tuple(range(-len(y.shape), 0))
+        if how == "none" or not axes:
+            lines.append(f"{out}[...] = {value}")
+        else:
+            lines.append(f"add.reduce({value}, axis={axes}, out={out})")
+            if how == "mean":
+                self.imports.add("divide")
+                lines.append(f"divide({out}, {n}, {out})")
+        return lines
+
+    def _cross_entropy_back(self, v, out):
+        """ŷ - y, times the gradient of each loss."""
+        g, loss, x, y = v.inputs
+        z, s, index = (self.names[part, loss.id] for part in ("exp", "sum", "row"))
+        K, n, how = x.shape[-1], int(np.prod(y.shape)), v.attributes["reduction"]
+        self.imports |= {"divide", "multiply"}
+        lines = [f"divide({z}, {s}, {z})", f"{z}.reshape(-1, {K})[{index}, {self.stacked(y)}.reshape(-1)] -= 1"]
+        spread = self.stacked(g, len(x.shape)) if how != "none" else f"{self.stacked(g)}[..., None]"
+        lines.append(f"multiply({z}, {spread}, {out})")
+        if how == "mean" and y.shape:
+            lines.append(f"divide({out}, {n}, {out})")
+        return lines
+
     def _live(self):
         return [v for v in self.plan.values if v.id in self.live]
 
@@ -316,7 +382,8 @@ class Writer:
             return " + ".join(arguments)
         if v.op is PRODUCT:
             return " * ".join(arguments)
-        return self.call(v, arguments)
+        text = self.call(v, arguments)
+        return text + "[0]" if v.op.saves else text
 
     def _room(self, name, v, extra=0, steps=True, fill=False):
         """A buffer of the program: over all steps, or for one step."""
@@ -598,12 +665,46 @@ class Writer:
         return f"add.reduce({self.stacked(v)}, axis=0)"
 
     # ---- statements ------------------------------------------------------------------------------------------------------------
-    def call(self, v, arguments):
-        """A call of the op's own value."""
-        helper = f"op_{v.op.name}"
-        self.helpers[helper] = v.op
-        more = "".join(f", {k}={_literal(a)}" for k, a in v.attributes.items())
-        return f"{helper}({', '.join(arguments)}{more})"
+    def call(self, v, arguments, lead=False):
+        """A call of the op's own value, as an expression."""
+        name, more = v.op.name, v.attributes
+        if name in ("concatenate", "stack"):
+            if lead:
+                self.imports.add("broadcast_to")
+                arguments = [a if i.depends else f"broadcast_to({a}, (T, {', '.join(map(str, i.shape))}))" for a, i in zip(arguments, v.inputs)]
+            self.imports.add(name)
+            return f"{name}(({', '.join(arguments)}), {more['axis']})"
+        if name == "astype":
+            return f"{arguments[0]}.astype({_literal(more['dtype'])})"
+        if name == "getitem":
+            return f"{arguments[0]}[{self._fancy(more['index'])}]"
+        if name == "reshape":
+            return f"{arguments[0]}.reshape({'(T, ' + ', '.join(map(str, v.shape)) + ')' if lead and v.depends else v.shape})"
+        if name == "einsum":
+            self.imports.add("einsum")
+            text = ",".join("..." + t for t in more["terms"]) + "->..." + more["out"]
+            return f"einsum({text!r}, {', '.join(arguments)})"
+        if name == "scatter_add":
+            return f"{self.sources.scatter()}({arguments[0]}, {self._fancy(more['index'], True)}, {more['shape']})"
+        if v.op in RULE_OF:
+            op, i = RULE_OF[v.op]
+            y = v.inputs[1]
+            self.saving.add(y.id)
+            return (f"{self.sources.of(op.rules[0] if op.variadic else op.rules[i])}({', '.join(arguments)}, "
+                    f"{''.join(f'{k}={_literal(a)}, ' for k, a in more.items())}saved=saved[{self.name(y)!r}])")
+        return f"{self.sources.of(v.op.value)}({', '.join([*arguments, *(f'{k}={_literal(a)}' for k, a in more.items())])})"
+
+    def _fancy(self, index, as_tuple=False):
+        parts = []
+        for i in index:
+            if isinstance(i, np.ndarray):
+                key = (i.shape, i.dtype.str, i.tobytes())
+                if key not in self.arrays:
+                    self.arrays[key] = self.unique("table"), self._array(i)
+                parts.append(self.arrays[key][0])
+            else:
+                parts.append(repr(i) if as_tuple else _index((i,)))
+        return f"({', '.join(parts)},)" if as_tuple else ", ".join(parts)
 
     def ufunc(self, name, *arguments):
         self.imports.add(name)
@@ -614,6 +715,8 @@ class Writer:
         op, name = v.op, v.op.name
         if op is SUM:
             return self._sum(v, out, get, lead)
+        if lead and self._fused(v):
+            return self._cross_entropy(v, out) if op.saves else self._cross_entropy_back(v, out)
         if op is PRODUCT:
             return self._product([i for i in v.inputs], v, out, get)
         if name == "matmul":
@@ -637,13 +740,16 @@ class Writer:
             self.imports.add("copyto")
             c, a, b = (get(i) for i in v.inputs)
             return [f"copyto({out}, {b})", f"copyto({out}, {a}, where={c})"]
-        if name == "sum":
-            self.imports.add("add")
-            return [f"add.reduce({self._plain(v.inputs[0], get, lead)}, axis={v.attributes['axis']}, "
-                    f"keepdims={v.attributes['keepdims']}, out={out})"]
         if name in NUMPY_NAMES or isinstance(op.value, np.ufunc) and not v.attributes:
             return [self.ufunc(NUMPY_NAMES.get(name, op.value.__name__), *[get(i) for i in v.inputs], out)]
-        return [f"{out}[...] = {self.call(v, [self._plain(i, get, lead) for i in v.inputs])}"]
+        if name in _REDUCTIONS:
+            how = self.ufunc(_REDUCTIONS[name])[:-2]
+            return [f"{how}.reduce({self._plain(v.inputs[0], get, lead)}, axis={v.attributes['axis']}, "
+                    f"keepdims={v.attributes['keepdims']}, out={out})"]
+        call = self.call(v, [self._plain(i, get, lead) for i in v.inputs], lead)
+        if op.saves:
+            return [f"{out}[...], saved[{self.name(v)!r}] = {call}"]
+        return [f"{out}[...] = {call}"]
 
     def _plain(self, i, get, lead):
         """An operand of an op that is not elementwise: as it is, never padded."""
@@ -733,16 +839,18 @@ class Writer:
         dy = [self.names[v.id] for v in plan.values if v.kind == "cotangent"] or ["dy"]
         dT = [f"{self._carry_name(k)}_T" for k in range(len(self.states))]
         body = [f"{name} = array({number!r}, \"{dtype[1:]}\")" for (number, dtype), name in self.constants.items()]
-        views = []
-        for source, line in self.room_views:
-            views.append(line)
+        body += [f"{name} = {text}" for name, text in self.arrays.values()]
+        views = [line for _, line in self.room_views]
         body += self.room + views + self.room_rows
         inner = [f"def forward({', '.join(xs + s0 + cs)}):", *("    " + line for line in forward)]
         if backward:
             inner += ["", f"def backward({', '.join(xs + cs + dy[:1] + dT)}):", *("    " + line for line in backward)]
         inner += ["", "return forward, backward" if backward else "return forward, None"]
-        lines = [f"from numpy import {', '.join(sorted(self.imports))}", "", "",
-                 "def rows(a):", "    return [a[t, ...] for t in range(len(a))]", "", "",
+        if any("saved[" in line for line in forward + backward):
+            body.append("saved = {}")
+        helpers = self.sources.text()
+        lines = [*(["import numpy as np"] if helpers else []), f"from numpy import {', '.join(sorted(self.imports))}", "", "",
+                 *(helpers.splitlines() + ["", ""] if helpers else []), "def rows(a):", "    return [a[t, ...] for t in range(len(a))]", "", "",
                  "def bptt(T):", *("    " + line if line else "" for line in body + [""] + inner)]
         return "\n".join(lines) + "\n"
 

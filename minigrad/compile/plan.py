@@ -106,6 +106,7 @@ class Plan:
             else:
                 made[n.id] = self.make(n.op, [made[i] for i in n.inputs], n.attributes, n.value.shape, n.value.dtype,
                                        alone=[uses[i] == 1 for i in n.inputs])
+                made[n.id].name = made[n.id].name or n.name
         return [made[i] for i in normal.outputs]
 
     def _add(self, value):
@@ -125,6 +126,10 @@ class Plan:
         """A value, or the one that is the same; slices that are put together become one assembled value."""
         if op.name == "scatter_add" and _basic_last(attributes["index"]):
             return self.make(ASSEMBLE, inputs, {"slices": (attributes["index"][-1],), "shape": tuple(attributes["shape"])}, shape, dtype)
+        if op.name == "scatter_add" and all(i is None or i is Ellipsis or i == slice(None) for i in attributes["index"] if not isinstance(
+                i, np.ndarray)) and not any(isinstance(i, np.ndarray) for i in attributes["index"]):
+            back = tuple(0 if i is None else i for i in attributes["index"])         # x[None] the other way
+            return self.make(TABLE["getitem"], inputs, {"index": back}, shape, dtype)
         if op is SUM and len(inputs) > 1 and all(v.op is ASSEMBLE for v in inputs) and all(alone):
             slices = [s for v in inputs for s in v.attributes["slices"]]
             spans = sorted((s.indices(shape[-1])[:2] for s in slices))
@@ -172,7 +177,9 @@ class Plan:
                     inputs = [group, *late]
             if all(a is b for a, b in zip(inputs, v.inputs)) and len(inputs) == len(v.inputs):
                 return v
-            return self.make(v.op, inputs, v.attributes, v.shape, v.dtype)
+            made = self.make(v.op, inputs, v.attributes, v.shape, v.dtype)
+            made.name = made.name or v.name
+            return made
         for v in list(self.values):
             if v.op is not None:
                 made = again(v)

@@ -1,5 +1,4 @@
 """Programs: compiled once for a step's structure, shapes and dtypes; with room for T steps that is used again and again."""
-from ..ops import TABLE
 from .emit import Writer
 from .plan import Plan
 
@@ -12,8 +11,7 @@ class Program:
         self.plan = Plan(tape)
         self.writer = Writer(self.plan, title)
         self.source = self.writer.source
-        namespace = {f"op_{name}": op.evaluate for name, op in TABLE.items()}
-        namespace.update({name: op.evaluate for name, op in self.writer.helpers.items()})
+        namespace: dict = {}
         exec(compile(self.source, f"<scan of {title}>", "exec"), namespace)
         self.make = namespace["bptt"]
         self.rooms = {}

@@ -4,6 +4,8 @@
 The first run builds it; every later run only follows it, op for op, which takes a fraction of a microsecond each, and finds
 the parameters of today. A cell that does something else than what the tape says is noticed at once.
 """
+import os
+import sys
 import threading
 
 import numpy as np
@@ -174,7 +176,7 @@ class Tape:
         self.x = rebuild(x, [self._leaf("x", v, i) for i, v in enumerate(flatten(x))])
         self.state = rebuild(state, [self._leaf("state", v, i) for i, v in enumerate(flatten(state))])
         run = _Build(self)
-        y, new = _run(run, cell, self.x, self.state)
+        y, new = _named(run, lambda: _run(run, cell, self.x, self.state))
         self.structure = _outline(new)
         self.returned = [y, *flatten(new)]
         for what, t in zip(["its output", *["a state"] * len(self.returned)], self.returned):
@@ -200,6 +202,48 @@ class Tape:
                 a is not b for a, b in zip(new, self.returned[1:])):
             raise Deviates
         return run.bound
+
+
+def _named(run, fn):
+    """Run fn; the nodes of the values that it keeps in variables get the variables' names, the caller's before the callee's."""
+    depths, here, before = {}, sys._getframe(), sys.gettrace()
+
+    def read(frame, depth):                         # pragma: no cover: a trace function is not traced itself
+        for name, value in frame.f_locals.items():
+            if isinstance(value, Tensor) and name[0] != "_":
+                if type(value) is Traced:
+                    node = value.node
+                elif id(value) in run.by_id:
+                    node = run.tape.invariants[run.by_id[id(value)].position]
+                else:
+                    continue
+                if depths.get(node.id, (99,))[0] > depth and not (node.kind == "invariant" and node.name):
+                    depths[node.id] = depth, node, name
+
+    def tracer(frame, event, argument):             # pragma: no cover
+        if frame.f_code.co_filename.startswith(_HOUSE) and not frame.f_code.co_filename.startswith(_CELLS):
+            return None
+        depth, f = 0, frame.f_back
+        while f is not None and f is not here:
+            depth, f = depth + 1, f.f_back
+
+        def lines(frame, event, argument):
+            if event != "call":
+                read(frame, depth)
+            return lines
+        return lines
+    sys.settrace(tracer)
+    try:
+        result = fn()
+    finally:
+        sys.settrace(before)
+    for _, node, name in depths.values():
+        node.name = name
+    return result
+
+
+_HOUSE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_CELLS = os.path.join(_HOUSE, "recurrent")
 
 
 def _run(run, cell, x, state):
@@ -231,6 +275,8 @@ class _Build:
             if type(x) is Traced:
                 nodes.append(x.node)
                 matchers.append(x)
+            elif self.rules and isinstance(x, np.ndarray):          # made by a rule, from shapes alone
+                nodes.append(self.constant(x))
             elif isinstance(x, (Tensor, np.ndarray)) and np.ndim(x):
                 slot = self.invariant(x)
                 nodes.append(tape.invariants[slot.position])
@@ -245,9 +291,7 @@ class _Build:
                     if isinstance(x, (list, tuple)):
                         raise CannotTrace(f"{op.name} got a {type(x).__name__}; make it an array once, outside of the step")
                     raise CannotTrace(f"{op.name} got a {type(x).__name__}; a compiled step computes with real numbers")
-                node = Node(len(tape.nodes), "number", x)
-                tape.nodes.append(node)
-                nodes.append(node)
+                nodes.append(self.constant(x))
                 matchers.append(x)
         attributes = attributes or {}
         for value in attributes.get("index", ()):
@@ -261,6 +305,10 @@ class _Build:
         if not self.rules:
             tape.calls.append((op, tuple(matchers), attributes, out))
         return out
+
+    def constant(self, x):
+        self.tape.nodes.append(Node(len(self.tape.nodes), "number", x))
+        return self.tape.nodes[-1]
 
     def invariant(self, x):
         slot = self.by_id.get(id(x))
@@ -354,13 +402,16 @@ def adjoint(tape):
             g = grads.get(node.id)
             if g is None or node.op is None:
                 continue
-            attributes = {**node.attributes, "saved": None} if node.op.saves else node.attributes
+            attributes = node.attributes
             arguments = [values[n.id] for n in node.inputs]
             for i, x in enumerate(node.inputs):
                 rule = node.op.rule(i)
                 if not x.requires_grad or rule is None:
                     continue
-                part = rule(g, values[node.id], *arguments, **attributes)
+                if node.op.saves:                   # a fused rule runs on arrays, with what the value saved for it
+                    part = run.follow(_with_saved(node.op, i), (g, values[node.id], *arguments), attributes)
+                else:
+                    part = rule(g, values[node.id], *arguments, **attributes)
                 if not isinstance(part, Tensor):
                     part = part.dense()
                 part = _unbroadcast(part, np.shape(x.value))
@@ -372,6 +423,19 @@ def adjoint(tape):
         return [grads[n.id].node if n.requires_grad and n.id in grads else None for n in nodes]
     leaves = {k: [n for n in forward if n.kind == k] for k in ("x", "state", "invariant")}
     return cotangents, carries, of(leaves["x"]), of(leaves["state"]), of(leaves["invariant"])
+
+
+def _with_saved(op, i):
+    """The rule of argument i of an op that saves values for it, as an op of (g, y, arguments)."""
+    if (op, i) not in _ops:
+        def value(g, y, *arguments, **attributes):
+            return op.rule(i)(g, y, *arguments, saved=op.value(*arguments, **attributes)[1], **attributes)
+        made = _ops[op, i] = Op(f"{op.name}_rule_{i}", value, (None,), None, f"∂{op.name}({{*}})", False, True, None)
+        RULE_OF[made] = op, i
+    return _ops[op, i]
+
+
+RULE_OF: dict = {}
 
 
 def _unbroadcast(g, shape):

@@ -1,0 +1,193 @@
+"""One training step (forward, BPTT, every parameter's gradient) of the compiled scan, beside its peers.
+
+    python -m tests.benchmarks.scan              the whole table
+    python -m tests.benchmarks.scan --quick      fewer and shorter rounds: a look, not a measurement
+
+Opponents: *plain* and *expert* NumPy of reference.py, JAX (``jit`` of ``lax.scan`` and its gradient), torch (nn.RNN or
+nn.LSTM; for other cells the same cell eager). Ours is the full path as a user calls it: ``mg.scan`` of a cell, then
+``backward()``. Before anything is timed all gradients are compared with those of *plain* (or of ``mg.unroll``).
+"""
+from tests.benchmarks.measure import difference, interleaved, torch_or_none, versions      # first: it sets the threads
+
+import argparse
+import sys
+
+import numpy as np
+
+import minigrad as mg
+from minigrad.compile import scan
+from tests.benchmarks import reference
+from tests.benchmarks.eager import AGREES, ELMAN, LSTM, _gradients
+
+
+def jax_or_none():
+    """JAX on the CPU with one thread, or None where it is not installed."""
+    import os
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    try:
+        import jax
+    except ImportError:
+        return None
+    jax.config.update("jax_enable_x64", True)
+    return jax
+
+
+# -- Elman with softmax cross-entropy at every step, inside the cell --------------------------------------------------
+def elman_scan(X, Y, P):
+    p = {name: mg.parameter(array, name=name) for name, array in P.items()}
+    Wx, Wh, bh, Wy, by = p.values()
+    h0 = mg.Tensor(np.zeros((X.shape[1], Wh.shape[0]), X.dtype))
+
+    def cell(xy, h):
+        x, y = xy
+        h = np.tanh(x @ Wx + h @ Wh + bh)
+        return mg.softmax_cross_entropy(h @ Wy + by, y, reduction="sum"), h
+
+    def step():
+        losses, _ = scan(cell, (X, Y), h0)
+        return _gradients(losses.sum(), p)
+    return step
+
+
+def elman_jax(X, Y, P):
+    jax = jax_or_none()
+    jnp = jax.numpy
+    X, Y = jnp.asarray(X), jnp.asarray(Y)
+    h0 = jnp.zeros((X.shape[1], P["Wh"].shape[0]), X.dtype)
+
+    def loss(p):
+        def cell(h, xy):
+            x, y = xy
+            h = jnp.tanh(x @ p["Wx"] + h @ p["Wh"] + p["bh"])
+            o = jax.nn.log_softmax(h @ p["Wy"] + p["by"])
+            return h, -jnp.take_along_axis(o, y[:, None], 1).sum()
+        return jax.lax.scan(cell, h0, (X, Y))[1].sum()
+    run = jax.jit(jax.value_and_grad(loss))
+    p = {k: jnp.asarray(v) for k, v in P.items()}
+
+    def step():
+        value, g = run(p)
+        jax.block_until_ready(g)
+        return value, g
+    return step
+
+
+def elman_nn(X, Y, P):
+    torch = torch_or_none()
+    T, B, V = X.shape
+    H = P["Wh"].shape[0]
+    rnn = torch.nn.RNN(V, H)
+    X, Y = torch.tensor(X), torch.tensor(Y)
+    rnn = rnn.to(X.dtype)
+    Wy, by = (torch.tensor(P[k], requires_grad=True) for k in ("Wy", "by"))
+    with torch.no_grad():
+        for q, value in ((rnn.weight_ih_l0, P["Wx"].T), (rnn.weight_hh_l0, P["Wh"].T), (rnn.bias_ih_l0, P["bh"]), (rnn.bias_hh_l0, 0 * P["bh"])):
+            q.copy_(torch.tensor(value))
+    own = dict(Wx=rnn.weight_ih_l0, Wh=rnn.weight_hh_l0, bh=rnn.bias_ih_l0, Wy=Wy, by=by, b2=rnn.bias_hh_l0)
+
+    def step():
+        for q in own.values():
+            q.grad = None
+        h, _ = rnn(X)
+        loss = torch.nn.functional.cross_entropy((h @ Wy + by).reshape(-1, V), Y.reshape(-1), reduction="sum")
+        loss.backward()
+        return loss, {k: own[k].grad.T if k in ("Wx", "Wh") else own[k].grad for k in P}
+    return step
+
+
+# -- LSTM, gates packed, loss a given cotangent times the outputs -----------------------------------------------------
+def lstm_scan(X, G, P):
+    cell = mg.LSTMCell(X.shape[2], G.shape[2], rng=np.random.default_rng(0), dtype=X.dtype)
+    cell.load_state_dict({"W_x": P["Wx"], "W_h": P["Wh"], "b": P["b"]})
+    own = cell.parameters()
+    p = dict(Wx=own["W_x"], Wh=own["W_h"], b=own["b"])
+
+    def step():
+        ys, _ = scan(cell, X)
+        return _gradients((G * ys).sum(), p)
+    return step
+
+
+def lstm_jax(X, G, P):
+    jax = jax_or_none()
+    jnp = jax.numpy
+    X, G = jnp.asarray(X), jnp.asarray(G)
+    H = G.shape[2]
+    zero = jnp.zeros((X.shape[1], H), X.dtype)
+
+    def loss(p):
+        def cell(state, x):
+            h, c = state
+            z = x @ p["Wx"] + h @ p["Wh"] + p["b"]
+            i, f, o = (jax.nn.sigmoid(z[:, a:b]) for a, b in ((0, H), (H, 2 * H), (3 * H, 4 * H)))
+            c = f * c + i * jnp.tanh(z[:, 2 * H:3 * H])
+            h = o * jnp.tanh(c)
+            return (h, c), h
+        return (G * jax.lax.scan(cell, (zero, zero), X)[1]).sum()
+    run = jax.jit(jax.value_and_grad(loss))
+    p = {k: jnp.asarray(v) for k, v in P.items()}
+
+    def step():
+        value, g = run(p)
+        jax.block_until_ready(g)
+        return value, g
+    return step
+
+
+def lstm_nn(X, G, P):
+    torch = torch_or_none()
+    lstm = torch.nn.LSTM(X.shape[2], G.shape[2])
+    X, G = torch.tensor(X), torch.tensor(G)
+    lstm = lstm.to(X.dtype)
+    with torch.no_grad():
+        for q, value in ((lstm.weight_ih_l0, P["Wx"].T), (lstm.weight_hh_l0, P["Wh"].T), (lstm.bias_ih_l0, P["b"]), (lstm.bias_hh_l0, 0 * P["b"])):
+            q.copy_(torch.tensor(value))
+    own = dict(Wx=lstm.weight_ih_l0, Wh=lstm.weight_hh_l0, b=lstm.bias_ih_l0, b2=lstm.bias_hh_l0)
+
+    def step():
+        for q in own.values():
+            q.grad = None
+        h, _ = lstm(X)
+        loss = (G * h).sum()
+        loss.backward()
+        return loss, {k: own[k].grad.T if k != "b" else own[k].grad for k in P}
+    return step
+
+
+def cases():
+    """Yield (label, T, dtype, opponents) for every row of the table."""
+    peers = {"jax": jax_or_none() is not None, "torch": torch_or_none() is not None}
+    for model, rows, inputs in (("elman", ELMAN, reference.elman_inputs), ("lstm", LSTM, reference.lstm_inputs)):
+        for a, b, T, B, dtype in rows:
+            arrays = inputs(a, b, T, B, dtype)
+            makers = {"plain": getattr(reference, f"{model}_plain"), "expert": getattr(reference, f"{model}_expert"),
+                      "jax": globals()[f"{model}_jax"], "torch": globals()[f"{model}_nn"], "scan": globals()[f"{model}_scan"]}
+            yield (f"{model} {a},{b},{T},{B} {dtype}", T, dtype,
+                   {name: make(*arrays) for name, make in makers.items() if peers.get(name, True)})
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: a look, not a measurement")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only the rows whose label contains TEXT")
+    options = parser.parse_args()
+    effort = dict(rounds=5, seconds=0.03) if options.quick else dict(rounds=11, seconds=0.1)
+    print(versions())
+    names = ("plain", "expert", "jax", "torch")
+    print(f"{'µs per call':34s}" + "".join(f"{n:>9s}" for n in (*names, "scan")) + "  | scan against" + "".join(f"{n:>8s}" for n in names))
+    for label, T, dtype, steps in cases():
+        if options.only not in label:
+            continue
+        expected = {name: np.array(array) for name, array in steps["plain"]()[1].items()}
+        errors = {name: difference(step()[1], expected) for name, step in steps.items()}
+        worst = max(errors, key=errors.get)
+        if not errors[worst] <= AGREES[dtype]:
+            sys.exit(f"{label}: the gradients of {worst} differ from plain's by {errors[worst]:.1e}; nothing was timed")
+        micro = {name: value * 1e6 for name, value in interleaved(steps, **effort).items()}
+        print(f"{label:34s}" + "".join(f"{micro[n]:9.1f}" if n in micro else f"{'–':>9s}" for n in (*names, "scan")) + "  |             "
+              + "".join(f"{micro['scan'] / micro[n]:8.2f}" if n in micro else f"{'–':>8s}" for n in names), flush=True)
+
+
+if __name__ == "__main__":
+    main()
