@@ -1,4 +1,4 @@
 """The compiled scan: one step of a cell becomes a NumPy program for T of them."""
-from .call import NotCompiled, scan
+from .call import NotCompiled, scan, source
 
-__all__ = ["NotCompiled", "scan"]
+__all__ = ["NotCompiled", "scan", "source"]

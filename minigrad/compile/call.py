@@ -1,39 +1,44 @@
 """``mg.scan``: the numbers of ``mg.unroll``, by a program compiled for the cell.
 
-A program is found by what the cell does (a tape that the cell is run along at every call), made when there is none, and
-compared with the eager unroll, values and gradients, before it is trusted. The call is one node of the graph.
+At every call the cell is run along the tapes that are known for it, which costs about a microsecond an op; if none fits, a
+program is made, and compared with the eager unroll, values and gradients, before it is trusted. The call is one node of
+the graph. What a program cannot do (higher orders, Jacobians, a cell that is no function of x and state) the unroll does.
 """
 import collections
+import math
 import threading
 import warnings
 
 import numpy as np
 
-from ..autodiff import grad, no_grad
-from ..checkpoint import generators_of
+from ..autodiff import _walk
+from ..checkpoint import again, generators_of, remember
 from ..nested import flatten, rebuild
-from ..ops import Op
-from ..recurrent.sequence import unroll
+from ..ops import At, Op
+from ..recurrent.sequence import _choose, _mask, unroll
+from ..recurrent.state import called, check_cell
 from ..tensor import Tensor, _leaf, mode, record
 from .program import Program
 from .trace import CannotTrace, Deviates, Tape, Traced
 
-PROGRAMS = 64           # how many signatures are remembered
+SIGNATURES = 64         # how many signatures are remembered
 TAPES = 4               # how many different steps of one signature
 CHECKED = 64            # how many steps of the first call are compared with the eager unroll
 
-_programs: collections.OrderedDict = collections.OrderedDict()
+_programs: collections.OrderedDict = collections.OrderedDict()      # signature -> programs, or why there is none
 _lock = threading.Lock()
 
 
 class NotCompiled(UserWarning):
-    """A scan ran as an eager unroll; the message says why."""
+    """A scan ran as an eager unroll; the message says why, and what to write instead."""
 
 
 def scan(cell, xs, state=None, *, lengths=None, reverse=False, states=False):
     """Run ``cell`` over a sequence as ``mg.unroll`` does, compiled to a NumPy program: same arguments, numbers and gradients.
 
-    A cell that cannot be compiled runs as an eager unroll, and a warning says why once.
+    The first call makes the program (milliseconds) and compares it with the unroll, values and gradients. A cell that
+    cannot be compiled (it reads numbers of the step, branches on the step, draws random numbers inside) runs as an eager
+    unroll, and a warning says why. ``mg.source(cell, xs)`` is the program.
 
     >>> import minigrad as mg
     >>> cell = mg.GRUCell(3, 4, rng=np.random.default_rng(0))
@@ -42,189 +47,391 @@ def scan(cell, xs, state=None, *, lengths=None, reverse=False, states=False):
     >>> bool(np.allclose(ys.data, mg.unroll(cell, xs)[0].data))
     True
     """
+    check_cell("scan", cell, " (argument order: scan(cell, xs, state))")
+    if mode.watch is not None:                          # mg.debug() looks at every op
+        return unroll(cell, xs, state, lengths=lengths, reverse=reverse, states=states)
     call = _Call(cell, xs, state, lengths, reverse, states)
     if call.eager:
         return call.unrolled()
-    try:
-        program, bound = _find(call)
-    except CannotTrace as reason:
-        return call.fall_back(reason)
-    if program is None or program.verdict is not None:
-        return call.fall_back(program.verdict if program else "its step is another at every call")
+    program, bound = _find(call)
+    if program is None:
+        result = call.unrolled()                        # an error of the cell's own comes from here, as the unroll words it
+        warnings.warn(f"mg.scan runs {called(cell)} as an eager unroll: {bound}", NotCompiled, stacklevel=2)
+        return result
     return call.run(program, bound)
 
 
 class _Call:
-    """The arguments of one call, brought into form."""
+    """The arguments of one call, brought into form; ``eager`` says that the unroll is to deal with them."""
+    eager = True
 
     def __init__(self, cell, xs, state, lengths, reverse, states):
         self.cell, self.given, self.state, self.lengths, self.reverse, self.states = cell, xs, state, lengths, reverse, states
-        self.eager = True
-        leaves = flatten(xs) if isinstance(xs, (tuple, dict)) else [xs]
-        if not callable(cell) or lengths is not None or states or isinstance(xs, list):
-            return
+        self.nested = type(xs) in (tuple, dict) or isinstance(xs, tuple)
+        tensors = flatten(xs) if self.nested else [xs]
         arrays = []
-        for x in leaves:
-            if type(x) is Traced:
+        for x in tensors:
+            if isinstance(x, Tensor):
+                if type(x) is Traced:                   # a scan inside a step that is being traced
+                    return
+                array = x.array
+            elif isinstance(x, list):
                 return
-            array = x.array if isinstance(x, Tensor) else np.asarray(x)
-            if array.ndim == 0 or not len(array) or array.dtype.kind not in "biuf" or len(array) != len(np.asarray(getattr(leaves[0], "array", leaves[0]))):
+            else:
+                array = np.array(x)                     # a copy: its owner may change it
+            if array.ndim == 0 or array.dtype.kind not in "biuf" or len(array) == 0 or arrays and len(array) != len(arrays[0]):
                 return
-            arrays.append(array if isinstance(x, Tensor) else array.copy())
-        self.T = len(arrays[0])
-        self.xs, self.x_tensors = arrays, leaves
-        first = arrays[0]
-        batch = first.shape[1] if first.ndim > 2 or first.ndim == 2 and first.dtype.kind in "biu" else None
-        if state is None:
-            if not hasattr(cell, "initial_state"):
-                return
-            self.state = cell.initial_state(batch)
-        self.state_leaves = flatten(self.state)
-        if not self.state_leaves or any(type(s) is not Tensor or s.array.dtype.kind == "c" for s in self.state_leaves):
+            arrays.append(array)
+        if not arrays:
             return
+        self.T, self.arrays, self.tensors = len(arrays[0]), arrays, tensors
+        first = arrays[0]
+        if state is None or lengths is not None:
+            batch = first.shape[1] if first.ndim > 2 or first.ndim == 2 and first.dtype.kind in "biu" else None
+            if state is None:
+                if not hasattr(cell, "initial_state"):
+                    return
+                self.state = state = cell.initial_state(batch)
+        self.step = cell
+        if lengths is not None:
+            self.arrays = [*arrays, _mask(lengths, self.T, batch)]
+            self.tensors = [*tensors, None]
+            self.step = _masked(cell, batch)
+        self.leaves = [state] if type(state) is Tensor else flatten(state)
+        for s in self.leaves:
+            if type(s) is not Tensor or s.array.dtype.kind == "c":
+                return
+        self.eager = not self.leaves
         if reverse:
-            self.xs = [a[::-1] for a in self.xs]
-        self.eager = False
+            self.arrays = [a[::-1] for a in self.arrays]
 
     def unrolled(self):
         return unroll(self.cell, self.given, self.state, lengths=self.lengths, reverse=self.reverse, states=self.states)
 
-    def fall_back(self, reason):
-        warnings.warn(f"mg.scan runs {_called(self.cell)} as an eager unroll: {reason}", NotCompiled, stacklevel=3)
-        return self.unrolled()
+    def element(self, leaves):
+        """x of one step, nested as the step gets it."""
+        if self.lengths is not None:
+            *leaves, alive = leaves
+            return (rebuild(self.given, leaves) if self.nested else leaves[0]), alive
+        return rebuild(self.given, leaves) if self.nested else leaves[0]
 
-    def step(self, t, grad=True):
-        """x of step t (0 … T-1), nested as the cell gets it."""
-        at = len(self.xs[0]) - 1 - t if self.reverse and False else t
+    def first(self):
         leaves = []
-        for a, given in zip(self.xs, self.x_tensors):
-            x = _leaf(np.asarray(a[at]))
-            x.requires_grad = isinstance(given, Tensor) and given.requires_grad
+        for a, given in zip(self.arrays, self.tensors):
+            x = _leaf(np.asarray(a[0]))
+            x.requires_grad = type(given) is Tensor and given.requires_grad
             leaves.append(x)
-        return rebuild(self.given, leaves) if isinstance(self.given, (tuple, dict)) else leaves[0]
+        return self.element(leaves)
 
     def signature(self):
         cell = self.cell
-        code = getattr(cell, "__code__", None) or type(cell)
-        return (code, mode.recording, tuple((a.shape[1:], a.dtype.char, type(x) is Tensor and x.requires_grad) for a, x in zip(self.xs, self.x_tensors)),
-                tuple((s.array.shape, s.array.dtype.char, s.requires_grad) for s in self.state_leaves))
+        return (getattr(cell, "__code__", None) or type(cell), mode.recording, self.lengths is None, self.states,
+                *[(a.shape[1:], a.dtype.char, type(x) is Tensor and x.requires_grad) for a, x in zip(self.arrays, self.tensors)], None,
+                *[(s.array.shape, s.array.dtype.char, s.requires_grad) for s in self.leaves])
 
     def run(self, program, bound):
-        """The one node of the graph, and what is taken out of it."""
-        arrays = [b.array if isinstance(b, Tensor) else b for b in bound]
-        run = _Run(program, self, bound, arrays)
+        """The call as one node of the graph, and its outputs, taken out of the node."""
+        run = _Run(self, program, bound)
         ys, finals = run.forward()
-        recorded = run.inputs and mode.recording
-        if not recorded:
-            out = [_leaf(a) for a in (ys, *finals)]
-        else:
-            packed = np.concatenate([a.reshape(-1) for a in (ys, *finals)])
-            node = record(Op("scan", _Value(packed), (run.rule,), None, "scan({*})", False, True, None), run.inputs, None)
-            out, at = [], 0
-            for a in (ys, *finals):
-                out.append(node[at:at + a.size].reshape(a.shape))
-                at += a.size
-        y = out[0]
         if self.reverse:
-            y = np.flip(y, axis=0)
-        return y, rebuild(self.state, out[1:])
+            ys = [y[::-1] for y in ys]
+        out = [*ys, *finals]
+        if not run.tensors or not any(run.packed):
+            out = [_leaf(a.copy()) for a in out]
+        else:
+            packed = np.concatenate([a.reshape(-1) for a, wanted in zip(out, run.packed) if wanted])
+            node = remember("scan", packed, run.tensors, _gradients, run=run)
+            at = 0
+            for k, (a, wanted) in enumerate(zip(out, run.packed)):
+                if wanted:
+                    out[k] = record(_PART, (node,), {"start": at, "stop": at + a.size, "shape": a.shape})
+                    if out[k].array.dtype != a.dtype:
+                        out[k] = out[k].astype(a.dtype)
+                    at += a.size
+                else:
+                    out[k] = _leaf(a.copy())
+        n = len(ys)
+        state = out[n] if type(self.state) is Tensor else rebuild(self.state, out[n:])
+        if not self.states:
+            return out[0], state
+        visited = [self.state]
+        for t in range(self.T):
+            visited.append(rebuild(self.state, [s[self.T - 1 - t if self.reverse else t] for s in out[1:n]]))
+        return out[0], state, visited
 
 
-class _Value:
-    def __init__(self, array):
-        self.array = array
+def _masked(cell, batch):
+    """A cell whose rows rest where ``alive`` is false, as ``unroll`` has it with lengths."""
+    def step(xs, state):
+        x, alive = xs
+        y, new = cell(rebuild(x, [_choose(alive, v, 0) for v in flatten(x)]), state)
+        for s in (y, *flatten(new)):
+            if np.shape(s)[:1] != (batch,):
+                raise CannotTrace("with lengths, every output and state needs the batch in front")
+        return _choose(alive, y, 0.), rebuild(new, [_choose(alive, a, b) for a, b in zip(flatten(new), flatten(state))])
+    return step
 
-    def __call__(self, *inputs):
-        return self.array
+
+def _part(x, start, stop, shape):
+    return x[start:stop].reshape(shape)
+
+
+def _part_rule(g, y, x, start, stop, shape):
+    lead = g.shape[:g.ndim - len(shape)]
+    return At((Ellipsis, slice(start, stop)), g.reshape(lead + (stop - start,)), x.shape)
+
+
+_PART = Op("part", _part, (_part_rule,), None, "{0}", False, False, None)
 
 
 class _Run:
     """One call of a program: its arrays, its room, and how it goes back."""
 
-    def __init__(self, program, call, bound, arrays):
-        self.program, self.call, self.bound, self.arrays = program, call, bound, arrays
-        self.T, self.xs = call.T, call.xs
-        self.s0 = [s.array for s in call.state_leaves]
-        self.room = None
-        candidates = [*call.x_tensors, *call.state_leaves, *bound]
-        self.inputs = tuple(x for x in candidates if isinstance(x, Tensor) and x.requires_grad)
-        self.wanted = [isinstance(x, Tensor) and x.requires_grad for x in candidates]
-        self.last = None
+    def __init__(self, call, program, bound):
+        self.call, self.program = call, program
+        self.xs = call.arrays
+        self.s0 = [s.array for s in call.leaves]
+        self.bound = [b.array if isinstance(b, Tensor) else b for b in bound]
+        candidates = [*call.tensors, *call.leaves, *bound] if program.plan.wants_gradient else []
+        self.wanted = [type(x) is Tensor and x.requires_grad for x in candidates]
+        self.tensors = tuple(x for x, wanted in zip(candidates, self.wanted) if wanted)
+        self.packed = program.differentiable
+        self.room, self.fresh = None, False
 
     def forward(self):
-        room = self.program.take(self.T)
-        ys, finals = room[0](*self.xs, *self.s0, *self.arrays)
-        self.shapes = [ys.shape, *(f.shape for f in finals)]
-        self.room = room
-        if not (mode.recording and self.inputs):
-            self.program.give(self.T, room)
-            self.room = None
+        room = self.program.take(self.call.T)
+        ys, finals = room[0](*self.xs, *self.s0, *self.bound)
+        self.shapes = [a.shape for a in (*ys, *finals)]
+        self.dtypes = [a.dtype for a in (*ys, *finals)]
+        if self.tensors:
+            self.room = room
+        else:
+            self.program.give(self.call.T, room)
         return ys, finals
 
-    def rule(self, i, g, y, arrays):
-        if self.last is None or self.last[0] is not g:
-            self.last = g, self.gradients(g)
-        part = self.last[1][i]
-        if i == len(self.inputs) - 1:
-            self.last = None
-        return part
-
-    def gradients(self, g):
-        if type(g) is not np.ndarray or g.ndim != 1:
-            raise NotImplementedError("second order through scan")
-        if self.room is None:
-            self.forward_again()
+    def backward(self, g):
+        """Gradients for ``tensors``, given that of the packed outputs."""
+        if self.room is None:                           # a second backward: what was stored has been used up
+            self.room = self.program.take(self.call.T)
+            self.room[0](*self.xs, *self.s0, *self.bound)
         parts, at = [], 0
-        for shape in self.shapes:
-            n = int(np.prod(shape))
-            parts.append(g[at:at + n].reshape(shape))
-            at += n
-        dxs, ds, dcs = self.room[1](*self.xs, *self.arrays, *parts)
-        self.program.give(self.T, self.room)
-        self.room = None
+        for shape, dtype, wanted in zip(self.shapes, self.dtypes, self.packed):
+            if wanted:
+                n = math.prod(shape)
+                parts.append(g[at:at + n].reshape(shape).astype(dtype, copy=False))
+                at += n
+            else:
+                parts.append(None)
+        n = len(self.program.plan.y)
+        ys = parts[:n]
         if self.call.reverse:
-            dxs = [None if d is None else d[::-1] for d in dxs]
-        return [d for d, wanted in zip([*dxs, *ds, *dcs], self.wanted) if wanted]
+            ys = [None if y is None else y[::-1] for y in ys]
+        room, self.room = self.room, None
+        xs, states, invariants = room[1](*self.xs, *self.bound, *[y for y in ys if y is not None], *parts[n:])
+        self.program.give(self.call.T, room)
+        if self.call.reverse:
+            xs = [None if x is None else x[::-1] for x in xs]
+        found = [g for g, wanted in zip([*xs, *states, *invariants], self.wanted) if wanted]
+        return [np.zeros_like(x.array) if g is None else g for g, x in zip(found, self.tensors)]
 
-    def forward_again(self):
-        self.room = self.program.take(self.T)
-        self.room[0](*self.xs, *self.s0, *self.arrays)
+    def outputs(self):
+        """The same outputs by the eager unroll: what higher orders go through, and pictures show."""
+        result = self.call.unrolled()
+        ys = [result[0]]
+        if self.call.states:
+            visited = [flatten(s) for s in result[2][1:]]
+            if self.call.reverse:
+                visited.reverse()
+            ys += [np.stack(list(leaves)) for leaves in zip(*visited)]
+        return [t for t, wanted in zip([*ys, *flatten(result[1])], self.packed) if wanted]
+
+
+def _gradients(g, y, *, tensors, run):
+    if type(g) is np.ndarray and g.ndim == 1:
+        return run.backward(g)
+    return again(g, y, lambda: (run.outputs() if len(run.outputs()) > 1 else [run.outputs()[0].reshape(-1)]), tensors, (), mode.place)
+
+
+# ---- programs ----------------------------------------------------------------------------------------------------------
+
+class _Refused:
+    """Why there is no program for a signature; asked again after 1, 2, 4, 8 … calls, since a cell may change its ways."""
+
+    def __init__(self, reason):
+        self.reason, self.calls, self.next = reason, 0, 1
 
 
 def _find(call):
-    """The program for a call, and what the cell met: known already, or made and checked now."""
+    """(program, what the cell met) for a call: known already, or made and checked now; else (None, the reason)."""
     key = call.signature()
-    tapes = _programs.get(key)
-    for program in tapes or ():
+    known = _programs.get(key)
+    if known is None:
+        with _lock:
+            known = _programs.setdefault(key, [[], None])
+            while len(_programs) > SIGNATURES:
+                _programs.popitem(last=False)
+    programs, refused = known
+    for program in programs:
         try:
-            return program, program.tape.follow(call.cell)
-        except Deviates:
+            return program, program.tape.follow(call.step)
+        except (Deviates, CannotTrace):
             continue
-        except CannotTrace:
-            raise
-    if tapes is not None and len(tapes) >= TAPES:
-        return None, None
-    program, bound = _compiled(call)
-    with _lock:
-        _programs.setdefault(key, []).append(program)
-        while len(_programs) > PROGRAMS:
-            _programs.popitem(last=False)
+    if refused is not None:
+        refused.calls += 1
+        if refused.calls < refused.next:
+            return None, refused.reason
+    if len(programs) >= TAPES:
+        return None, ("its step was another one in each of so many calls (numbers that change between calls, say); make such a number a 0-d "
+                      "mg.Tensor, or pass it in xs")
+    try:
+        program, bound = _compiled(call)
+    except Exception as error:
+        reason = str(error) if isinstance(error, CannotTrace) else f"{type(error).__name__}: {error}"
+        if refused is None:
+            known[1] = _Refused(reason)
+        else:
+            refused.reason, refused.next = reason, 2 * refused.next
+        return None, reason
+    programs.append(program)
     return program, bound
 
 
 def _compiled(call):
-    tape = Tape(call.cell, call.step(0), call.state, mode.recording)
+    generators = [(g, g.bit_generator.state) for g in generators_of(call.cell)]
+    attributes = _attributes(call.cell)
     try:
-        bound = tape.follow(call.cell)
-    except Deviates:
-        raise CannotTrace("two runs of its step differ (a branch, a counter, or random numbers drawn inside); pass what changes from step to "
-                          "step in xs") from None
-    for a, b in zip(tape.found, bound):
-        a, b = (x.array if isinstance(x, Tensor) else x for x in (a, b))
-        if a is not b and not np.array_equal(a, b, equal_nan=True):
-            raise CannotTrace("an array that its step uses differs from run to run (random numbers drawn inside, say); pass it in xs")
-    return Program(tape, _called(call.cell)), bound
+        tape = Tape(call.step, call.first(), call.state, mode.recording, call.states)
+        try:
+            bound = tape.follow(call.step)
+        except Deviates:
+            raise CannotTrace("two runs of its step differ (a branch on the step, a counter); pass what changes from step to step in "
+                              "xs, or keep it in the state") from None
+        if any(g.bit_generator.state != before for g, before in generators):
+            raise CannotTrace("its step draws random numbers; draw them for all steps before and pass them in xs, or keep one draw in "
+                              "the state")
+        if changed := [name for name, holder, key, value in attributes if holder.get(key) is not value]:
+            raise CannotTrace(f"its step changes {', '.join(sorted(set(changed)))}; what changes from step to step belongs into the state")
+        for a, b in zip(tape.found, bound):
+            a, b = (x.array if isinstance(x, Tensor) else x for x in (a, b))
+            if a is not b and not np.array_equal(a, b, equal_nan=True):
+                raise CannotTrace("an array that its step uses differs from run to run; pass it in xs")
+    finally:
+        for g, before in generators:
+            g.bit_generator.state = before
+        for _, holder, key, value in attributes:
+            holder[key] = value
+    program = Program(tape, called(call.cell))
+    _check(call, program)
+    return program, tape.follow(call.step)
 
 
-def _called(cell):
-    return getattr(cell, "__name__", type(cell).__name__)
+def _attributes(cell):
+    """Everything that stands in attributes of the cell and of the cells in it: (name, dict, key, value)."""
+    found, seen, stack = [], set(), [("self", cell)]
+    while stack:
+        name, x = stack.pop()
+        if id(x) in seen or isinstance(x, (type, Tensor, np.ndarray)) or type(x).__module__ in ("builtins", "numpy") and not isinstance(
+                x, (list, tuple, dict)):
+            continue
+        seen.add(id(x))
+        if isinstance(x, (list, tuple)):
+            stack.extend((f"{name}[{i}]", v) for i, v in enumerate(x))
+        elif isinstance(x, dict):
+            stack.extend((f"{name}[{k!r}]", v) for k, v in x.items())
+        elif hasattr(x, "__dict__") and not callable(getattr(x, "__code__", None)):
+            found += [(f"{name}.{key}", vars(x), key, value) for key, value in vars(x).items()]
+            stack.extend((f"{name}.{key}", value) for key, value in vars(x).items())
+    return found
+
+
+def _check(call, program):
+    """Compare the program with the eager step on the first steps: values and all gradients, to what rounding explains."""
+    T = min(call.T, CHECKED)
+
+    def inputs(nudge=0.0):
+        xs = []
+        for a, given in zip(call.arrays, call.tensors):
+            a = np.array(a[:T])
+            if nudge and a.dtype.kind == "f":
+                a = a * a.dtype.type(1 + nudge * np.finfo(a.dtype).eps)
+            x = _leaf(a)
+            x.requires_grad = type(given) is Tensor and given.requires_grad
+            xs.append(x)
+        leaves = []
+        for s in call.leaves:
+            leaf = _leaf(s.array.copy())
+            leaf.requires_grad = s.requires_grad
+            leaves.append(leaf)
+        return xs, leaves
+
+    def outputs_of(how, nudge=0.0):
+        xs, leaves = inputs(nudge)
+        outputs = how(xs, leaves)
+        random = np.random.default_rng(0)
+        values = [o.array for o in outputs]
+        cotangents = [random.standard_normal(o.shape).astype(o.dtype) for o in outputs]
+        roots = [(o, g) for o, g in zip(outputs, cotangents) if o.requires_grad]
+        found = _walk(*map(list, zip(*roots))) if roots else {}
+        own = {x.index: k for k, x in enumerate([*xs, *leaves])}
+        return values, {("input", own[i]) if i in own else i: g for i, (_, g) in found.items()}
+
+    def compiled(xs, leaves):
+        short = _Call.__new__(_Call)
+        short.__dict__.update(call.__dict__, arrays=[x.array for x in xs], tensors=xs, leaves=leaves, T=T, states=False, reverse=False,
+                              state=rebuild(call.state, leaves))
+        y, state = short.run(program, program.tape.follow(call.step))[:2]
+        return [y, *flatten(state)]
+
+    def eager(xs, leaves):
+        state, ys = rebuild(call.state, leaves), []
+        for t in range(T):
+            y, state = call.step(call.element([x[t] for x in xs]), state)
+            ys.append(y)
+        return [np.stack(ys), *flatten(state)]
+
+    ours, expected = outputs_of(compiled), outputs_of(eager)
+    tolerance = {d: 1e4 * np.finfo(d).eps for d in ("f4", "f8")}
+    wrong = _differ(ours, expected, tolerance)
+    if wrong:                                           # a chaotic cell magnifies rounding: how much, the unroll itself tells
+        nudged = outputs_of(eager, nudge=8.0)
+        wrong = _differ(ours, expected, tolerance, nudged)
+    if wrong:
+        raise CannotTrace(f"its program and the unroll differ in {wrong} within the first {T} steps (a branch that few steps take?); it must be a "
+                          "function of x and the state alone")
+
+
+def _differ(ours, expected, tolerance, nudged=None):
+    """What differs by more than rounding explains, in words; None if nothing."""
+    for k, (a, b) in enumerate(zip(ours[0], expected[0])):
+        if not _close(a, b, tolerance, None if nudged is None else nudged[0][k]):
+            return "the outputs" if k == 0 else "the last state"
+    for key in expected[1].keys() | ours[1].keys():
+        a, b = (np.zeros(1) if key not in g else g[key] for g in (ours[1], expected[1]))
+        if not _close(a, b, tolerance, None if nudged is None else nudged[1].get(key)):
+            return "a gradient"
+    return None
+
+
+def _close(a, b, tolerance, nudged):
+    if b.dtype.kind != "f" or a.dtype != b.dtype:
+        return np.array_equal(a, b) or not np.any(a) and not np.any(b)
+    scale, allowed = np.max(np.abs(b), initial=0.0), tolerance[f"f{b.dtype.itemsize}"]
+    difference = np.max(np.abs(a - b), initial=0.0)
+    if nudged is not None and nudged.shape == b.shape:
+        return difference <= allowed * scale + 100 * np.max(np.abs(nudged - b), initial=0.0) or not np.isfinite(scale)
+    return difference <= allowed * scale or np.array_equal(a, b, equal_nan=True)
+
+
+def source(cell, xs, state=None, *, lengths=None, reverse=False):
+    """The program that ``scan`` runs for these arguments: NumPy source that runs alone.
+
+    >>> import minigrad as mg
+    >>> text = source(mg.RNNCell(3, 4), np.zeros((5, 2, 3)))
+    >>> "tanh" in text
+    True
+    """
+    call = _Call(cell, xs, state, lengths, reverse, False)
+    program, bound = (None, "its arguments have no compiled form") if call.eager else _find(call)
+    if program is None:
+        raise CannotTrace(f"{called(cell)} has no program: {bound}")
+    return program.source

@@ -3,18 +3,22 @@
 ``Writer`` decides where every value lives (a row of an array over all T steps, or one buffer that each step overwrites) and
 writes the statements; ``statements`` says how one op is written.
 """
+import builtins
+import keyword
 import re
 
 import numpy as np
 
 from ..graph.normal import PRODUCT, SUM
+from ..ops import TABLE, values
 from .plan import ASSEMBLE, CARRY, STATE, Plan
 from .sources import Sources
 from .trace import RULE_OF
 
 _REDUCTIONS = {"sum": "add", "max": "maximum", "min": "minimum"}
 NUMPY_NAMES = {"absolute": "absolute", "maximum": "maximum", "minimum": "minimum"}
-MAXIMUM_ROWS = 4096
+RESERVED = {"T", "t", "np", "forward", "backward", "bptt", "rows", "saved", "picked", "scatter", *keyword.kwlist, *dir(builtins), *TABLE,
+            *vars(values), *vars(np)}
 
 
 class Writer:
@@ -24,7 +28,7 @@ class Writer:
         self.plan, self.title = plan, title
         self.imports, self.sources, self.saving = {"empty", "zeros"}, Sources(), set()
         self.room, self.room_rows, self.room_views, self.constants, self.arrays = [], [], [], {}, {}
-        self.names, self.taken = {}, {"T", "t", "forward", "backward", "bptt", "rows"}
+        self.names, self.taken = {}, set(RESERVED)
         self.alias_of, self.slice_of = {}, {}
         self.uses = {}
         self._name_leaves()
@@ -37,7 +41,7 @@ class Writer:
         if base[0].isdigit():
             base = "v" + base
         name, k = base, 1
-        while name in self.taken or name in self.imports:
+        while name in self.taken:
             k += 1
             name = f"{base}_{k}"
         self.taken.add(name)
@@ -49,8 +53,9 @@ class Writer:
             if v.op is None and v.kind != "number":
                 base = v.name or defaults[v.kind]
                 if v.kind == "carry":
-                    state = next((w for w in self.plan.values if w.kind == "state" and w.position == v.position), None)
-                    base = "d" + self.names[state.id] if state is not None and state.id in self.names else f"ds{v.position}"
+                    continue
+                if v.kind == "cotangent":
+                    base = f"d{self.plan.y[v.position].name or 'y'}_all" if self.plan.y[v.position].name else "dy"
                 self.names[v.id] = self.unique(base)
 
     def name(self, v):
@@ -220,7 +225,7 @@ class Writer:
         if v.kind == "state":
             return f"{self.name(v)}[:-1]"
         if v.kind == "carry":
-            return f"{self._carry_name(v.position)}_all[::-1]"
+            return self.all_of[v.id]
         if v.id in self.slot:
             return f"{self.name(self.slot[v.id])}[1:]"
         if v.is_view:
@@ -424,6 +429,7 @@ class Writer:
                            and v.id not in self.piece and v.id not in self.inside} | {
                 v.id for v in plan.of_x if v is not None and v.id in self.batched and not v.is_view and v.id not in self.piece
                 and v.id not in self.inside}
+            self._fresh -= {v.id for v in self._live() if v.op is ASSEMBLE}
         return self._fresh
 
     # ---- the loops -------------------------------------------------------------------------------------------------------------
@@ -445,9 +451,9 @@ class Writer:
         for k in carried:
             leaf = self._carries()[k]
             if leaf is not None and leaf.id in self.carry_stored:
-                self._room(f"{self._carry_name(k)}_all", leaf)
-                self.all_of[leaf.id] = f"{self._carry_name(k)}_all"
-                body.append(f"{self._row_of(f'{self._carry_name(k)}_all', self._carry_name(k) + '_t')}[...] = {self._carry_name(k)}")
+                self.all_of[leaf.id] = every = self.unique(f"{self._carry_name(k)}_all")
+                self._room(every, leaf)
+                body.append(f"{self._row_of(every, self._carry_name(k) + '_t')}[...] = {self._carry_name(k)}")
         for v in values:
             if v.is_view or v.id in self.inside:
                 continue
@@ -460,14 +466,14 @@ class Writer:
                 row = self._row_of(f"{self.name(s)}[1:]", f"{self.name(s)}_t")
                 body.append(f"{row}[...] = {self.row(v, s.dtype)}")
         else:
-            late = []
+            late, zeros = [], []
             for k in carried:
                 d, v = self._carry_name(k), plan.of_state[k]
                 state = self.states[k]
                 self._room(d, state, steps=False)
                 prologue.append(f"{d}[...] = {d}_T")
                 if v is None:
-                    epilogue.append(f"{d}[...] = 0")
+                    zeros.append(f"{d}[...] = 0")
                 elif v.id not in direct:
                     late.append((d, self.row(v, state.dtype), v))
             if len(late) > 1 and any(v.kind == "carry" or v.is_view for _, _, v in late):
@@ -476,6 +482,7 @@ class Writer:
                 epilogue += [f"{d}[...] = {d}_new" for d, _, _ in late]
             else:
                 epilogue += [f"{d}[...] = {expression}" for d, expression, _ in late]
+            epilogue += zeros
         body += epilogue
         if not body:
             return prologue
@@ -509,7 +516,9 @@ class Writer:
         return [leaves.get(k) for k in range(len(self.plan.new))]
 
     def _carry_name(self, k):
-        return f"d{self.name(self.states[k])}"
+        if ("carry", k) not in self.names:
+            self.names["carry", k] = self.unique(f"d{self.name(self.states[k])}")
+        return self.names["carry", k]
 
     def _direct_carries(self, values, carried):
         """New carries that may be written where the old one stands: all who read the old one have done so."""
@@ -618,12 +627,8 @@ class Writer:
         plan = self.plan
         lines = []
         if where == "forward":
-            out = []
-            for v in plan.y:
-                text = self.stacked(v)
-                out.append(text if v.id in self.fresh else f"{text}.copy()")
-            finals = ", ".join(f"{self.name(s)}[T].copy()" if s.shape else f"{self.name(s)}[T].copy()" for s in self.states)
-            lines.append(f"return {', '.join(out)}, [{finals}]")
+            finals = ", ".join(f"{self.name(s)}[T]" for s in self.states)
+            lines.append(f"return [{', '.join(self.stacked(v) for v in plan.y)}], [{finals}]")
             return lines
         xs = []
         for v in plan.of_x:
@@ -708,6 +713,8 @@ class Writer:
 
     def ufunc(self, name, *arguments):
         self.imports.add(name)
+        if name in ("maximum", "minimum"):              # NumPy wants their third argument by name
+            arguments = (*arguments[:2], f"out={arguments[2]}")
         return f"{name}({', '.join(arguments)})"
 
     def statements(self, v, out, get, lead):
@@ -743,7 +750,8 @@ class Writer:
         if name in NUMPY_NAMES or isinstance(op.value, np.ufunc) and not v.attributes:
             return [self.ufunc(NUMPY_NAMES.get(name, op.value.__name__), *[get(i) for i in v.inputs], out)]
         if name in _REDUCTIONS:
-            how = self.ufunc(_REDUCTIONS[name])[:-2]
+            how = _REDUCTIONS[name]
+            self.imports.add(how)
             return [f"{how}.reduce({self._plain(v.inputs[0], get, lead)}, axis={v.attributes['axis']}, "
                     f"keepdims={v.attributes['keepdims']}, out={out})"]
         call = self.call(v, [self._plain(i, get, lead) for i in v.inputs], lead)
@@ -802,7 +810,7 @@ class Writer:
         texts = [get(f) for f in rest]
         lines = []
         if len(texts) == 1:
-            if len(numbers) == 1 and numbers[0].number == -1:
+            if len(numbers) == 1 and numbers[0].number == -1 and rest[0].dtype == v.dtype:
                 return [self.ufunc("negative", texts[0], out)]
             if not numbers:
                 return [f"{out}[...] = {texts[0]}"]
@@ -811,7 +819,7 @@ class Writer:
             lines.append(self.ufunc("multiply", current, t, out))
             current = out
         for n in numbers:
-            if n.number == -1:
+            if n.number == -1 and current == out:
                 lines.append(self.ufunc("negative", current, out))
             else:
                 lines.append(self.ufunc("multiply", current, self.constant(n, v.dtype), out))
@@ -836,7 +844,7 @@ class Writer:
         xs = [self.names[v.id] for v in sorted((v for v in plan.values if v.kind == "x"), key=lambda v: v.position)]
         cs = [self.names.get(v.id, "_") for v in sorted((v for v in plan.values if v.kind == "invariant"), key=lambda v: v.position)]
         s0 = [f"{self.name(s)}_0" for s in self.states]
-        dy = [self.names[v.id] for v in plan.values if v.kind == "cotangent"] or ["dy"]
+        dy = [self.names.get(v.id) for v in sorted((v for v in plan.values if v.kind == "cotangent"), key=lambda v: v.position)]
         dT = [f"{self._carry_name(k)}_T" for k in range(len(self.states))]
         body = [f"{name} = array({number!r}, \"{dtype[1:]}\")" for (number, dtype), name in self.constants.items()]
         body += [f"{name} = {text}" for name, text in self.arrays.values()]
@@ -844,12 +852,12 @@ class Writer:
         body += self.room + views + self.room_rows
         inner = [f"def forward({', '.join(xs + s0 + cs)}):", *("    " + line for line in forward)]
         if backward:
-            inner += ["", f"def backward({', '.join(xs + cs + dy[:1] + dT)}):", *("    " + line for line in backward)]
+            inner += ["", f"def backward({', '.join(xs + cs + dy + dT)}):", *("    " + line for line in backward)]
         inner += ["", "return forward, backward" if backward else "return forward, None"]
         if any("saved[" in line for line in forward + backward):
             body.append("saved = {}")
         helpers = self.sources.text()
-        lines = [*(["import numpy as np"] if helpers else []), f"from numpy import {', '.join(sorted(self.imports))}", "", "",
+        lines = [*(["import numpy as np"] if self.sources.parts else []), f"from numpy import {', '.join(sorted(self.imports))}", "", "",
                  *(helpers.splitlines() + ["", ""] if helpers else []), "def rows(a):", "    return [a[t, ...] for t in range(len(a))]", "", "",
                  "def bptt(T):", *("    " + line if line else "" for line in body + [""] + inner)]
         return "\n".join(lines) + "\n"

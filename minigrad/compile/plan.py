@@ -173,7 +173,7 @@ class Plan:
                 if len(early_values) > 1 or len(early) > 1 and early_values:
                     late = [i for i in inputs if i.depends & what]
                     shape = np.broadcast_shapes(*(i.shape for i in early))
-                    group = self.make(v.op, early, {}, shape, np.result_type(*(i.dtype for i in early_values)))
+                    group = self.make(v.op, early, {}, shape, v.dtype)
                     inputs = [group, *late]
             if all(a is b for a, b in zip(inputs, v.inputs)) and len(inputs) == len(v.inputs):
                 return v

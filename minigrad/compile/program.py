@@ -15,7 +15,7 @@ class Program:
         exec(compile(self.source, f"<scan of {title}>", "exec"), namespace)
         self.make = namespace["bptt"]
         self.rooms = {}
-        self.verdict = None             # why it cannot be trusted, once that is known
+        self.differentiable = [n.requires_grad for n in (*tape.y, *tape.new)]
 
     def take(self, T):
         """A room for T steps that nobody uses."""
@@ -25,7 +25,7 @@ class Program:
     def give(self, T, room):
         """A room that is free again; a few are kept."""
         free = self.rooms.setdefault(T, [])
-        if len(free) < 2:
+        if len(free) < 2 and T <= 10_000:
             free.append(room)
         while len(self.rooms) > 4:
             self.rooms.pop(next(iter(self.rooms)))

@@ -44,6 +44,9 @@ class Sources:
             return
         if isinstance(thing, types.ModuleType):
             return
+        if name in ("absolute", "maximum", "minimum"):      # ours differ from NumPy's for complex numbers only
+            self.parts[name] = f"{name} = np.{name}"
+            return
         if not isinstance(thing, types.FunctionType):
             self.parts[name] = f"{name} = {self._literal(thing)}"
             return
@@ -75,7 +78,7 @@ class Sources:
     @staticmethod
     def _literal(value):
         if isinstance(value, dict):
-            return "{" + ", ".join(f"np.{k!r}: np.{v!r}" if isinstance(v, np.ndarray) else f"{k!r}: {v!r}" for k, v in value.items()) + "}"
+            return "{" + ", ".join(f"np.{k!r}: np.array({v.item()!r}, {v.dtype.str!r})" for k, v in value.items()) + "}"
         return repr(value)
 
     def text(self):

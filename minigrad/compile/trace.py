@@ -88,10 +88,10 @@ class Traced(Tensor):
     def __ge__(self, other):
         return self.follow(_without_gradient(np.greater_equal), (self, other), None)
 
-    def __eq__(self, other):
+    def __eq__(self, other):        # type: ignore[override]
         return self.follow(_without_gradient(np.equal), (self, other), None)
 
-    def __ne__(self, other):
+    def __ne__(self, other):        # type: ignore[override]
         return self.follow(_without_gradient(np.not_equal), (self, other), None)
 
     __hash__ = object.__hash__
@@ -170,7 +170,7 @@ class Tape:
     invariants  what it met: a node for each Tensor or array that was not made from x or the state
     """
 
-    def __init__(self, cell, x, state, recording):
+    def __init__(self, cell, x, state, recording, states=False):
         self.nodes, self.calls, self.invariants = [], [], []
         self.recording = recording
         self.x = rebuild(x, [self._leaf("x", v, i) for i, v in enumerate(flatten(x))])
@@ -183,7 +183,14 @@ class Tape:
             if type(t) is not Traced:
                 raise CannotTrace(f"{what} does not depend on x or the state (it is a {type(t).__name__}); return something computed from "
                                   "them, for example by multiplying, or use mg.unroll")
-        self.y, self.new = [y.node], [t.node for t in flatten(new)]
+        self.new = [t.node for t in flatten(new)]
+        self.y = [y.node, *(self.new if states else ())]
+        before = [n for n in self.nodes if n.kind == "state"]
+        for n, s in zip(self.new, before):
+            if np.shape(n.value) != np.shape(s.value) or n.value.dtype != s.value.dtype:
+                raise CannotTrace(f"its state changes from {s.value.dtype} {np.shape(s.value)} to {n.value.dtype} {np.shape(n.value)}")
+        if len(self.new) != len(before):
+            raise CannotTrace(f"it returned a state of {len(self.new)} parts for one of {len(before)}")
         self.found = run.found
 
     def _leaf(self, kind, value, position):
