@@ -5,14 +5,13 @@ program is made, and compared with the eager unroll, values and gradients, befor
 the graph. What a program cannot do (higher orders, Jacobians, a cell that is no function of x and state) the unroll does.
 """
 import collections
-import math
 import threading
 import warnings
 
 import numpy as np
 
 from ..autodiff import _walk
-from ..checkpoint import again, generators_of, remember
+from ..checkpoint import again, generators_of
 from ..nested import flatten, rebuild
 from ..ops import At, Op
 from ..recurrent.sequence import _choose, _mask, unroll
@@ -99,7 +98,7 @@ class _Call:
             self.step = _masked(cell, batch)
         self.leaves = [state] if type(state) is Tensor else flatten(state)
         for s in self.leaves:
-            if type(s) is not Tensor or s.array.dtype.kind == "c":
+            if type(s) is not Tensor or s.array.dtype.kind not in "biuf":
                 return
         self.eager = not self.leaves
         if reverse:
@@ -132,25 +131,24 @@ class _Call:
     def run(self, program, bound):
         """The call as one node of the graph, and its outputs, taken out of the node."""
         run = _Run(self, program, bound)
-        ys, finals = run.forward()
+        arrays = run.forward()
+        n = len(program.plan.y)
         if self.reverse:
-            ys = [y[::-1] for y in ys]
-        out = [*ys, *finals]
-        if not run.tensors or not any(run.packed):
-            out = [_leaf(a.copy()) for a in out]
+            arrays[:n] = [y[::-1] for y in arrays[:n]]
+        if not run.trains:
+            out = [_leaf(a.copy()) for a in arrays]
         else:
-            packed = np.concatenate([a.reshape(-1) for a, wanted in zip(out, run.packed) if wanted])
-            node = remember("scan", packed, run.tensors, _gradients, run=run)
-            at = 0
-            for k, (a, wanted) in enumerate(zip(out, run.packed)):
+            packed, run.parts, at = [], [], 0
+            for a, wanted in zip(arrays, program.differentiable):
                 if wanted:
-                    out[k] = record(_PART, (node,), {"start": at, "stop": at + a.size, "shape": a.shape})
-                    if out[k].array.dtype != a.dtype:
-                        out[k] = out[k].astype(a.dtype)
+                    packed.append(a.reshape(-1))
+                    run.parts.append((at, at + a.size, a.shape, a.dtype))
                     at += a.size
                 else:
-                    out[k] = _leaf(a.copy())
-        n = len(ys)
+                    run.parts.append(None)
+            run.packed = np.concatenate(packed)
+            node = record(_SCAN, run.tensors, {"run": run})
+            out = [_leaf(a.copy()) if part is None else self.taken(node, part) for a, part in zip(arrays, run.parts)]
         state = out[n] if type(self.state) is Tensor else rebuild(self.state, out[n:])
         if not self.states:
             return out[0], state
@@ -158,6 +156,12 @@ class _Call:
         for t in range(self.T):
             visited.append(rebuild(self.state, [s[self.T - 1 - t if self.reverse else t] for s in out[1:n]]))
         return out[0], state, visited
+
+    @staticmethod
+    def taken(node, part):
+        start, stop, shape, dtype = part
+        out = record(_PART, (node,), {"start": start, "stop": stop, "shape": shape})
+        return out if out.array.dtype == dtype else out.astype(dtype)
 
 
 def _masked(cell, batch):
@@ -186,56 +190,77 @@ _PART = Op("part", _part, (_part_rule,), None, "{0}", False, False, None)
 
 class _Run:
     """One call of a program: its arrays, its room, and how it goes back."""
+    room = packed = None
 
     def __init__(self, call, program, bound):
         self.call, self.program = call, program
         self.xs = call.arrays
         self.s0 = [s.array for s in call.leaves]
-        self.bound = [b.array if isinstance(b, Tensor) else b for b in bound]
-        candidates = [*call.tensors, *call.leaves, *bound] if program.plan.wants_gradient else []
-        self.wanted = [type(x) is Tensor and x.requires_grad for x in candidates]
-        self.tensors = tuple(x for x, wanted in zip(candidates, self.wanted) if wanted)
-        self.packed = program.differentiable
-        self.room, self.fresh = None, False
+        self.bound = [b.array if type(b) is Tensor else b for b in bound]
+        if program.plan.wants_gradient:
+            self.wanted = [type(x) is Tensor and x.requires_grad for x in (*call.tensors, *call.leaves, *bound)]
+            self.tensors = tuple([x for x, wanted in zip((*call.tensors, *call.leaves, *bound), self.wanted) if wanted])
+            self.trains = bool(self.tensors) and program.trains
+        else:
+            self.trains = False
+        self.found, self.place = {}, mode.place
 
     def forward(self):
+        """Outputs and last states, as long as the room is not used again."""
         room = self.program.take(self.call.T)
-        ys, finals = room[0](*self.xs, *self.s0, *self.bound)
-        self.shapes = [a.shape for a in (*ys, *finals)]
-        self.dtypes = [a.dtype for a in (*ys, *finals)]
-        if self.tensors:
+        arrays = room[0](*self.xs, *self.s0, *self.bound)
+        if self.trains:
             self.room = room
         else:
             self.program.give(self.call.T, room)
-        return ys, finals
+        return arrays
+
+    def __del__(self):
+        if self.room is not None:                       # nobody asked for gradients
+            self.program.give(self.call.T, self.room)
+
+    def value(self, arrays):
+        """The packed outputs; computed again where inputs were replaced."""
+        if all(a is x.array for a, x in zip(arrays, self.tensors)):
+            return self.packed
+        given = iter(arrays)
+        every = [next(given) if wanted else a for a, wanted in zip((*self.xs, *self.s0, *self.bound), self.wanted)]
+        room = self.program.make(self.call.T)
+        return np.concatenate([a.reshape(-1) for a, wanted in zip(room[0](*every), self.program.differentiable) if wanted])
+
+    def gradient(self, i, g, y):
+        """The gradient of input i: those of all inputs are found at once, and handed out one by one."""
+        key = id(g), threading.get_ident()
+        if key not in self.found:
+            if type(g) is np.ndarray and g.ndim == 1:
+                self.found[key] = self.backward(g)
+            else:                                       # Jacobians and higher orders
+                self.found[key] = again(g, y, self.unrolled, self.tensors, (), self.place)
+        parts = self.found[key]
+        part, parts[i] = parts[i], None
+        if not any(p is not None for p in parts):
+            del self.found[key]
+        return part
 
     def backward(self, g):
         """Gradients for ``tensors``, given that of the packed outputs."""
-        if self.room is None:                           # a second backward: what was stored has been used up
-            self.room = self.program.take(self.call.T)
-            self.room[0](*self.xs, *self.s0, *self.bound)
-        parts, at = [], 0
-        for shape, dtype, wanted in zip(self.shapes, self.dtypes, self.packed):
-            if wanted:
-                n = math.prod(shape)
-                parts.append(g[at:at + n].reshape(shape).astype(dtype, copy=False))
-                at += n
-            else:
-                parts.append(None)
-        n = len(self.program.plan.y)
-        ys = parts[:n]
-        if self.call.reverse:
-            ys = [None if y is None else y[::-1] for y in ys]
         room, self.room = self.room, None
-        xs, states, invariants = room[1](*self.xs, *self.bound, *[y for y in ys if y is not None], *parts[n:])
+        if room is None:                                # a second backward: what was stored has been used up
+            room = self.program.take(self.call.T)
+            room[0](*self.xs, *self.s0, *self.bound)
+        parts = [None if part is None else g[part[0]:part[1]].reshape(part[2]).astype(part[3], copy=False) for part in self.parts]
+        n, reverse = len(self.program.plan.y), self.call.reverse
+        ys = [y[::-1] if reverse else y for y in parts[:n] if y is not None]
+        gradients = room[1](*self.xs, *self.bound, *ys, *parts[n:])
+        if reverse:
+            k = len(self.xs)
+            gradients[:k] = [x if x is None else x[::-1] for x in gradients[:k]]
         self.program.give(self.call.T, room)
-        if self.call.reverse:
-            xs = [None if x is None else x[::-1] for x in xs]
-        found = [g for g, wanted in zip([*xs, *states, *invariants], self.wanted) if wanted]
-        return [np.zeros_like(x.array) if g is None else g for g, x in zip(found, self.tensors)]
+        return [np.zeros_like(x.array) if g is None else g for x, g in
+                zip(self.tensors, [g for g, wanted in zip(gradients, self.wanted) if wanted])]
 
-    def outputs(self):
-        """The same outputs by the eager unroll: what higher orders go through, and pictures show."""
+    def unrolled(self):
+        """The packed outputs by the eager unroll: what higher orders go through."""
         result = self.call.unrolled()
         ys = [result[0]]
         if self.call.states:
@@ -243,13 +268,12 @@ class _Run:
             if self.call.reverse:
                 visited.reverse()
             ys += [np.stack(list(leaves)) for leaves in zip(*visited)]
-        return [t for t, wanted in zip([*ys, *flatten(result[1])], self.packed) if wanted]
+        every = [t.reshape(-1) for t, part in zip([*ys, *flatten(result[1])], self.parts) if part is not None]
+        return np.concatenate(every) if len(every) > 1 else every[0]
 
 
-def _gradients(g, y, *, tensors, run):
-    if type(g) is np.ndarray and g.ndim == 1:
-        return run.backward(g)
-    return again(g, y, lambda: (run.outputs() if len(run.outputs()) > 1 else [run.outputs()[0].reshape(-1)]), tensors, (), mode.place)
+_SCAN = Op("scan", lambda *arrays, run: run.value(arrays), (lambda i, g, y, arrays, run: run.gradient(i, g, y),), None, "scan({*})",
+           False, True, None)
 
 
 # ---- programs ----------------------------------------------------------------------------------------------------------

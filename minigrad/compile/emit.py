@@ -11,7 +11,7 @@ import numpy as np
 
 from ..graph.normal import PRODUCT, SUM
 from ..ops import TABLE, values
-from .plan import ASSEMBLE, CARRY, STATE, Plan
+from .plan import ASSEMBLE, CARRY, GATES, STATE, Plan
 from .sources import Sources
 from .trace import RULE_OF
 
@@ -628,7 +628,7 @@ class Writer:
         lines = []
         if where == "forward":
             finals = ", ".join(f"{self.name(s)}[T]" for s in self.states)
-            lines.append(f"return [{', '.join(self.stacked(v) for v in plan.y)}], [{finals}]")
+            lines.append(f"return [{', '.join(self.stacked(v) for v in plan.y)}, {finals}]")
             return lines
         xs = []
         for v in plan.of_x:
@@ -643,7 +643,7 @@ class Writer:
             name = self.unique("d" + (self.names.get(leaf.id, "c") if leaf is not None else "c"))
             lines.append(f"{name} = {self.total(v)}")
             totals.append(name)
-        lines.append(f"return [{', '.join(xs)}], [{', '.join(states)}], [{', '.join(totals)}]")
+        lines.append(f"return [{', '.join(xs + states + totals)}]")
         return lines
 
     def total(self, v):
@@ -734,6 +734,10 @@ class Writer:
                 if p.id not in self.piece:
                     lines.append(f"{out}[..., {_slice(s)}] = {get(p)}")
             return lines
+        if op is GATES:
+            x, scale, shift = (get(i) for i in v.inputs)
+            return [self.ufunc("multiply", x, scale, out), self.ufunc("tanh", out, out), self.ufunc("multiply", out, scale, out),
+                    self.ufunc("add", out, shift, out)]
         if name == "sigmoid":
             half = self.constant(_Half, v.dtype)
             x = get(v.inputs[0])

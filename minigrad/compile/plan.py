@@ -80,6 +80,8 @@ class Plan:
         self.loop = self._reach([v for v in self.new], STATE)
         self.back = self._reach([v for v in self.of_state if v is not None], CARRY)
         self._split()
+        self._gather_gates()
+        self._fetch()
 
     # ---- from the tape ------------------------------------------------------------------------------------------------
     def _normal(self, nodes, outputs, forward):
@@ -189,6 +191,116 @@ class Plan:
             setattr(self, group, [new.get(v.id, v) if v is not None else None for v in getattr(self, group)])
         self.loop = self._reach(self.new, STATE)
         self.back = self._reach([v for v in self.of_state if v is not None], CARRY)
+
+
+    # ---- what pays at which size -------------------------------------------------------------------------------------------
+    def users(self):
+        """id -> who reads the value, among what the outputs need; a reader from outside is None."""
+        users: dict = {}
+        stack = [v for group in (self.y, self.new, self.of_x, self.of_state, self.of_invariants) for v in group if v is not None]
+        for v in stack:
+            users.setdefault(v.id, []).append(None)
+        seen = set()
+        while stack:
+            v = stack.pop()
+            if v.id not in seen:
+                seen.add(v.id)
+                for i in v.inputs:
+                    users.setdefault(i.id, []).append(v)
+                    stack.append(i)
+        return users
+
+    def _gather_gates(self):
+        """Small gates that are cut from one product are computed together: σ(x) = ½ tanh(½x) + ½ makes all of them one tanh."""
+        users, new = self.users(), {}
+        for v in list(self.values):
+            if v.id not in self.loop or v.op is None or v.is_view or bytes_of(v) > GATES_BYTES or not v.shape:
+                continue
+            slices = users.get(v.id, [])
+            if len(slices) < 2 or any(s is None or s.op.name != "getitem" or not _basic_last(s.attributes["index"]) for s in slices):
+                continue
+            gates = [users.get(s.id, []) for s in slices]
+            if any(len(g) != 1 or g[0] is None or g[0].op.name not in ("sigmoid", "tanh") for g in gates):
+                continue
+            spans = sorted((s.attributes["index"][-1].indices(v.shape[-1])[:2], g[0].op.name) for s, g in zip(slices, gates))
+            if spans[0][0][0] != 0 or spans[-1][0][1] != v.shape[-1] or any(a[0][1] != b[0][0] for a, b in zip(spans, spans[1:])):
+                continue
+            scale = np.concatenate([np.full(b - a, 0.5 if kind == "sigmoid" else 1.0, v.dtype) for (a, b), kind in spans])
+            shift = np.where(scale == 0.5, scale, 0).astype(v.dtype)
+            both = self.make(GATES, [v, self.number(scale), self.number(shift)], {}, v.shape, v.dtype)
+            for s, (gate,) in zip(slices, gates):
+                new[gate.id] = self.make(TABLE["getitem"], [both], s.attributes, gate.shape, gate.dtype)
+                new[gate.id].name = gate.name
+        if new:
+            self._replace(new)
+
+    def _replace(self, new):
+        """The same plan with some values replaced."""
+        def latest(v):
+            return new.get(v.id, v)
+        order = self._order(new)
+        for v in order:
+            inputs = [latest(i) for i in v.inputs]
+            if any(a is not b for a, b in zip(inputs, v.inputs)) and v.id not in new:
+                made = self.make(v.op, inputs, v.attributes, v.shape, v.dtype)
+                made.name = made.name or v.name
+                new[v.id] = made
+        for group in ("y", "new", "of_x", "of_state", "of_invariants"):
+            setattr(self, group, [latest(v) if v is not None else None for v in getattr(self, group)])
+        self._renumber()
+        self.loop = self._reach(self.new, STATE)
+        self.back = self._reach([v for v in self.of_state if v is not None], CARRY)
+
+    def _order(self, new):
+        return [v for v in list(self.values) if v.op is not None]
+
+    def _renumber(self):
+        """Ids in an order in which every value comes after what it is made from."""
+        roots = [v for group in (self.y, self.new, self.of_x, self.of_state, self.of_invariants) for v in group if v is not None]
+        order, seen, stack = [], set(), [(v, False) for v in reversed(roots)]
+        while stack:
+            v, ready = stack.pop()
+            if ready:
+                order.append(v)
+            elif id(v) not in seen:
+                seen.add(id(v))
+                stack.append((v, True))
+                stack.extend((i, False) for i in reversed(v.inputs) if id(i) not in seen)
+        order += [v for v in self.values if id(v) not in seen and v.op is None and v.kind != "number"]
+        for k, v in enumerate(order):
+            v.id = k
+        self.values, self.known = order, {}
+
+    def _fetch(self):
+        """Large elementwise values that only a loop reads are computed in it, while what they read is in the cache."""
+        users = self.users()
+        for loop, other in ((self.loop, STATE), (self.back, CARRY)):
+            for v in reversed(self.values):
+                if v.id in self.loop or v.id in self.back or v.op is None or not v.depends or not _elementwise(v) \
+                        or v.depends & CARRY or bytes_of(v) < FETCH_BYTES:
+                    continue
+                readers = users.get(v.id, [None])
+                if all(r is not None and r.id in loop for r in readers) and (loop is self.back or not v.depends & STATE):
+                    loop.add(v.id)
+
+
+def bytes_of(v):
+    return int(np.prod(v.shape)) * v.dtype.itemsize
+
+
+def _elementwise(v):
+    return v.op in (SUM, PRODUCT) or v.op.name == "sigmoid" or isinstance(v.op.value, np.ufunc) and not v.attributes
+
+
+GATES_BYTES = 16_384        # up to this size of one step, calls cost more than the numbers: gates are gathered
+FETCH_BYTES = 4_096         # from this size of one step on, memory costs more than calls: no pass over all steps
+
+
+def _gates(x, scale, shift):
+    return np.tanh(x * scale) * scale + shift
+
+
+GATES = Op("gates", _gates, (None,), None, "gates({0})", False, False, None)
 
 
 def _basic_last(index):

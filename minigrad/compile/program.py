@@ -16,6 +16,7 @@ class Program:
         self.make = namespace["bptt"]
         self.rooms = {}
         self.differentiable = [n.requires_grad for n in (*tape.y, *tape.new)]
+        self.trains = any(self.differentiable)
 
     def take(self, T):
         """A room for T steps that nobody uses."""

@@ -11,7 +11,7 @@ import threading
 import numpy as np
 
 from ..nested import flatten, rebuild
-from ..ops import HANDLERS, Op
+from ..ops import FUNCTIONS, HANDLERS, TABLE, Op
 from ..tensor import _WITHOUT_GRADIENT_UFUNCS, Tensor, _clock, mode
 
 
@@ -41,6 +41,30 @@ class Traced(Tensor):
             raise CannotTrace(f"a value of a traced step ({op.name} of it) was used after its step; a cell must keep nothing "
                               "besides its state")
         return run.follow(op, inputs, attributes)
+
+    # what steps are mostly made of goes to the run at once, not by way of Tensor and record
+    def __add__(self, other):
+        return _following.run.follow(_ADD, (self, other), None)
+
+    def __radd__(self, other):
+        return _following.run.follow(_ADD, (other, self), None)
+
+    def __sub__(self, other):
+        return _following.run.follow(_SUBTRACT, (self, other), None)
+
+    def __rsub__(self, other):
+        return _following.run.follow(_SUBTRACT, (other, self), None)
+
+    def __mul__(self, other):
+        return _following.run.follow(_MULTIPLY, (self, other), None)
+
+    def __rmul__(self, other):
+        return _following.run.follow(_MULTIPLY, (other, self), None)
+
+    def __matmul__(self, other):
+        if type(other) is Tensor and other.array.ndim > 1 and self.array.ndim > 1:
+            return _following.run.follow(_MATMUL, (self, other), None)
+        return Tensor.__matmul__(self, other)
 
     def _unknown(self, what):
         raise CannotTrace(f"{what} of a value of the step needs its numbers, which differ from step to step; choose with np.where(…), "
@@ -97,6 +121,8 @@ class Traced(Tensor):
     __hash__ = object.__hash__
 
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        if len(inputs) == 1 and not kwargs and ufunc in _UNARY and method == "__call__":
+            return _following.run.follow(_UNARY[ufunc], inputs, None)
         if ufunc in _WITHOUT_GRADIENT_UFUNCS and method == "__call__" and not kwargs:
             return self.follow(_without_gradient(ufunc), inputs, None)
         return Tensor.__array_ufunc__(self, ufunc, method, *inputs, **kwargs)
@@ -127,6 +153,9 @@ def _without_gradient(ufunc):
 
 
 HANDLERS[Traced] = HANDLERS[Tensor]
+_ADD, _SUBTRACT, _MULTIPLY, _MATMUL = (TABLE[name] for name in ("add", "subtract", "multiply", "matmul"))
+_UNARY = {f: op for f, op in FUNCTIONS.items() if isinstance(f, np.ufunc) and f.nin == 1 and type(op) is Op and op.call is None
+          and op.compose is None}
 STOP = Op("stop_gradient", lambda x: x, (None,), None, "{0}", False, False, None)
 _ASTYPE = Op("astype", lambda x, dtype: x.astype(dtype), (lambda g, y, x, dtype: g.astype(x.dtype),), None, "{0}", False, False, None)
 
@@ -300,7 +329,7 @@ class _Build:
                     raise CannotTrace(f"{op.name} got a {type(x).__name__}; a compiled step computes with real numbers")
                 nodes.append(self.constant(x))
                 matchers.append(x)
-        attributes = attributes or {}
+        given, attributes = attributes, attributes or {}
         for value in attributes.get("index", ()):
             if isinstance(value, Traced):
                 raise CannotTrace("indexing with a value of the step has no compiled form; multiply one-hot rows instead, or use mg.unroll")
@@ -310,7 +339,7 @@ class _Build:
         tape.nodes.append(node)
         out = traced(node, grad)
         if not self.rules:
-            tape.calls.append((op, tuple(matchers), attributes, out))
+            tape.calls.append((op, tuple(matchers), given, out))
         return out
 
     def constant(self, x):
@@ -343,9 +372,10 @@ class _Follow:
 
     def follow(self, op, inputs, attributes):
         at = self.at
-        if at == len(self.calls):
-            raise Deviates
-        expected_op, expected, expected_attributes, out = self.calls[at]
+        try:
+            expected_op, expected, expected_attributes, out = self.calls[at]
+        except IndexError:
+            raise Deviates from None
         if op is not expected_op or len(inputs) != len(expected):
             raise Deviates
         for x, e in zip(inputs, expected):
@@ -358,7 +388,7 @@ class _Follow:
                         raise Deviates
                 elif type(x) is Traced or isinstance(x, Tensor) or type(x) is not type(e) and not np.ndim(x) == 0 or x != e:
                     raise Deviates
-        if attributes is not expected_attributes and (attributes or {}) != expected_attributes:
+        if attributes is not expected_attributes and attributes != expected_attributes:
             raise Deviates
         self.at = at + 1
         return out
