@@ -247,6 +247,9 @@ class Writer:
             n = len(v.shape) + bool(lead)
             full = tuple(range(n - len(axes))) + tuple(a + n for a in axes)
             return f"{source}.transpose({full})"
+        if name == "apart":
+            n, rows, size = v.shape
+            return f"{source}.reshape({'T, ' if lead else ''}{rows}, {n}, {size}).swapaxes(-2, -3)"
         if name == "broadcast_to":
             self.imports.add("broadcast_to")
             shape = f"(T, {', '.join(map(str, v.shape))})" if lead else repr(v.shape)
@@ -679,6 +682,10 @@ class Writer:
                 arguments = [a if i.depends else f"broadcast_to({a}, (T, {', '.join(map(str, i.shape))}))" for a, i in zip(arguments, v.inputs)]
             self.imports.add(name)
             return f"{name}(({', '.join(arguments)}), {more['axis']})"
+        if name == "blocks":
+            self.imports.add("ascontiguousarray")
+            n, rows, size = v.shape
+            return f"ascontiguousarray({arguments[0]}.reshape({rows}, {n}, {size}).swapaxes(0, 1))"
         if name == "astype":
             return f"{arguments[0]}.astype({_literal(more['dtype'])})"
         if name == "getitem":

@@ -27,7 +27,7 @@ def _assemble(*pieces, slices, shape):
 
 
 ASSEMBLE = Op("assemble", _assemble, (None,), None, "[{*}]", False, True, None)
-VIEWS = {"getitem", "transpose", "broadcast_to", "stop_gradient"}
+VIEWS = {"getitem", "transpose", "broadcast_to", "stop_gradient", "apart"}
 
 
 class Value:
@@ -81,6 +81,7 @@ class Plan:
         self.back = self._reach([v for v in self.of_state if v is not None], CARRY)
         self._split()
         self._gather_gates()
+        self._block_gates()
         self._fetch()
 
     # ---- from the tape ------------------------------------------------------------------------------------------------
@@ -234,6 +235,35 @@ class Plan:
         if new:
             self._replace(new)
 
+    def _block_gates(self):
+        """Large gates of equal size that are cut from one product each get a block of their own: BLAS and the cache like that better."""
+        users, new = self.users(), {}
+        for v in list(self.values):
+            if v.id not in self.loop or v.op is not SUM or len(v.inputs) != 2 or len(v.shape) != 2 or bytes_of(v) <= GATES_BYTES:
+                continue
+            product = next((i for i in v.inputs if i.op is not None and i.op.name == "matmul" and i.id in self.loop), None)
+            other = next((i for i in v.inputs if i is not product), None)
+            slices = users.get(v.id, [])
+            if product is None or other.shape != v.shape or other.depends != X or product.inputs[1].depends or len(product.inputs[1].shape) != 2 \
+                    or len(users[product.id]) > 1 or any(s is None or s.op.name != "getitem" or not _basic_last(s.attributes["index"])
+                                                         for s in slices):
+                continue
+            spans = [s.attributes["index"][-1].indices(v.shape[-1])[:2] for s in slices]
+            size = spans[0][1] - spans[0][0]
+            if len(set(spans)) < 2 or any(b - a != size or a % size for a, b in spans) or v.shape[-1] % size:
+                continue
+            (h, W), (B, n) = product.inputs, (v.shape[0], v.shape[1] // size)
+            blocks = self.make(BLOCKS, [W], {"size": size}, (n, W.shape[0], size), W.dtype)
+            apart = self.make(APART, [other], {"size": size}, (n, B, size), v.dtype)
+            total = self.make(SUM, [apart, self.make(TABLE["matmul"], [h, blocks], {}, (n, B, size), v.dtype)], {}, (n, B, size), v.dtype)
+            total.name = v.name
+            for s, (a, _) in zip(slices, spans):
+                index = (Ellipsis, a // size, slice(None), slice(None))
+                new[s.id] = self.make(TABLE["getitem"], [total], {"index": index}, s.shape, s.dtype)
+                new[s.id].name = s.name
+        if new:
+            self._replace(new)
+
     def _replace(self, new):
         """The same plan with some values replaced."""
         def latest(v):
@@ -300,6 +330,18 @@ def _gates(x, scale, shift):
     return np.tanh(x * scale) * scale + shift
 
 
+def _blocks(W, size):
+    """(D, n·size) as n blocks of (D, size), each contiguous."""
+    return np.ascontiguousarray(W.reshape(W.shape[:-1] + (-1, size)).swapaxes(-2, -3))
+
+
+def _apart(x, size):
+    """The same as a view."""
+    return x.reshape(x.shape[:-1] + (-1, size)).swapaxes(-2, -3)
+
+
+BLOCKS = Op("blocks", _blocks, (None,), None, "{0}", False, False, None)
+APART = Op("apart", _apart, (None,), None, "{0}", False, False, None)
 GATES = Op("gates", _gates, (None,), None, "gates({0})", False, False, None)
 
 
