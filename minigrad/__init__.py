@@ -10,7 +10,9 @@ from .checkpoint import checkpoint
 from .module import Module, load, save
 from .ops import (binary_cross_entropy, gelu, layer_norm, log_softmax, logsigmoid, logsumexp, matrix_exp, relu, scatter_add,
                   sigmoid, silu, softmax, softmax_cross_entropy, softplus, squared_error)
-from .recurrent import GRUCell, LSTMCell, RNNCell, bidirectional, detach, stacked, steps, unroll
+from .recurrent import (AntisymmetricRNNCell, CfCCell, ClockworkRNNCell, CoRNNCell, GatedDeltaNetCell, GRUCell, IRNNCell, JANETCell,
+                        LayerNormLSTMCell, LEMCell, LMUCell, LSTMCell, MGUCell, MinGRUCell, MinLSTMCell, MLSTMCell, OrthogonalRNNCell,
+                        RGLRUCell, RNNCell, SLSTMCell, bidirectional, detach, stacked, steps, unroll)
 from .tensor import Tensor, parameter
 
 __version__ = "0.1.0"
@@ -52,7 +54,9 @@ def __getattr__(name):
     raise AttributeError(f"module 'minigrad' has no attribute {name!r}")
 
 
-__all__ = ["GRUCell", "LSTMCell", "Module", "RNNCell", "Tensor", "bidirectional", "check", "checkpoint", "debug", "detach", "draw", "grad",
+__all__ = ["AntisymmetricRNNCell", "CfCCell", "ClockworkRNNCell", "CoRNNCell", "GRUCell", "GatedDeltaNetCell", "IRNNCell", "JANETCell",
+           "LEMCell", "LMUCell", "LSTMCell", "LayerNormLSTMCell", "MGUCell", "MLSTMCell", "MinGRUCell", "MinLSTMCell", "Module",
+           "OrthogonalRNNCell", "RGLRUCell", "RNNCell", "SLSTMCell", "Tensor", "bidirectional", "check", "checkpoint", "debug", "detach", "draw", "grad",
            "jacobian", "load", "no_grad", "parameter", "save", "stacked", "steps", "stop_gradient", "train", "unroll",
            "binary_cross_entropy", "gelu", "layer_norm", "log_softmax", "logsigmoid", "logsumexp", "matrix_exp", "relu", "scatter_add",
            "sigmoid", "silu", "softmax", "softmax_cross_entropy", "softplus", "squared_error"]

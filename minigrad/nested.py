@@ -17,14 +17,14 @@ def flatten(state):
 
 def rebuild(like, leaves):
     """The nesting of ``like`` around other leaves."""
-    leaves = iter(leaves)
+    return _build(like, iter(leaves))
 
-    def build(s):
-        if isinstance(s, dict):
-            return type(s)((k, build(v)) for k, v in s.items())
-        if isinstance(s, tuple) and hasattr(s, "_fields"):
-            return type(s)(*(build(v) for v in s))
-        if isinstance(s, (tuple, list)):
-            return type(s)(build(v) for v in s)
-        return None if s is None else next(leaves)
-    return build(like)
+
+def _build(s, leaves):
+    if isinstance(s, dict):
+        return type(s)((k, _build(v, leaves)) for k, v in s.items())
+    if isinstance(s, tuple) and hasattr(s, "_fields"):
+        return type(s)(*(_build(v, leaves) for v in s))
+    if isinstance(s, (tuple, list)):
+        return type(s)(_build(v, leaves) for v in s)
+    return None if s is None else next(leaves)

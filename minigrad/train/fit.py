@@ -1,40 +1,51 @@
-"""The training loop: one function, with progress, a log, checkpoints and resume."""
-import json
+"""The training loop: one function. What it keeps, shows and says when something fails stands in the files beside it."""
 import math
+import numbers
 import os
-import sys
 import time
 from itertools import islice
 
-import numpy as np
-
-from ..module import load, save
-from ..nested import flatten, rebuild
 from ..recurrent import detach
 from ..tensor import Tensor
 from .clip import clip_by_global_norm
+from .failure import explain
+from .log import Log
 from .optimizers import named
+from .progress import bar
+from .resume import Generators, Rounds, Run, remove_parts
+from .validation import Validation
 
 
-def fit(loss_fn, parameters, batches, *, optimizer, clip=None, state=None, steps=None, log=None, checkpoint=None,
-        every=100, resume=True, progress=True, watch=None):
+def fit(loss_fn, parameters, batches, *, optimizer, steps=None, schedule=None, clip=None, state=None, validate=None, patience=None,
+        every=100, log=None, checkpoint=None, resume=True, generators=(), progress=True, watch=None):
     """Train: for each batch, loss, backward, clip, step. Returns the list of records, one dict per step taken.
 
     loss_fn     loss_fn(batch) -> scalar Tensor; a batch that is a tuple is spread: loss_fn(x, y).
     parameters  a Module, a dict name -> Tensor or a list: what the optimizer moves and the checkpoint keeps.
-    batches     an iterable that gives the same batches in every run. With ``steps`` a list goes round and round.
+    batches     an iterable: a list, ``Minibatches``, ``windows``, a generator. With ``steps`` it goes round and round,
+                unless it is a generator, which ends.
+    steps       stop after so many steps, counted from the very first run; None: when the batches end.
+    schedule    step -> factor of the optimizer's learning_rate, with step = 1, 2, … (``mg.train.cosine(1000, warmup=50)``).
     clip        a number: clip_by_global_norm to it before each step.
     state       truncated BPTT: a recurrent state (Tensor, tuple, NamedTuple or dict) that is handed from one batch to
                 the next and detached in between. loss_fn gets it as its last argument and returns (loss, new state).
-    steps       stop after so many steps, counted from the very first run; None: when the batches end.
-    log         a path: one JSON line per step, {"step", "loss", "norm" (of the gradients, before clipping), "seconds"}.
-    checkpoint  a path ending in .npz or .safetensors, written every ``every`` steps and at the end: parameters,
-                optimizer, state, step. If it exists and ``resume`` is true, training goes on from there with the same
-                numbers as a run that was never stopped (what loss_fn remembers, a dropout generator say, is not in it).
+    validate    validate() -> a number, lower is better. Called every ``every`` steps and at the end, without recording
+                and with the Module in eval mode, if ``parameters`` is one.
+    patience    early stopping: stop after so many validations in a row without a new best. In the end the weights are
+                the best ones; with ``patience=math.inf`` nothing is stopped.
+    every       how many steps lie between two validations, and between two checkpoints.
+    log         a path: one JSON line per step, {"step", "loss", "norm" (of the gradients, before clipping),
+                "learning_rate" (with a schedule), "seconds", "validation" (where there was one)}.
+    checkpoint  a path ending in .npz or .safetensors, written every ``every`` steps and at the end. If it exists and
+                ``resume`` is true, training goes on from there, with the same numbers as a run that was never stopped.
+                It holds parameters, optimizer, state, best weights, the place in the batches, and random generators.
+    generators  numpy.random.Generators to keep there besides those that loss_fn, batches, validate, watch and the
+                Module hold (in variables, attributes, or under a global name), which are found.
     progress    a bar (tqdm, if it is installed) or a plain line on stderr.
     watch       watch(record), called after each step; whatever it adds to the record is logged and shown.
 
-    Raises FloatingPointError, naming the step, at a loss or gradient with NaN or infinity; parameters are as before it.
+    Raises FloatingPointError at a loss or gradient with NaN or infinity. The step is then run once more in mg.debug(), and the
+    message names the op, the time step and the cell; parameters and generators are as before the step.
 
     >>> import minigrad as mg
     >>> w = mg.parameter(0.0, name="w")
@@ -43,64 +54,95 @@ def fit(loss_fn, parameters, batches, *, optimizer, clip=None, state=None, steps
     >>> round(w.item(), 3), len(records)
     (3.0, 50)
     """
-    parameters = named(parameters)
-    if {id(p) for p in parameters.values()} != {id(p) for p in optimizer.parameters.values()}:
-        raise ValueError(f"the optimizer moves {list(optimizer.parameters)}, but parameters are {list(parameters)}: "
-                         "make the optimizer on the same parameters")
-    if checkpoint and not os.fspath(checkpoint).endswith((".npz", ".safetensors")):
-        raise ValueError(f"checkpoint is {os.fspath(checkpoint)!r}, expected a path ending in .npz or .safetensors")
-    for path in filter(None, (checkpoint, log)):                     # now, and not after an hour of training
-        if not os.path.isdir(os.path.dirname(os.fspath(path)) or "."):
-            raise FileNotFoundError(f"the folder of {os.fspath(path)!r} does not exist; make it first")
-    step = 0
-    if checkpoint and resume and os.path.exists(checkpoint):
-        step, state = _restore(checkpoint, parameters, optimizer, state)
-    lines = _Log(log, step)
-    bar = _bar(step, steps) if progress else None
-    records, start = [], time.perf_counter()
+    model, parameters = parameters, named(parameters)
+    _check(parameters, optimizer, steps, schedule, validate, patience, every, log, checkpoint)
+    held = Generators((loss_fn, batches, validate, watch, model), generators)
+    validation = Validation(validate, patience, model, parameters)
+    run = Run(parameters, optimizer, state, Rounds(batches, steps is not None, held), held, validation)
+    if checkpoint:
+        remove_parts(checkpoint)
+        if resume and os.path.exists(checkpoint):
+            run.load(checkpoint)
+    last = len(batches) if steps is None and hasattr(batches, "__len__") else steps          # None: nobody knows
+    left = 0 if validation.over else None if steps is None else max(0, steps - run.step)
+    lines, shown = Log(log, run.step), bar(run.step, last) if progress else None
+    records, saved, start = [], run.step, time.perf_counter() - run.seconds
+    remark = None
     try:
-        for batch in islice(_rounds(batches, steps), step, steps):
-            arguments = batch if isinstance(batch, tuple) else (batch,)
-            result = loss_fn(*arguments) if state is None else loss_fn(*arguments, state)
-            if state is not None:
-                result, state = _pair(result)
-                state = detach(state)
-            value = _scalar(result, step + 1)
-            optimizer.zero_grad()
-            result.backward()
-            try:
-                norm = clip_by_global_norm(parameters, math.inf if clip is None else clip)
-            except FloatingPointError as error:
-                raise FloatingPointError(f"at step {step + 1}: {error}") from None
-            optimizer.step()
-            step += 1
-            record = {"step": step, "loss": value, "norm": norm, "seconds": round(time.perf_counter() - start, 3)}
+        for batch in islice(run.rounds, left):
+            record = _step(loss_fn, batch, run, held, schedule, clip)
+            run.step += 1
+            run.seconds = time.perf_counter() - start
+            record["seconds"] = round(run.seconds, 3)
+            if validate and (run.step % every == 0 or run.step == last):
+                record["validation"] = validation(run.step)
             if watch is not None:
                 watch(record)
             records.append(record)
             lines.write(record)
-            if bar:
-                bar.show(record)
-            if checkpoint and step % every == 0:
-                _keep(checkpoint, step, parameters, optimizer, state)
-        if checkpoint and step % every:
-            _keep(checkpoint, step, parameters, optimizer, state)
+            if shown:
+                shown.show(record)
+            if checkpoint and run.step % every == 0:
+                run.save(checkpoint)
+                saved = run.step
+            if validation.over:
+                break
+        if run.step == 0 and left != 0 and iter(batches) is not batches:
+            raise ValueError("batches is empty: there is nothing to train on; give at least one batch")
+        if validate and records and validation.seen != run.step:                 # the batches of a generator ended
+            records[-1]["validation"] = validation(run.step)
+            lines.rewrite(records[-1])
+        if checkpoint and saved != run.step:
+            run.save(checkpoint)
+        if validation.weights:
+            validation.restore_best()
+            remark = f"the weights are those of step {validation.step}, where validation was best: {validation.best:.4g}"
     finally:
         lines.close()
-        if bar:
-            bar.close()
+        if shown:
+            shown.close(remark)
     return records
 
 
-def _rounds(batches, steps):
-    """The batches; those of a list again and again if a number of steps is asked for."""
-    while True:
-        empty = True
-        for batch in batches:
-            empty = False
-            yield batch
-        if empty or steps is None or iter(batches) is batches:
-            return
+def _step(loss_fn, batch, run, held, schedule, clip):
+    """One step. Returns its record; ``run.state`` is the new state."""
+    step, carried, optimizer = run.step + 1, run.state is not None, run.optimizer
+    arguments = batch if isinstance(batch, tuple) else (batch,)
+    arguments = (*arguments, run.state) if carried else arguments
+    before = held.states
+    try:
+        result = loss_fn(*arguments)
+        loss, state = _pair(result) if carried else (result, None)
+        value = _scalar(loss, step)
+        optimizer.zero_grad()
+        loss.backward()
+        norm = clip_by_global_norm(run.parameters, math.inf if clip is None else clip)
+    except FloatingPointError as error:
+        held.states = before
+        failure = explain(error, step, loss_fn, arguments, run.parameters)
+        held.states = before
+        optimizer.zero_grad()
+        raise failure from None
+    record = {"step": step, "loss": value, "norm": norm}
+    if schedule is None:
+        optimizer.step()
+    else:
+        record["learning_rate"] = _scheduled_step(optimizer, schedule(step), step)
+    run.state = detach(state)
+    return record
+
+
+def _scheduled_step(optimizer, factor, step):
+    """A step with ``factor`` times the learning rate, which itself stays. Returns the product."""
+    if not (isinstance(factor, numbers.Real) and 0 <= factor < math.inf):
+        raise ValueError(f"the schedule returned {factor!r} for step {step}, expected a factor, finite and not negative")
+    rate = optimizer.learning_rate
+    optimizer.learning_rate = rate * float(factor)
+    try:
+        optimizer.step()
+        return optimizer.learning_rate
+    finally:
+        optimizer.learning_rate = rate
 
 
 def _pair(result):
@@ -119,113 +161,26 @@ def _scalar(loss, step):
                          "take its sum() or mean()")
     value = loss.item()
     if not math.isfinite(value):
-        raise FloatingPointError(f"the loss is {value} at step {step}; training stops with the parameters as before "
-                                 "this step. A smaller learning_rate or clip=1.0 often helps; `with mg.debug():` "
-                                 "shows the op and the time step")
+        raise FloatingPointError(f"the loss is {value}")
     return value
 
 
-# ---- the checkpoint: one flat dict of arrays in one file ------------------------------------------------------------
-
-def _keep(path, step, parameters, optimizer, state):
-    arrays = {f"parameters.{name}": p.data for name, p in parameters.items()}
-    arrays.update({f"optimizer.{key}": array for key, array in optimizer.state_dict().items()})
-    arrays.update({f"state.{i}": leaf for i, leaf in enumerate(flatten(state))})
-    save(path, {**arrays, "step": np.array(step)})                    # written beside and renamed
-
-
-def _restore(path, parameters, optimizer, state):
-    """Put a checkpoint's values in place. Returns its step and state."""
-    arrays = load(path)
-
-    def part(prefix):
-        return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
-
-    kept, states = part("parameters."), part("state.")
-    shapes, expected = {n: a.shape for n, a in kept.items()}, {n: p.shape for n, p in parameters.items()}
-    leaves = flatten(state)
-    if "step" not in arrays or shapes != expected or len(states) != len(leaves):
-        raise ValueError(f"checkpoint {os.fspath(path)!r} is of another run: it holds parameters {shapes} and "
-                         f"{len(states)} state arrays, expected {expected} and {len(leaves)}; give another path, "
-                         "or resume=False to overwrite it")
-    optimizer.load_state_dict(part("optimizer."))
-    for name, p in parameters.items():
-        p.data = kept[name]
-    return int(arrays["step"]), rebuild(state, [Tensor(states[str(i)]) for i in range(len(leaves))])
-
-
-# ---- the log and the progress line ----------------------------------------------------------------------------------
-
-class _Log:
-    """JSON lines. Resuming at a step drops the lines after it, so that the file reads like one uninterrupted run."""
-
-    def __init__(self, path, step):
-        self.file = None
-        if path is None:
-            return
-        kept = []
-        if step and os.path.exists(path):
-            with open(path, encoding="utf-8") as file:
-                kept = [line for line in file if line.endswith("\n") and json.loads(line)["step"] <= step]
-        beside = f"{os.fspath(path)}.new"
-        with open(beside, "w", encoding="utf-8") as file:
-            file.writelines(kept)
-        os.replace(beside, path)
-        self.file = open(path, "a", encoding="utf-8", buffering=1)    # a line at a time: the log can be followed live
-
-    def write(self, record):
-        if self.file:
-            self.file.write(json.dumps(record) + "\n")
-
-    def close(self):
-        if self.file:
-            self.file.close()
-
-
-def _text(record):
-    return "  ".join(f"{key} {value:{'.4g' if isinstance(value, float) else ''}}" for key, value in record.items())
-
-
-class _Line:
-    """One line on stderr, rewritten on a terminal, and at most every two seconds elsewhere."""
-
-    def __init__(self):
-        self.live = sys.stderr.isatty()
-        self.due, self.last = 0.0, None
-
-    def show(self, record):
-        self.last = record
-        if time.monotonic() >= self.due:
-            self._print(record)
-
-    def _print(self, record):
-        self.due, self.last = time.monotonic() + (0.1 if self.live else 2.0), None
-        sys.stderr.write(f"\r\x1b[K{_text(record)}" if self.live else _text(record) + "\n")
-        sys.stderr.flush()
-
-    def close(self):
-        if self.last:
-            self._print(self.last)
-        if self.live:
-            sys.stderr.write("\n")
-
-
-class _Tqdm:
-    def __init__(self, tqdm, step, steps):
-        self.bar = tqdm(initial=step, total=steps, unit="step")
-
-    def show(self, record):
-        text = _text({key: value for key, value in record.items() if key not in ("step", "seconds")})
-        self.bar.set_postfix_str(text, refresh=False)
-        self.bar.update()
-
-    def close(self):
-        self.bar.close()
-
-
-def _bar(step, steps):
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return _Line()
-    return _Tqdm(tqdm, step, steps)
+def _check(parameters, optimizer, steps, schedule, validate, patience, every, log, checkpoint):
+    """What can be seen to be wrong before the first step, and not after an hour of training."""
+    if {id(p) for p in parameters.values()} != {id(p) for p in optimizer.parameters.values()}:
+        raise ValueError(f"the optimizer moves {list(optimizer.parameters)}, but parameters are {list(parameters)}: "
+                         "make the optimizer on the same parameters")
+    for name, function in (("schedule", schedule), ("validate", validate)):
+        if function is not None and not callable(function):
+            expected = "a function step -> factor, such as mg.train.cosine(1000)" if name == "schedule" else "a function () -> number"
+            raise TypeError(f"{name} is a {type(function).__name__}, expected {expected}")
+    for name, n, least in (("steps", steps, 0), ("every", every, 1), ("patience", patience, 1)):
+        if n is not None and not (isinstance(n, numbers.Integral) and n >= least or name == "patience" and n == math.inf):
+            raise ValueError(f"{name} is {n!r}, expected a whole number, at least {least}")
+    if patience is not None and validate is None:
+        raise ValueError("patience is given without validate; early stopping needs validate() -> a number, lower is better")
+    if checkpoint and not os.fspath(checkpoint).endswith((".npz", ".safetensors")):
+        raise ValueError(f"checkpoint is {os.fspath(checkpoint)!r}, expected a path ending in .npz or .safetensors")
+    for path in filter(None, (checkpoint, log)):
+        if not os.path.isdir(os.path.dirname(os.fspath(path)) or "."):
+            raise FileNotFoundError(f"the folder of {os.fspath(path)!r} does not exist; make it first")

@@ -2,6 +2,9 @@
 
 Every rule takes the parameters as a Module, a dict name -> Tensor or a list of Tensors. ``step()`` reads each
 parameter's ``.grad`` and moves ``.data``; one whose ``.grad`` is None took no part in the loss and stays as it is.
+
+``learning_rate`` η may be assigned between steps. ``weight_decay`` λ is off by default; it is coupled, that is
+g ← g + λ p before the rule (the gradient of an L2 penalty), in every rule but AdamW.
 """
 import math
 import numbers
@@ -41,17 +44,39 @@ def named(parameters):
     return unique
 
 
+def _number(name, value, *, below=math.inf, zero=True):
+    """``value`` as a float, if it lies in [0, below); without ``zero``, in (0, below)."""
+    if not (isinstance(value, numbers.Real) and (0 <= value < below if zero else 0 < value < below)):
+        expected = ("a finite number that is not negative" if zero else "a finite number above 0") if below == math.inf else \
+            f"a number from 0 to below {below}"
+        raise ValueError(f"{name} is {value!r}, expected {expected}")
+    return float(value)             # np.float64 would turn float32 into float64
+
+
 class Optimizer:
     """What all rules share. A rule names its ``slots`` (arrays it remembers for each parameter) and says in
-    ``change(gradient, count, *slots)`` what is subtracted from the parameter; it may write into the slots."""
+    ``change(gradient, count, *slots)`` what is subtracted from the parameter; it may write into the slots.
+
+    A rule of one's own is one method:
+
+    >>> import minigrad as mg
+    >>> class Sign(mg.train.Optimizer):
+    ...     def change(self, gradient, count):
+    ...         return self.learning_rate * np.sign(gradient)
+    >>> x = mg.parameter([1.0, -2.0])
+    >>> (x * x).sum().backward()
+    >>> Sign([x], learning_rate=0.5).step()
+    >>> x.data
+    array([ 0.5, -1.5])
+    """
 
     slots: tuple[str, ...] = ()
+    decoupled = False               # True: weight decay is no part of the gradient, p ← p − ηλp beside the rule
 
-    def __init__(self, parameters, learning_rate):
-        if not (isinstance(learning_rate, numbers.Real) and math.isfinite(learning_rate) and learning_rate >= 0):
-            raise ValueError(f"learning_rate is {learning_rate!r}, expected a finite number that is not negative")
+    def __init__(self, parameters, learning_rate, weight_decay=0.0):
+        self.learning_rate = _number("learning_rate", learning_rate)
+        self.weight_decay = _number("weight_decay", weight_decay)
         self.parameters = named(parameters)
-        self.learning_rate = float(learning_rate)
         self.count = dict.fromkeys(self.parameters, 0)                # steps that each parameter has taken
         self.memory = {name: [np.zeros_like(p.data) for _ in self.slots] for name, p in self.parameters.items()}
 
@@ -60,11 +85,17 @@ class Optimizer:
 
     def step(self):
         """Move every parameter that has a gradient."""
-        self.learning_rate = float(self.learning_rate)            # np.float64 would turn float32 into float64
+        self.learning_rate = _number("learning_rate", self.learning_rate)
+        decay = self.weight_decay
         for name, p in self.parameters.items():
-            if p.grad is not None:
-                self.count[name] += 1
-                p.data = p.data - self.change(p.grad, self.count[name], *self.memory[name])
+            if p.grad is None:
+                continue
+            self.count[name] += 1
+            gradient = p.grad + decay * p.data if decay and not self.decoupled else p.grad
+            change = self.change(gradient, self.count[name], *self.memory[name])
+            if decay and self.decoupled:
+                change = change + self.learning_rate * decay * p.data
+            p.data = p.data - change
 
     def zero_grad(self):
         """Forget the gradients, so that the next backward() does not add to them."""
@@ -89,7 +120,7 @@ class Optimizer:
         for key, array in own.items():
             if np.shape(state[key]) != array.shape:
                 raise ValueError(f"state {key!r} has shape {np.shape(state[key])}, expected {array.shape}")
-        self.learning_rate = float(state["learning_rate"])
+        self.learning_rate = _number("learning_rate", float(state["learning_rate"]))
         for name in self.parameters:
             self.count[name] = int(state[f"count.{name}"])
             for slot, array in zip(self.slots, self.memory[name]):
@@ -97,7 +128,7 @@ class Optimizer:
 
 
 class SGD(Optimizer):
-    """p ← p − η g.
+    """Stochastic gradient descent (Robbins and Monro 1951): p ← p − η g.
 
     >>> import minigrad as mg
     >>> x = mg.parameter([1.0, 2.0])
@@ -107,21 +138,29 @@ class SGD(Optimizer):
     array([0.5, 1. ])
     """
 
-    def __init__(self, parameters, learning_rate=0.01):
-        super().__init__(parameters, learning_rate)
+    def __init__(self, parameters, learning_rate=0.01, weight_decay=0.0):
+        super().__init__(parameters, learning_rate, weight_decay)
 
     def change(self, gradient, count):
         return self.learning_rate * gradient
 
 
 class Momentum(Optimizer):
-    """v ← μ v + g;  p ← p − η v  (Polyak 1964)."""
+    """v ← μ v + g;  p ← p − η v  (Polyak 1964, "Some methods of speeding up the convergence of iteration methods").
+
+    >>> import minigrad as mg
+    >>> x = mg.parameter([1.0, 2.0])
+    >>> (x * x).sum().backward()
+    >>> mg.train.Momentum([x], learning_rate=0.25, momentum=0.9).step()
+    >>> x.data
+    array([0.5, 1. ])
+    """
 
     slots = ("velocity",)
 
-    def __init__(self, parameters, learning_rate=0.01, momentum=0.9):
-        super().__init__(parameters, learning_rate)
-        self.momentum = momentum
+    def __init__(self, parameters, learning_rate=0.01, momentum=0.9, weight_decay=0.0):
+        super().__init__(parameters, learning_rate, weight_decay)
+        self.momentum = _number("momentum", momentum, below=1)
 
     def change(self, gradient, count, velocity):
         velocity *= self.momentum
@@ -129,14 +168,41 @@ class Momentum(Optimizer):
         return self.learning_rate * velocity
 
 
+class Nesterov(Momentum):
+    """v ← μ v + g;  p ← p − η (g + μ v): momentum that looks one step ahead (Nesterov 1983; in this form, where p is
+    the point looked ahead to, Sutskever, Martens, Dahl and Hinton 2013, "On the importance of initialization and
+    momentum in deep learning").
+
+    >>> import minigrad as mg
+    >>> x = mg.parameter([1.0, 2.0])
+    >>> (x * x).sum().backward()
+    >>> mg.train.Nesterov([x], learning_rate=0.25, momentum=0.5).step()
+    >>> x.data
+    array([0.25, 0.5 ])
+    """
+
+    def change(self, gradient, count, velocity):
+        super().change(gradient, count, velocity)
+        return self.learning_rate * (gradient + self.momentum * velocity)
+
+
 class RMSprop(Optimizer):
-    """s ← ρ s + (1 − ρ) g²;  p ← p − η g / (√s + ε)  (Tieleman and Hinton 2012)."""
+    """s ← ρ s + (1 − ρ) g²;  p ← p − η g / (√s + ε)  (Tieleman and Hinton 2012, lecture 6.5 of "Neural networks for
+    machine learning").
+
+    >>> import minigrad as mg
+    >>> x = mg.parameter([1.0, 2.0])
+    >>> (x * x).sum().backward()
+    >>> mg.train.RMSprop([x], learning_rate=0.1, decay=0.75).step()
+    >>> x.data
+    array([0.8, 1.8])
+    """
 
     slots = ("square",)
 
-    def __init__(self, parameters, learning_rate=0.01, decay=0.99, epsilon=1e-8):
-        super().__init__(parameters, learning_rate)
-        self.decay, self.epsilon = decay, epsilon
+    def __init__(self, parameters, learning_rate=0.01, decay=0.99, epsilon=1e-8, weight_decay=0.0):
+        super().__init__(parameters, learning_rate, weight_decay)
+        self.decay, self.epsilon = _number("decay", decay, below=1), _number("epsilon", epsilon, zero=False)
 
     def change(self, gradient, count, square):
         square *= self.decay
@@ -145,13 +211,22 @@ class RMSprop(Optimizer):
 
 
 class Adagrad(Optimizer):
-    """s ← s + g²;  p ← p − η g / (√s + ε)  (Duchi, Hazan and Singer 2011)."""
+    """s ← s + g²;  p ← p − η g / (√s + ε)  (Duchi, Hazan and Singer 2011, "Adaptive subgradient methods for online
+    learning and stochastic optimization").
+
+    >>> import minigrad as mg
+    >>> x = mg.parameter([1.0, 2.0])
+    >>> (x * x).sum().backward()
+    >>> mg.train.Adagrad([x], learning_rate=0.1).step()
+    >>> x.data
+    array([0.9, 1.9])
+    """
 
     slots = ("square",)
 
-    def __init__(self, parameters, learning_rate=0.01, epsilon=1e-10):
-        super().__init__(parameters, learning_rate)
-        self.epsilon = epsilon
+    def __init__(self, parameters, learning_rate=0.01, epsilon=1e-10, weight_decay=0.0):
+        super().__init__(parameters, learning_rate, weight_decay)
+        self.epsilon = _number("epsilon", epsilon, zero=False)
 
     def change(self, gradient, count, square):
         square += gradient * gradient
@@ -160,13 +235,25 @@ class Adagrad(Optimizer):
 
 class Adam(Optimizer):
     """m ← β₁ m + (1 − β₁) g;  s ← β₂ s + (1 − β₂) g²;  p ← p − η m̂ / (√ŝ + ε)
-    with m̂ = m / (1 − β₁ⁿ) and ŝ = s / (1 − β₂ⁿ) at the parameter's n-th step  (Kingma and Ba 2015)."""
+    with m̂ = m / (1 − β₁ⁿ) and ŝ = s / (1 − β₂ⁿ) at the parameter's n-th step  (Kingma and Ba 2015, "Adam: a method
+    for stochastic optimization", algorithm 1).
+
+    >>> import minigrad as mg
+    >>> x = mg.parameter([1.0, 2.0])
+    >>> (x * x).sum().backward()
+    >>> mg.train.Adam([x], learning_rate=0.1).step()
+    >>> x.data
+    array([0.9, 1.9])
+    """
 
     slots = ("mean", "square")
 
-    def __init__(self, parameters, learning_rate=0.001, betas=(0.9, 0.999), epsilon=1e-8):
-        super().__init__(parameters, learning_rate)
-        self.betas, self.epsilon = betas, epsilon
+    def __init__(self, parameters, learning_rate=0.001, betas=(0.9, 0.999), epsilon=1e-8, weight_decay=0.0):
+        super().__init__(parameters, learning_rate, weight_decay)
+        if not (isinstance(betas, (tuple, list)) and len(betas) == 2):
+            raise ValueError(f"betas is {betas!r}, expected two numbers from 0 to below 1")
+        self.betas = tuple(_number(f"betas[{i}]", beta, below=1) for i, beta in enumerate(betas))
+        self.epsilon = _number("epsilon", epsilon, zero=False)
 
     def change(self, gradient, count, mean, square):
         beta_1, beta_2 = self.betas
@@ -176,3 +263,21 @@ class Adam(Optimizer):
         square += (1 - beta_2) * gradient * gradient
         root = np.sqrt(square) / math.sqrt(1 - beta_2 ** count)
         return (self.learning_rate / (1 - beta_1 ** count)) * mean / (root + self.epsilon)
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay: p ← p − η λ p − (Adam's change), so that weights decay alike whatever the size
+    of their gradients  (Loshchilov and Hutter 2019, "Decoupled weight decay regularization", algorithm 2).
+
+    >>> import minigrad as mg
+    >>> x = mg.parameter([1.0, 2.0])
+    >>> (x * x).sum().backward()
+    >>> mg.train.AdamW([x], learning_rate=0.1, weight_decay=0.5).step()
+    >>> x.data
+    array([0.85, 1.8 ])
+    """
+
+    decoupled = True
+
+    def __init__(self, parameters, learning_rate=0.001, betas=(0.9, 0.999), epsilon=1e-8, weight_decay=0.01):
+        super().__init__(parameters, learning_rate, betas, epsilon, weight_decay)

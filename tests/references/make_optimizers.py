@@ -10,7 +10,16 @@ import torch
 START = np.array([[1.0, -2.0], [0.5, 3.0]])
 RULES = {"SGD": lambda p: torch.optim.SGD(p, 0.1), "Momentum": lambda p: torch.optim.SGD(p, 0.1, momentum=0.9),
          "RMSprop": lambda p: torch.optim.RMSprop(p, 0.1), "Adagrad": lambda p: torch.optim.Adagrad(p, 0.1),
-         "Adam": lambda p: torch.optim.Adam(p, 0.1)}
+         "Adam": lambda p: torch.optim.Adam(p, 0.1),
+         "Nesterov": lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, nesterov=True),
+         "AdamW": lambda p: torch.optim.AdamW(p, 0.1)}
+DECAYED = {"SGD": lambda p: torch.optim.SGD(p, 0.1, weight_decay=0.3),
+           "Momentum": lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, weight_decay=0.3),
+           "RMSprop": lambda p: torch.optim.RMSprop(p, 0.1, weight_decay=0.3),
+           "Adagrad": lambda p: torch.optim.Adagrad(p, 0.1, weight_decay=0.3),
+           "Adam": lambda p: torch.optim.Adam(p, 0.1, weight_decay=0.3),
+           "Nesterov": lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, nesterov=True, weight_decay=0.3),
+           "AdamW": lambda p: torch.optim.AdamW(p, 0.1, weight_decay=0.3)}
 
 
 def gradient(p, step):
@@ -18,9 +27,9 @@ def gradient(p, step):
 
 
 def reference():
-    """name -> array: the parameter after seven steps of each rule, and a clipped gradient."""
+    """name -> array: the parameter after seven steps of each rule, without and with weight decay 0.3; a clipped gradient."""
     arrays = {"start": START, "versions": np.array(f"torch {torch.__version__}, numpy {np.__version__}")}
-    for name, rule in RULES.items():
+    for name, rule in {**RULES, **{f"{name} decayed": rule for name, rule in DECAYED.items()}}.items():
         p = torch.tensor(START, requires_grad=True)
         optimizer = rule([p])
         for step in range(1, 8):

@@ -61,7 +61,11 @@ def test_batches_end_or_go_round():
     assert count(data(3), 2) == 2
     assert count(data(3), 7) == 7
     assert count(iter(data(3)), 7) == 3                            # a generator cannot go round
-    assert count([], None) == count([], 5) == 0
+    assert count(iter([]), 5) == 0
+    for steps in (None, 5):
+        with pytest.raises(ValueError, match="batches is empty"):
+            count([], steps)
+    assert count([], 0) == 0
 
 
 @pytest.mark.parametrize("stop", [1, 5, 8])
@@ -142,7 +146,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_step(tmp_path, bad, word)
     model = Line()
     batches = data(3)
     batches[1] = (batches[1][0], batches[1][1] + bad)
-    with pytest.raises(FloatingPointError, match=f"the loss is {word} at step 2.*learning_rate"):
+    with pytest.raises(FloatingPointError, match=f"at step 2: the loss is {word}.*smaller learning_rate"):
         fit(model.loss, model, batches, optimizer=SGD(model), log=tmp_path / "log.jsonl", progress=False)
     assert np.isfinite(model.w.data).all() and len((tmp_path / "log.jsonl").read_text().splitlines()) == 1
 
@@ -182,16 +186,6 @@ def test_paths_are_looked_at_before_training(tmp_path):
     assert model.w.data.tolist() == [0.5, -0.5]
 
 
-def test_a_checkpoint_of_another_run_is_refused(tmp_path):
-    model = Line()
-    fit(model.loss, model, data(1), optimizer=SGD(model), checkpoint=tmp_path / "a.npz", progress=False)
-    w = mg.parameter(1.0, name="w")
-    with pytest.raises(ValueError, match="checkpoint .*a.npz' is of another run.*resume=False"):
-        fit(lambda x: w * x, [w], [1.0], optimizer=SGD([w]), checkpoint=tmp_path / "a.npz", progress=False)
-    with pytest.raises(ValueError, match="not one of Adam"):
-        fit(model.loss, model, data(1), optimizer=Adam(model), checkpoint=tmp_path / "a.npz", progress=False)
-
-
 @pytest.mark.parametrize("installed", [True, False])
 def test_progress_is_shown_with_and_without_tqdm(capsys, monkeypatch, installed):
     if installed:
@@ -201,7 +195,7 @@ def test_progress_is_shown_with_and_without_tqdm(capsys, monkeypatch, installed)
     model = Line()
     fit(model.loss, model, data(3), optimizer=SGD(model))
     shown = capsys.readouterr().err
-    assert "loss" in shown and "3" in shown
+    assert "loss" in shown and "norm" in shown and "3/3" in shown
 
 
 def test_the_plain_line_is_rewritten_on_a_terminal(capsys, monkeypatch):
@@ -210,3 +204,159 @@ def test_the_plain_line_is_rewritten_on_a_terminal(capsys, monkeypatch):
     model = Line()
     fit(model.loss, model, data(3), optimizer=SGD(model))
     assert capsys.readouterr().err.startswith("\r")
+
+
+def test_the_plain_line_says_how_long_still(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    line = mg.train.progress.Line(step=5, total=25)
+    now = 10.0
+    assert line.left(10) == "00:30 left  "                          # 5 steps in 10 s, 15 still to take
+    assert line.left(6) == "03:10 left  "
+    now = 1234.0
+    assert line.left(6) == "6:30:46 left  "
+    assert line.left(25) == mg.train.progress.Line(0, None).left(7) == ""
+
+
+def test_no_number_is_cut_in_the_middle():
+    record = {"step": 3, "loss": 0.123456, "norm": 10.0, "validation": 2, "learning_rate": 0.1, "seconds": 1.0}
+    numbers = mg.train.progress.numbers
+    assert numbers(record) == "loss 0.1235  norm 10  validation 2"
+    assert numbers(record, 33) == numbers(record, 20) == "loss 0.1235  norm 10" and numbers(record, 19) == "loss 0.1235"
+
+
+def test_a_validation_stays_to_be_seen(capsys, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "tqdm", None)
+    model = Line()
+    fit(model.loss, model, data(3), optimizer=SGD(model), validate=lambda: 0.125, patience=1, every=2)
+    last = capsys.readouterr().err.splitlines()
+    assert last[-2].startswith("step 3/3") and "validation 0.125" in last[-2]
+    assert last[-1] == "the weights are those of step 2, where validation was best: 0.125"
+
+
+@pytest.mark.parametrize("options, error, words", [
+    ({"steps": -1}, ValueError, "steps is -1, expected a whole number, at least 0"),
+    ({"every": 0}, ValueError, "every is 0, expected a whole number, at least 1"),
+    ({"every": 2.5}, ValueError, "every is 2.5"),
+    ({"schedule": 0.5}, TypeError, "schedule is a float, expected a function step -> factor"),
+    ({"validate": 0.5}, TypeError, r"validate is a float, expected a function \(\) -> number"),
+    ({"patience": 3}, ValueError, "patience is given without validate"),
+    ({"patience": 0, "validate": float}, ValueError, "patience is 0, expected a whole number, at least 1"),
+    ({"generators": [3]}, TypeError, "generators holds a int, expected numpy.random.Generator"),
+])
+def test_unusable_arguments_are_refused_before_the_first_step(options, error, words):
+    model = Line()
+    with pytest.raises(error, match=words):
+        fit(model.loss, model, data(1), optimizer=SGD(model), progress=False, **options)
+    assert model.w.data.tolist() == [0.5, -0.5]
+
+
+# ---- schedules ------------------------------------------------------------------------------------------------------
+
+def test_a_schedule_scales_the_learning_rate_and_leaves_it(tmp_path):
+    model, by_hand = Line(), Line()
+    schedule = mg.train.cosine(5, warmup=2)
+    optimizer, plain = SGD(model, 0.1), SGD(by_hand, 0.1)
+    records = fit(model.loss, model, data(5), optimizer=optimizer, schedule=schedule, progress=False)
+    for step, batch in enumerate(data(5), 1):
+        plain.learning_rate = 0.1 * schedule(step)
+        plain.zero_grad()
+        by_hand.loss(*batch).backward()
+        plain.step()
+    assert np.array_equal(model.w.data, by_hand.w.data) and optimizer.learning_rate == 0.1
+    assert [r["learning_rate"] for r in records] == [0.1 * schedule(n) for n in range(1, 6)]
+
+
+@pytest.mark.parametrize("bad", [float("nan"), -0.5, None, "half"])
+def test_a_schedule_that_returns_nonsense_is_named_with_its_step(bad):
+    model = Line()
+    with pytest.raises(ValueError, match=f"the schedule returned {bad!r} for step 2"):
+        fit(model.loss, model, data(3), optimizer=SGD(model), schedule=lambda step: 1 if step == 1 else bad, progress=False)
+
+
+# ---- validation and early stopping ----------------------------------------------------------------------------------
+
+def validated(values, *, steps=12, every=2, patience=None, path=None, watch=None, batches=None, resume=True):
+    """Train w, which grows by 1 in each step, with these values of validation. Returns w and the records."""
+    w = mg.parameter(0.0, name="w")
+
+    def validate():
+        return values[int(w.item()) // every - 1]
+    records = fit(lambda: -w, [w], [()] if batches is None else batches, optimizer=SGD([w], 1.0), steps=steps, every=every,
+                  validate=validate, patience=patience, checkpoint=path, watch=watch, progress=False, resume=resume)
+    return w.item(), records
+
+
+def test_validation_is_recorded_every_so_many_steps_and_at_the_end():
+    w, records = validated([5, 4, 3, 2], steps=7, every=2)
+    assert w == 7.0                                                 # without patience the weights are the last ones
+    assert {r["step"]: r["validation"] for r in records if "validation" in r} == {2: 5.0, 4: 4.0, 6: 3.0, 7: 3.0}
+
+
+def test_early_stopping_restores_the_best_weights():
+    w, records = validated([5, 3, 4, 3, 1, 0], patience=2)
+    assert w == 4.0 and len(records) == 8                           # best at step 4; 6 and 8 are no better, equal is not better
+    w, records = validated([5, 3, 4, 2, 3, 2], patience=2)
+    assert w == 8.0 and len(records) == 12
+    w, records = validated([5, 3, 4, 3, 4, 5], patience=np.inf)
+    assert w == 4.0 and len(records) == 12                          # never stopped, best all the same
+
+
+@pytest.mark.parametrize("crash", range(1, 9))
+def test_early_stopping_is_resumed(tmp_path, crash):
+    """Stopped at any step, the run ends where it would have ended; taken up after its end, it stays there."""
+    def watch(record):
+        if record["step"] == crash:
+            raise KeyboardInterrupt
+    values = [5, 3, 4, 3, 1, 0]
+    with pytest.raises(KeyboardInterrupt):
+        validated(values, patience=2, path=tmp_path / "a.npz", watch=watch)
+    w, records = validated(values, patience=2, path=tmp_path / "a.npz")
+    assert w == 4.0 and records[-1]["step"] == 8
+    w, records = validated(values, patience=2, path=tmp_path / "a.npz")
+    assert w == 4.0 and records == []
+    w, records = validated(values, patience=4, path=tmp_path / "a.npz")
+    assert w == 12.0 and len(records) == 4                          # with more patience it goes on
+
+
+def test_validation_at_the_end_of_a_generator_is_logged(tmp_path):
+    model = Line()
+    records = fit(model.loss, model, iter(data(3)), optimizer=SGD(model), validate=lambda: 0.25, every=2, progress=False,
+                  log=tmp_path / "log.jsonl")
+    assert [r.get("validation") for r in records] == [None, 0.25, 0.25]
+    assert mg.train.read_log(tmp_path / "log.jsonl") == records
+
+
+def test_validation_runs_in_eval_mode_without_recording():
+    model = Line()
+    model.inner, model.frozen = mg.Module(), mg.Module().eval()
+    modes = []
+
+    def look():
+        modes.append((model.training, model.inner.training, model.frozen.training))
+
+    def validate():
+        look()
+        loss = model.loss(*data(1)[0])
+        assert not loss.requires_grad
+        return loss
+    records = fit(model.loss, model, data(2), optimizer=SGD(model), validate=validate, every=1, progress=False, watch=lambda _: look())
+    assert modes == 2 * [(False, False, False), (True, True, False)]        # afterwards each is as it was
+    assert records[1]["validation"] == model.loss(*data(1)[0]).item()
+
+    def failing():
+        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        fit(model.loss, model, data(1), optimizer=SGD(model), validate=failing, progress=False)
+    assert model.training
+
+
+@pytest.mark.parametrize("value, error, words", [
+    ("good", TypeError, "returned a str at step 1, expected one number"),
+    (np.zeros(3), TypeError, "returned a ndarray at step 1"),
+    (np.nan, FloatingPointError, "returned nan at step 1"),
+])
+def test_validation_must_be_a_finite_number(value, error, words):
+    model = Line()
+    with pytest.raises(error, match=words):
+        fit(model.loss, model, data(1), optimizer=SGD(model), validate=lambda: value, progress=False)

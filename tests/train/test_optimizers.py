@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.train import SGD, Adagrad, Adam, Momentum, RMSprop
+from minigrad.train import SGD, Adagrad, Adam, AdamW, Momentum, Nesterov, RMSprop
 
 REFERENCES = Path(__file__).parents[1] / "references"
 START = np.array([[1.0, -2.0], [0.5, 3.0]])
-RULES = [SGD, Momentum, RMSprop, Adagrad, Adam]
+RULES = [SGD, Momentum, Nesterov, RMSprop, Adagrad, Adam, AdamW]
 
 
 def gradient(p, step):
@@ -69,12 +69,43 @@ def test_adam():
     np.testing.assert_allclose(run(Adam, learning_rate=0.1, betas=(0.8, 0.95)), p, rtol=1e-13)
 
 
+def test_nesterov_is_the_gradient_at_the_point_looked_ahead_to():
+    """Sutskever et al. 2013, equations 3 and 4, on θ; the rule keeps p = θ + μ v, where the gradient is taken."""
+    theta, v = START.copy(), np.zeros((2, 2))
+    for n in range(1, 8):
+        v = 0.8 * v - 0.1 * gradient(theta + 0.8 * v, n)
+        theta = theta + v
+    np.testing.assert_allclose(run(Nesterov, learning_rate=0.1, momentum=0.8), theta + 0.8 * v, rtol=1e-13)
+
+
+def test_adamw_decays_the_weights_beside_the_rule():
+    p, m, s = START.copy(), np.zeros((2, 2)), np.zeros((2, 2))
+    for n in range(1, 8):
+        g = gradient(p, n)
+        m, s = 0.9 * m + 0.1 * g, 0.999 * s + 0.001 * g ** 2
+        p = p - 0.1 * ((m / (1 - 0.9 ** n)) / (np.sqrt(s / (1 - 0.999 ** n)) + 1e-8) + 0.3 * p)
+    np.testing.assert_allclose(run(AdamW, learning_rate=0.1, weight_decay=0.3), p, rtol=1e-13)
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule is not AdamW])
+def test_coupled_weight_decay_is_the_gradient_of_a_penalty(rule):
+    p = mg.parameter(START, name="p")
+    optimizer = rule([p], learning_rate=0.1)
+    for n in range(1, 8):
+        optimizer.zero_grad()
+        ((gradient(p.data, n) * p).sum() + 0.5 * 0.3 * (p * p).sum()).backward()
+        optimizer.step()
+    np.testing.assert_allclose(run(rule, learning_rate=0.1, weight_decay=0.3), p.data, rtol=1e-13)
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_against_torchs_numbers(rule):
     """references/optimizers.npz, made by references/make_optimizers.py, which holds the same start and gradients."""
     with np.load(REFERENCES / "optimizers.npz", allow_pickle=False) as torch:
         assert np.array_equal(torch["start"], START)
         np.testing.assert_allclose(run(rule, learning_rate=0.1), torch[rule.__name__], rtol=1e-12)
+        decayed = run(rule, learning_rate=0.1, weight_decay=0.3)
+        np.testing.assert_allclose(decayed, torch[f"{rule.__name__} decayed"], rtol=1e-12)
 
 
 def test_against_torch_live():
@@ -82,11 +113,12 @@ def test_against_torch_live():
     live = runpy.run_path(str(REFERENCES / "make_optimizers.py"))["reference"]()
     for rule in RULES:
         np.testing.assert_allclose(run(rule, learning_rate=0.1), live[rule.__name__], rtol=1e-12)
+        np.testing.assert_allclose(run(rule, learning_rate=0.1, weight_decay=0.3), live[f"{rule.__name__} decayed"], rtol=1e-12)
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_float32_stays_float32_even_with_a_numpy_learning_rate(rule):
-    assert run(rule, dtype=np.float32, learning_rate=np.float64(0.1)).dtype == np.float32
+    assert run(rule, dtype=np.float32, learning_rate=np.float64(0.1), weight_decay=np.float64(0.1)).dtype == np.float32
     p = mg.parameter(np.ones(2, np.float32))
     optimizer = rule([p])
     optimizer.learning_rate = np.float64(0.5)
@@ -162,6 +194,34 @@ def test_the_change_is_noticed_by_the_reverse_walk():
 def test_unusable_arguments_say_what_is_wrong(parameters, options, error, words):
     with pytest.raises(error, match=words):
         SGD(parameters, **options)
+
+
+@pytest.mark.parametrize("rule, options, words", [
+    (Adam, {"betas": (0.9, 1.0)}, r"betas\[1\] is 1.0, expected a number from 0 to below 1"),
+    (AdamW, {"betas": (-0.1, 0.9)}, r"betas\[0\] is -0.1"),
+    (Adam, {"betas": 0.9}, "betas is 0.9, expected two numbers"),
+    (Adam, {"betas": (0.9, float("nan"))}, r"betas\[1\] is nan"),
+    (Adam, {"epsilon": 0}, "epsilon is 0, expected a finite number above 0"),
+    (Adagrad, {"epsilon": -1e-8}, "epsilon is -1e-08"),
+    (RMSprop, {"decay": 1}, "decay is 1, expected a number from 0 to below 1"),
+    (Momentum, {"momentum": float("nan")}, "momentum is nan, expected a number from 0 to below 1"),
+    (Nesterov, {"momentum": 1.5}, "momentum is 1.5"),
+    (AdamW, {"weight_decay": -0.1}, "weight_decay is -0.1, expected a finite number that is not negative"),
+    *((rule, {"learning_rate": float("inf")}, "learning_rate is inf") for rule in RULES),
+])
+def test_nonsense_is_refused(rule, options, words):
+    with pytest.raises(ValueError, match=words):
+        rule([mg.parameter(1.0)], **options)
+
+
+def test_nonsense_assigned_later_is_refused_before_anything_moves():
+    p = mg.parameter([1.0], name="p")
+    optimizer = Adam([p])
+    p.grad = np.ones(1)
+    optimizer.learning_rate = float("nan")
+    with pytest.raises(ValueError, match="learning_rate is nan"):
+        optimizer.step()
+    assert p.data.tolist() == [1.0] and optimizer.count == {"p": 0}
 
 
 def test_a_rule_of_ones_own_is_one_method():

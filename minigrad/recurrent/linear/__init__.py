@@ -1,2 +1,6 @@
 """Recurrences that are linear in the state, so that a whole sequence also has a closed form."""
-__all__: list[str] = []
+from .mingru import MinGRUCell
+from .minlstm import MinLSTMCell
+from .rglru import RGLRUCell
+
+__all__ = ["MinGRUCell", "MinLSTMCell", "RGLRUCell"]

@@ -1,0 +1,76 @@
+"""Where a NaN came from: the step that failed is run once more in debug mode, which stops at the op that made it."""
+import sys
+from traceback import walk_tb
+
+import numpy as np
+
+from ..autodiff import debug
+from ..module import Module
+from ..nested import flatten
+from ..tensor import Tensor, mode
+
+
+def explain(error, step, loss_fn, arguments, parameters):
+    """A FloatingPointError that names the step, the op, the time step, the cell and, if it is the batch's fault, the batch.
+
+    The generators must stand where they stood before the step, so that running it again draws the same numbers.
+    """
+    what = str(error).partition("; run the step in")[0]
+    where = _where(loss_fn, arguments, parameters)
+    if where and where not in what:
+        what = f"{what}: {where}"
+    return FloatingPointError(f"at step {step}: {what}. {_batch(arguments)}Parameters are as before this step; a smaller learning_rate "
+                              "or clip=1.0 often helps")
+
+
+def _where(loss_fn, arguments, parameters):
+    """What mg.debug() says about the step, and the Module that was being called when the op in question was made."""
+    running = {}                            # index of an op's result -> the Module
+
+    def note(out):
+        running[out.index] = _running()
+        look(out)
+    try:
+        with np.errstate(all="ignore"), debug():
+            look, mode.watch = mode.watch, note
+            result = loss_fn(*arguments)
+            (result[0] if isinstance(result, tuple) else result).backward()
+    except FloatingPointError as error:
+        frames = [frame.f_locals for frame, _ in walk_tb(error.__traceback__)]
+        seen = (running.get(x.index) for values in reversed(frames) for x in values.values() if type(x) is Tensor)
+        module = next(filter(None, seen), None)
+        return str(error) if module is None else f"{error}, in {type(module).__name__.lstrip('_')}{_path(module, parameters)}"
+    except Exception:                       # debug mode is stricter than the step was: it refuses to write into arrays in use
+        pass
+    return ""
+
+
+def _running():
+    """The innermost Module whose method is running."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        module = frame.f_locals.get("self")
+        if isinstance(module, Module):
+            return module
+        frame = frame.f_back
+    return None
+
+
+def _path(module, parameters):
+    """`` 'cells.1'``: how the module's parameters begin when they are called by the names that fit was given."""
+    names = {id(p): name for name, p in parameters.items()}
+    for own, p in module.parameters().items():
+        name = names.get(id(p), "")
+        if name.endswith(f".{own}"):
+            return f" {name.removesuffix(f'.{own}')!r}"
+    return ""
+
+
+def _batch(arguments):
+    for i, x in enumerate(flatten(arguments)):
+        a = x.data if isinstance(x, Tensor) else x
+        if isinstance(a, np.ndarray) and a.size == 0:
+            return f"Array {i} of the batch is empty, of shape {a.shape}. "
+        if isinstance(a, np.ndarray) and a.dtype.kind == "f" and not np.isfinite(a).all():
+            return f"Array {i} of the batch, of shape {a.shape}, holds NaN or infinity. "
+    return ""
