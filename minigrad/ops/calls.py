@@ -179,6 +179,9 @@ def cross_entropy(logits, targets, *, mask=None, reduction="mean"):
         if targets.shape == shape[:-1] and unsigned.item(unsigned.argmax()) < shape[-1]:    # a negative one wraps to a huge one
             return (logits, targets), {"reduction": reduction, "rank": len(shape) - 1}      # nothing wrong: the usual, fast way
     name = "softmax_cross_entropy"
+    if mask is None and getattr(type(targets), "traced", False) and reduction in _REDUCTIONS and targets.dtype.kind in "iu" and \
+            targets.shape == logits.shape[:-1]:
+        return (logits, targets), {"reduction": reduction, "rank": len(targets.shape)}
     if getattr(mask, "requires_grad", False):
         raise TypeError(f"{name} got a mask that requires gradients; a mask is a constant: pass mask.data, or multiply "
                         "the losses of reduction='none' by it")
