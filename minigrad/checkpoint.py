@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 
-from .autodiff import _walk, no_grad
+from .autodiff import _walk
 from .module import Module
 from .nested import flatten, rebuild
 from .ops import Op
@@ -28,37 +28,20 @@ def checkpoint(fn):
         if not mode.recording:
             return fn(*args)
         given = {x.index: x for x in flatten(args) if type(x) is Tensor}
-        start, captured = _clock(), {}
         generators = [(g, g.bit_generator.state) for g in generators_of(fn)]
-        watch = mode.watch
-
-        def notice(x):
-            if type(x) is Tensor and x.requires_grad and x.index < start and x.index not in given:
-                captured[x.index] = x
-
-        def notice_inputs(out):
-            for x in out.inputs:
-                notice(x)
-            if watch is not None:
-                watch(out)
-        mode.watch = notice_inputs
-        try:
+        with captures(given) as captured:
             result = fn(*args)
-        finally:
-            mode.watch = watch
         outputs = flatten(result)
         for y in outputs:
             if type(y) is not Tensor:
                 raise TypeError(f"checkpoint: the function returned a {type(y).__name__}; expected Tensors, also nested")
-            notice(y)
-        inputs = (*given.values(), *captured.values())
-        if not any(x.requires_grad for x in inputs):
+        captured.notice(outputs)
+        tensors = (*given.values(), *captured.found.values())
+        if not any(x.requires_grad for x in tensors):
             return result
         arrays = [y.array for y in outputs]
-        plan = dict(fn=fn, args=args, tensors=inputs, generators=generators, place=mode.place)
         packed = np.concatenate([a.reshape(-1) for a in arrays]) if len(arrays) > 1 else arrays[0]
-        op = Op("checkpoint", _Constant(packed, [x.array for x in inputs]), (_rule,), None, "checkpoint({*})", False, True, None)
-        node = record(op, inputs, plan)
+        node = remember("checkpoint", packed, tensors, again, fn=lambda: fn(*args), generators=generators, place=mode.place)
         if len(arrays) == 1:
             return rebuild(result, [node])
         stops = np.cumsum([0] + [a.size for a in arrays])
@@ -67,6 +50,35 @@ def checkpoint(fn):
     if hasattr(fn, "initial_state"):        # a checkpointed cell is a cell
         run.initial_state = fn.initial_state
     return run
+
+
+class captures:
+    """``with captures(known) as captured:`` which Tensors that require gradients the block takes from outside, in ``.found``.
+
+    A leaf that is made in the block counts: a cell may make its parameters in the first step. ``known`` are indices not to report.
+    """
+    def __init__(self, known=()):
+        self.start, self.known, self.found = _clock(), set(known), {}
+
+    def notice(self, tensors):
+        start, known = self.start, self.known
+        for x in tensors:
+            if type(x) is Tensor and x.requires_grad and (x.index < start or x.op is None) and x.index not in known:
+                self.found[x.index] = x
+
+    def __enter__(self):
+        watch, notice = mode.watch, self.notice
+        self.watch, mode.watch = watch, lambda out: (notice(out.inputs), watch and watch(out))
+        return self
+
+    def __exit__(self, *error):
+        mode.watch = self.watch
+
+
+def remember(name, array, tensors, gradients, **plan):
+    """A node that holds a value computed already; ``gradients(g, y, tensors=…, **plan)`` gives those of all its tensors at once."""
+    op = Op(name, _Constant(array, [x.array for x in tensors]), (_rule,), None, name + "({*})", False, True, None)
+    return record(op, tensors, dict(name=name, tensors=tensors, stamps=[x.index for x in tensors], gradients=gradients, **plan))
 
 
 class _Constant:
@@ -81,10 +93,14 @@ class _Constant:
         return self.array
 
 
-def _rule(i, g, y, inputs, *, fn, args, tensors, generators, place):
-    """Run fn again, this time recording, and walk back through it; one run serves all the inputs of one cotangent."""
+def _rule(i, g, y, inputs, *, name, tensors, stamps, gradients, **plan):
+    """One computation serves all the inputs of one cotangent."""
     if _last.g is not g or _last.tensors is not tensors:
-        _last.parts = _again(g, y, fn, args, tensors, generators, place)
+        for x, stamp in zip(tensors, stamps):
+            if x.index != stamp:
+                raise RuntimeError(f"{x.label()} was changed after {name} had used it, so the gradient would be wrong; change data only "
+                                   "after backward(), or run the forward pass again")
+        _last.parts = gradients(g, y, tensors=tensors, **plan)
         _last.g, _last.tensors = g, tensors
     part = _last.parts[i]
     if i == max(k for k, x in enumerate(tensors) if x.requires_grad):
@@ -100,42 +116,49 @@ class _Last(threading.local):
 _last = _Last()
 
 
-def _again(g, y, fn, args, tensors, generators, place):
-    """Gradients for ``tensors``, of g with any leading axes (jacobian). Where g is a Tensor they are recorded."""
+def again(g, y, fn, tensors, generators, place):
+    """Run fn, this time recording, and walk back through it: gradients for ``tensors``, of g with any leading axes (jacobian).
+
+    Where g is a Tensor they are recorded.
+    """
     graph = type(g) is Tensor
-    now = [(gen, gen.bit_generator.state) for gen, _ in generators]
-    for gen, state in generators:
-        gen.bit_generator.state = state
-    before, mode.place = mode.place, place
-    try:
-        with _recording():
-            outputs = flatten(fn(*args))
-    finally:
-        mode.place = before
-        for gen, state in now:
-            gen.bit_generator.state = state
-    before, again = y.array if graph else y, [o.array for o in outputs]
-    again = np.concatenate([a.reshape(-1) for a in again]) if len(again) > 1 else again[0]
-    if again.shape != before.shape or not np.allclose(again, before, rtol=1e-4, atol=1e-30, equal_nan=True):
-        raise RuntimeError("checkpoint: running the function again gave other values, so the gradient would be wrong; it must depend on "
-                           "its arguments, parameters and generators that it holds alone, and none of them may change before backward()")
-    wanted = tensors
+    with as_before(generators, place):
+        outputs = flatten(fn())
+    values = [o.array for o in outputs]
+    check_value(y.array if graph else y, np.concatenate([a.reshape(-1) for a in values]) if len(values) > 1 else values[0])
     several = len(outputs) > 1
     lead = g.shape[:g.ndim - (1 if several else outputs[0].ndim)]
     parts, at = [], 0
     for y in outputs:
         parts.append(np.reshape(g[..., at:at + y.size], lead + y.shape) if several else g)
         at += y.size
-    indices = {x.index for x in wanted}
+    indices = {x.index for x in tensors}
     found = _walk(outputs, parts, wanted=indices, graph=graph, lead=len(lead), stops=indices)
-    zeros = [np.zeros(lead + x.shape, x.dtype) for x in wanted]
-    return [found[x.index][1] if x.index in found else _leaf(zero) if graph else zero for x, zero in zip(wanted, zeros)]
+    zeros = [np.zeros(lead + x.shape, x.dtype) for x in tensors]
+    return [found[x.index][1] if x.index in found else _leaf(zero) if graph else zero for x, zero in zip(tensors, zeros)]
 
 
-def _recording():
-    switch = no_grad()
-    switch.value = True
-    return switch if not mode.recording else contextlib.nullcontext()
+def check_value(before, now):
+    """What was computed again must be what was computed before."""
+    if not np.array_equal(now, before) and (
+            now.shape != before.shape or not np.allclose(now, before, rtol=1e-4, atol=1e-30, equal_nan=True)):
+        raise RuntimeError("checkpoint: running the function again gave other values, so the gradient would be wrong; it must depend on "
+                           "its arguments, parameters and generators that it holds alone, and none of them may change before backward()")
+
+
+@contextlib.contextmanager
+def as_before(generators, place):
+    """Recording, at the place and with the generators of an earlier run; afterwards everything is as it was."""
+    now, before = [(gen, gen.bit_generator.state) for gen, _ in generators], (mode.place, mode.recording)
+    for gen, state in generators:
+        gen.bit_generator.state = state
+    mode.place, mode.recording = place, True
+    try:
+        yield
+    finally:
+        mode.place, mode.recording = before
+        for gen, state in now:
+            gen.bit_generator.state = state
 
 
 def generators_of(fn):

@@ -10,12 +10,17 @@ from .tensor import Tensor
 class Module:
     """A thing with parameters. Attributes that are Tensors requiring gradients, or Modules, or lists and dicts of them, count.
 
+    ``.training`` is True until ``.eval()`` is called; dropout and zoneout look at it.
+
     >>> class Scale(Module):
     ...     def __init__(self):
     ...         self.s = Tensor([1., 2.], requires_grad=True)
     >>> list(Scale().parameters())
     ['s']
+    >>> Scale().eval().training
+    False
     """
+    training = True
 
     def __setattr__(self, name, value):
         if type(value) is Tensor and value.name is None and value.requires_grad and value.op is None:
@@ -24,20 +29,31 @@ class Module:
 
     def parameters(self):
         """dict of dotted name -> Tensor, in the order of the attributes; a shared parameter once, under its first name."""
-        found, seen = {}, set()
-        stack = [("", self)]
+        return {path: x for path, x in self._parts() if type(x) is Tensor and x.requires_grad and x.op is None}
+
+    def train(self, mode=True):
+        """Set ``.training`` of this module and of all modules in it; returns the module."""
+        for _, x in self._parts():
+            if isinstance(x, Module):
+                x.training = bool(mode)
+        return self
+
+    def eval(self):
+        """``train(False)``: for using what was trained; dropout and zoneout no longer draw."""
+        return self.train(False)
+
+    def _parts(self):
+        """(dotted name, Tensor or Module) of everything inside, this module first, each thing once."""
+        found, seen, stack = [], set(), [("", self)]
         while stack:
             path, x = stack.pop()
             x = getattr(x, "__wrapped__", x) if callable(x) and not isinstance(x, Module) else x       # a checkpointed cell is a cell
-            if type(x) is Tensor:
-                if x.requires_grad and x.op is None and id(x) not in seen:
-                    seen.add(id(x))
-                    found[path] = x
-                continue
-            if isinstance(x, Module):
+            if type(x) is Tensor or isinstance(x, Module):
                 if id(x) in seen:
                     continue
                 seen.add(id(x))
+                found.append((path, x))
+            if isinstance(x, Module):
                 items = list(vars(x).items())
             elif isinstance(x, dict):
                 items = list(x.items())

@@ -166,6 +166,27 @@ def test_inside_unroll_a_checkpointed_cell_is_a_cell():
     assert {t.place.step for t in ys.inputs[0].inputs if getattr(t, "place", None)} <= {1}
 
 
+def test_parameters_made_when_it_first_runs():
+    class Lazy(mg.Module):
+        W = None
+
+        def __call__(self, x):
+            if self.W is None:
+                self.W = mg.parameter(3.0)
+            return self.W * x
+    f = Lazy()
+    mg.checkpoint(f)(mg.parameter(2.0)).backward()
+    assert f.W.grad == 2
+
+
+def test_a_parameter_changed_in_between_is_named():
+    W, x = mg.parameter(2.0, name="W"), mg.parameter(3.0)
+    y = mg.checkpoint(lambda x: x * W)(x)
+    W.data = 5.0
+    with pytest.raises(RuntimeError, match="parameter 'W' was changed after checkpoint had used it"):
+        y.backward()
+
+
 def test_second_order():
     x, W = mg.parameter([0.3, 0.4]), mg.parameter([1.0, 2.0])
     found = []

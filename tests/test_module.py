@@ -77,6 +77,20 @@ def test_loading_something_else_says_what_is_expected():
         mg.RNNCell(2, 3).load_state_dict(mg.RNNCell(2, 3))
 
 
+def test_training_is_set_on_every_module_inside():
+    net = Net()
+    net.checkpointed = mg.checkpoint(mg.RNNCell(2, 3))
+    modules = [net, *net.cells, net.heads["left"], net.heads["right"][0], net.checkpointed.__wrapped__]
+    assert all(m.training for m in modules)
+    names = list(net.parameters())
+    assert net.eval() is net and not any(m.training for m in modules)
+    assert net.train() is net and all(m.training for m in modules)
+    net.train(False)
+    assert not any(m.training for m in modules) and list(net.parameters()) == names and Head().training
+    net.heads["left"].train()
+    assert net.heads["left"].training and not net.training
+
+
 # ---- files -----------------------------------------------------------------------------------------------------------
 @pytest.fixture(params=[".npz", ".safetensors"])
 def path(request, tmp_path):

@@ -13,12 +13,13 @@ class Node:
     kind        "parameter" (a leaf requiring gradients), "input" (a leaf Tensor without), "constant" (a raw array or number), "op"
     name        the author's variable, or None
     step, loop  time step 1 … T (0: initial state, None: outside time), and the number of the loop
+    call        which of the functions that a step calls gave the name: it tells the h of two layers apart
     """
-    __slots__ = ("id", "op", "inputs", "attributes", "value", "kind", "name", "step", "loop", "tensor", "requires_grad")
+    __slots__ = ("id", "op", "inputs", "attributes", "value", "kind", "name", "step", "loop", "tensor", "requires_grad", "call")
 
     def __init__(self, id, op, inputs, attributes, value, kind, *, name=None, step=None, loop=None, tensor=None, requires_grad=False):
         self.id, self.op, self.inputs, self.attributes, self.value, self.kind = id, op, inputs, attributes, value, kind
-        self.name, self.step, self.loop, self.tensor, self.requires_grad = name, step, loop, tensor, requires_grad
+        self.name, self.step, self.loop, self.tensor, self.requires_grad, self.call = name, step, loop, tensor, requires_grad, None
 
     def __repr__(self):
         what = self.op.name if self.op else self.kind

@@ -3,6 +3,8 @@
 A value is found again by its *offset*: how many Tensors were made in its time step before it. The same offset and op in
 every step is the same line of the cell.
 """
+import itertools
+import os
 import sys
 
 from ..checkpoint import generators_of
@@ -30,13 +32,19 @@ def name_nodes(graph):
                 known.name = known.name or name
         for i in states & by_tensor.keys():
             steps[by_tensor[i].id] = loop.id
+    found, other = [], set()
     for node in graph.nodes:
         place = node.tensor.place if node.tensor is not None else None
-        if place is None or node.name is not None or node.kind == "parameter":
+        if place is None or node.kind == "parameter":
             continue
-        name, op = loops[place.loop.id][0].get(node.tensor.index - place.start, (None, None))
-        if name is not None and (op is None or op == (node.op.name if node.op else None)):
-            node.name = name
+        name, op, call = loops[place.loop.id][0].get(node.tensor.index - place.start, (None, None, None))
+        if op is not None and op != (node.op.name if node.op else None):
+            other.add((place.loop.id, place.step))      # this step went another way than the first: its names are not known
+        if name is not None and node.name is None:
+            found.append((node, place, name, call))
+    for node, place, name, call in found:
+        if (place.loop.id, place.step) not in other or node.op is None:
+            node.name, node.call = name, call
     for i, loop in steps.items():
         if graph.nodes[i].op is None:
             graph.nodes[i].step, graph.nodes[i].loop = 0, loop
@@ -70,9 +78,9 @@ def _callers_variables():
 
 
 def _names_of(loop):
-    """({offset: (name, op name)}, [(name, leaf Tensor)]) of one loop."""
+    """({offset: (name, op name, call)}, [(name, leaf Tensor)]) of one loop; call: the how-manieth function called in a step named it."""
     if loop.cell is None:
-        return ({offset: (name, None) for offset, name in loop.names.items()},
+        return ({offset: (name, None, 0) for offset, name in loop.names.items()},
                 [(name, ref()) for name, ref in loop.initial if ref() is not None])
     return _traced(loop)
 
@@ -82,9 +90,9 @@ def _traced(loop):
     x, state = loop.first
     found, ops, leaves, before = {}, {}, {}, (mode.watch, mode.recording, mode.place, sys.gettrace())
     generators = [(g, g.bit_generator.state) for g in generators_of(loop.cell)]     # looking at a cell changes nothing in it
-    start = None
+    start, calls = None, itertools.count(1)
 
-    def read(frame, depth):                     # pragma: no cover: a trace function is not traced itself
+    def read(frame, depth, call):               # pragma: no cover: a trace function is not traced itself
         for name, value in frame.f_locals.items():
             for value, name in ([(value, name)] if type(value) is Tensor else
                                 [(p, n) for n, p in value.parameters().items()] if isinstance(value, Module) and depth == 0 else ()):
@@ -92,12 +100,12 @@ def _traced(loop):
                     continue
                 if value.index > start:
                     if value.index not in found or found[value.index][0] > depth:
-                        found[value.index] = (depth, name)
+                        found[value.index] = (depth, name, call)
                 else:
                     leaves.setdefault(id(value), (name, value))
 
     def tracer(frame, event, argument):         # pragma: no cover
-        depth, f = 0, frame.f_back
+        depth, f, call = 0, frame.f_back, next(calls)
         while f is not None and f is not here:
             depth, f = depth + 1, f.f_back
         if frame.f_code.co_filename in _OWN:
@@ -105,7 +113,7 @@ def _traced(loop):
 
         def lines(frame, event, argument):
             if event != "call":
-                read(frame, depth)
+                read(frame, depth, call)
             return lines
         return lines
 
@@ -126,12 +134,13 @@ def _traced(loop):
         mode.watch, mode.recording, mode.place = before[:3]
         for generator, drawn in generators:
             generator.bit_generator.state = drawn
-    names = {index - start: (name, ops.get(index)) for index, (_, name) in found.items()}
+    names = {index - start: (None, op, None) for index, op in ops.items()}
+    names.update((index - start, (name, ops.get(index), call)) for index, (_, name, call) in found.items())
     if id(x) in leaves:
-        names[-1] = (leaves[id(x)][0], None)       # x is made just before its step begins
+        names[-1] = (leaves[id(x)][0], None, 0)       # x is made just before its step begins
     return names, list(leaves.values())
 
 
 _HOUSE = str(sys.modules["minigrad.tensor"].__file__).rsplit("tensor.py", 1)[0]
-_OWN = {sys.modules[m].__file__ for m in ("minigrad.tensor", "minigrad.ops.record", "minigrad.ops.values", "minigrad.ops.calls",
-                                          "minigrad.ops.composed", "minigrad.ops.table", "minigrad.recurrent.compose", __name__)}
+_OWN = {__file__} | {os.path.join(_HOUSE, *name.split("/")) + ".py" for name in          # whose variables name nothing
+                     "tensor ops/record ops/values ops/calls ops/composed ops/table recurrent/compose recurrent/wrappers".split()}

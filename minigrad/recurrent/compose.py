@@ -3,6 +3,7 @@ import numpy as np
 
 from ..module import Module
 from .sequence import unroll
+from .state import called, check_cell
 
 
 class _Stacked(Module):
@@ -10,6 +11,10 @@ class _Stacked(Module):
 
     def __init__(self, cells):
         self.cells = list(cells)
+
+    @property
+    def __name__(self):
+        return f"stacked({', '.join(map(called, self.cells))})"
 
     def initial_state(self, batch_size=None):
         return tuple(cell.initial_state(batch_size) for cell in self.cells)
@@ -35,11 +40,12 @@ def stacked(*cells):
     """
     if not cells or not all(callable(c) for c in cells):
         raise TypeError("stacked() needs one or more cells: stacked(RNNCell(3, 4), RNNCell(4, 4))")
-    return _Stacked(cells)
+    return _Stacked(check_cell("stacked()", cell) for cell in cells)
 
 
 class _Bidirectional(Module):
     """Two cells that walk in opposite directions: ``net(xs, state=None, lengths=None) -> (ys, (forward, backward))``."""
+    whole_sequence, __name__ = True, "bidirectional"
 
     def __init__(self, forward, backward):
         self.forward, self.backward = forward, backward
@@ -63,4 +69,5 @@ def bidirectional(forward, backward):
     for cell in (forward, backward):
         if not callable(cell):
             raise TypeError(f"bidirectional() got a {type(cell).__name__}; expected two cells")
+        check_cell("bidirectional()", cell)
     return _Bidirectional(forward, backward)

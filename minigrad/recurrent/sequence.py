@@ -1,6 +1,6 @@
 """Time: ``steps`` marks it, ``unroll`` runs a cell through it. There is one loop, and it stands in ``steps``."""
-import contextlib
-import gc
+import functools
+import math
 import sys
 import weakref
 
@@ -9,10 +9,11 @@ import numpy as np
 from ..nested import flatten, rebuild
 from ..place import Loop, Place, variables
 from ..tensor import Tensor, _clock, _leaf, mode
-from .state import check_same, explain_state
+from .recompute import recomputed
+from .state import called, check_cell, check_parameters, check_same, collector_paused, explain_state
 
 
-def steps(*sequences, reverse=False, cell=None):
+def steps(*sequences, reverse=False):
     """Walk over time: ``for x in mg.steps(xs):`` marks everything computed in the body as belonging to step t = 1 … T.
 
     sequences  arrays or Tensors of shape (T, …), or lists of T of them; several of equal length are walked together and
@@ -32,25 +33,37 @@ def steps(*sequences, reverse=False, cell=None):
     lengths = [len(xs) for xs in sequences]
     if len(set(lengths)) > 1:
         raise ValueError(f"steps() got sequences of lengths {lengths}; all must have the same number of steps (axis 0)")
-    loop, outer, frame = Loop(), mode.place, None if cell is not None else sys._getframe(1)
-    if cell is not None:
+    return _in_time(sequences, _times(lengths[0], reverse), frame=sys._getframe(1))
+
+
+def _times(T, reverse):
+    return range(T - 1, -1, -1) if reverse else range(T)
+
+
+def _in_time(sequences, times, *, cell=None, frame=None):
+    """The one loop: the elements of the sequences at ``times``, each with its place in time.
+
+    cell   who computes a step, when ``unroll`` asks
+    frame  whose variables the steps' values are named after, when a loop written by hand asks
+    """
+    loop, outer = Loop(), mode.place
+    if frame is None:
         loop.cell = cell
     else:
         loop.initial = _variables(frame)
-    T = lengths[0]
     first = None
     try:
-        for t in range(T - 1, -1, -1) if reverse else range(T):
+        for t in times:
             mode.place = place = Place(t + 1, loop, _clock(), outer)
             xs = [s[t] if type(s) is not np.ndarray else _leaf(s[t]) for s in sequences]
             if first is None:
                 first = place
             elif first is not False:
-                if cell is None:
+                if frame is not None:
                     _remember(loop, frame, first)
                 first = False
             yield xs[0] if len(xs) == 1 else tuple(xs)
-        if first and cell is None:
+        if first and frame is not None:
             _remember(loop, frame, first)
     finally:
         mode.place = outer
@@ -88,15 +101,18 @@ def _remember(loop, frame, place):
             loop.names[x.index - place.start] = name
 
 
-def unroll(cell, xs, state=None, *, lengths=None, reverse=False, states=False):
+def unroll(cell, xs, state=None, *, lengths=None, reverse=False, states=False, checkpoint_every=None):
     """Run ``cell`` over a sequence: BPTT then is ``backward()`` of anything computed from the result.
 
     cell     callable ``y, state = cell(x, state)``
     xs       (T, B, …), or (T, D) floats without a batch: an array, a Tensor or a list of T of them
     state    a Tensor, tuple, NamedTuple or dict, nested; default ``cell.initial_state(B)``
-    lengths  (B,) integers: a row past its length keeps its state and gives zero output
+    lengths  (B,) integers, 0 … T: a row past its length keeps its state and gives zero output
     reverse  True: from the last step (of each row) to the first; ``ys`` stays in the order of time
     states   True: a third result, the list of the T + 1 states in the order they were made
+    checkpoint_every  k, or "sqrt" for k ≈ √T: store one state in k steps, and compute the steps between them again when
+             gradients are asked for (Chen et al. 2016, arXiv:1604.06174): the same numbers, one more forward pass, and
+             memory for T / k states and k steps instead of T steps
 
     Returns (ys, state): ys is one Tensor (T, B, …); with ``states=True`` (ys, state, list).
 
@@ -106,72 +122,84 @@ def unroll(cell, xs, state=None, *, lengths=None, reverse=False, states=False):
     >>> ys.shape, h.shape, len(states)
     ((5, 2, 4), (2, 4), 6)
     """
-    if not callable(cell):
-        raise TypeError(f"unroll got {type(cell).__name__} as cell; expected a callable y, state = cell(x, state) "
-                        "(argument order: unroll(cell, xs, state))")
+    check_cell("unroll", cell, " (argument order: unroll(cell, xs, state))")
     xs = _sequence(xs)
     T = len(xs)
     if T == 0:
         raise ValueError("unroll got a sequence of 0 steps; expected at least one (axis 0 of xs is time)")
     shape = np.shape(xs[0])
-    xs = _leaf(xs) if type(xs) is np.ndarray else xs        # copied once, not again by steps
     integer = (xs.dtype if not isinstance(xs, list) else xs[0].dtype).kind in "biu"
     batch = shape[0] if len(shape) > 1 or len(shape) == 1 and integer else None
     if state is None:
         if not hasattr(cell, "initial_state"):
-            raise TypeError(f"unroll: {_called(cell)} has no initial_state(batch_size); pass state=, the initial state")
+            raise TypeError(f"unroll: {called(cell)} has no initial_state(batch_size); pass state=, the initial state")
         state = cell.initial_state(batch)
     mask = None if lengths is None else _mask(lengths, T, batch)
-    ys, visited, loop_first = [None] * T, [state], True
-    with_leaf_states = flatten(state)
-    with _collector_paused():
-        for x in steps(xs, reverse=reverse, cell=cell):
+    times = _times(T, reverse)
+    if checkpoint_every is not None and mode.recording:
+        every = _segment_length(checkpoint_every, T, states)
+        return recomputed(functools.partial(_run, cell, mask=mask, batch=batch), cell, xs, state, times, every)
+    visited = [state] if states else None
+    ys, state = _run(cell, xs, state, times, mask=mask, batch=batch, visited=visited)
+    if reverse:
+        ys.reverse()
+    ys = np.stack(ys) if isinstance(ys[0], Tensor) else Tensor(np.stack(ys))
+    return (ys, state, visited) if states else (ys, state)
+
+
+def _run(cell, xs, state, times, *, mask, batch, visited=None):
+    """The outputs at ``times``, a list in their order, and the last state; every state is put into ``visited``."""
+    ys, count, initial = [], 0, state
+    with collector_paused():
+        for x in _in_time([xs], times, cell=cell):
             place = mode.place
-            if loop_first and mode.recording:
-                place.loop.first, place.loop.initial = (x, state), with_leaf_states
+            count += 1
+            if count == 1 and mode.recording:
+                place.loop.first, place.loop.initial = (x, state), flatten(state)
             if mask is not None:
                 x = _choose(mask[place.step - 1], x, 0)     # what stands in the padding, NaN even, does not reach a gradient
             place.start = _clock()
             try:
                 result = cell(x, state)
             except (TypeError, ValueError) as error:
-                explain_state(error, cell, state, batch, loop_first)
+                if count == 1:
+                    explain_state(error, cell, state, batch)
                 raise
             if type(result) is not tuple or len(result) != 2:
-                raise TypeError(f"{_called(cell)} returned {_summary(result)} at t={place.step}; expected a pair (y, state)")
+                raise TypeError(f"{called(cell)} returned {_summary(result)} at t={place.step}; expected a pair (y, state)")
             y, new = result
-            if loop_first:
-                check_same(state, new, _called(cell), place.step)
-                loop_first = False
-            elif type(new) is Tensor and type(state) is Tensor and new.array.shape != state.array.shape:
-                check_same(state, new, _called(cell), place.step)
+            if count < 3:
+                check_same(state, new, called(cell), place.step)
+                if count == 2:
+                    check_parameters((y, new), called(cell), place)
+            elif type(new) is Tensor and type(state) is Tensor and (
+                    new.array.shape != state.array.shape or new.array.dtype is not state.array.dtype):
+                check_same(state, new, called(cell), place.step)
             if mask is not None:
                 for s in (y, *flatten(new)):
                     if np.shape(s)[:1] != (batch,):
-                        raise ValueError(f"unroll with lengths: {_called(cell)} made an output or state of shape {np.shape(s)} at "
+                        raise ValueError(f"unroll with lengths: {called(cell)} made an output or state of shape {np.shape(s)} at "
                                          f"t={place.step}; every one needs the batch in front: ({batch}, …)")
                 alive = mask[place.step - 1]
                 new = rebuild(new, [_choose(alive, a, b) for a, b in zip(flatten(new), flatten(state))])
                 y = _choose(alive, y, 0.)
             state = new
-            ys[place.step - 1] = y
-            if states:
+            ys.append(y)
+            if visited is not None:
                 visited.append(state)
-    check_same(visited[0], state, _called(cell), place.step)        # a nested state that changed after the first step
-    ys = np.stack(ys) if isinstance(ys[0], Tensor) else Tensor(np.stack(ys))
-    return (ys, state, visited) if states else (ys, state)
+        check_same(initial, state, called(cell), place.step)       # a nested state that changed after the second step
+    return ys, state
 
 
-@contextlib.contextmanager
-def _collector_paused():
-    """A graph that grows holds no garbage, and Python's collector would walk it again and again."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
+def _segment_length(every, T, states):
+    if states:
+        raise ValueError("unroll got states=True and checkpoint_every: a list of all states is what checkpoint_every is there to avoid; "
+                         "leave one of them out")
+    if every == "sqrt":
+        return math.isqrt(T - 1) + 1
+    if isinstance(every, bool) or not isinstance(every, (int, np.integer)) or every < 1:
+        raise ValueError(f"unroll got checkpoint_every={every!r}; expected a number of steps, 1 or more, or 'sqrt'")
+    return int(every)
 
 
 def _choose(alive, new, old):
@@ -189,10 +217,6 @@ def _mask(lengths, T, batch):
         row = int(np.argwhere((lengths < 0) | (lengths > T))[0, 0])
         raise ValueError(f"unroll got length {lengths[row]} for row {row} of xs with {T} steps; expected 0 … {T}")
     return np.arange(T)[:, None] < lengths
-
-
-def _called(cell):
-    return getattr(cell, "__name__", type(cell).__name__)
 
 
 def _summary(x):

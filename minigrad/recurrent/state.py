@@ -1,4 +1,6 @@
-"""States: cut from their history, and checked to stay what they are."""
+"""States: cut from their history, and checked to stay what they are. Cells: checked to be cells."""
+import gc
+
 import numpy as np
 
 from ..nested import flatten, rebuild
@@ -14,6 +16,33 @@ def detach(state):
     (False, False)
     """
     return rebuild(state, [x.detach() if isinstance(x, Tensor) else x for x in flatten(state)])
+
+
+class collector_paused:
+    """A graph that grows holds no garbage, and Python's collector would walk it again and again."""
+
+    def __enter__(self):
+        self.was = gc.isenabled()
+        gc.disable()
+
+    def __exit__(self, *error):
+        if self.was:
+            gc.enable()
+
+
+def called(cell):
+    """How messages call a cell."""
+    return getattr(cell, "__name__", type(cell).__name__)
+
+
+def check_cell(what, cell, hint=""):
+    """The cell, if it is one: a callable of one step."""
+    if not callable(cell):
+        raise TypeError(f"{what} got {type(cell).__name__} as cell; expected a callable y, state = cell(x, state){hint}")
+    if getattr(cell, "whole_sequence", False):
+        raise TypeError(f"{what} got {called(cell)}, which reads a whole sequence in two directions and is no cell of one step; run it "
+                        "first, ys, _ = net(xs), and the next layer on its output: mg.unroll(cell, ys)")
+    return cell
 
 
 def _outline(state, dtypes=True):
@@ -43,10 +72,26 @@ def check_same(old, new, cell, step):
                          f"shapes and dtypes ({hint})")
 
 
-def explain_state(error, cell, state, batch, first):
+def check_parameters(results, cell, place):
+    """A parameter is made once: a trainable leaf that came into being within the second step would be a new one in every step."""
+    seen, stack = set(), flatten(results)
+    while stack:
+        x = stack.pop()
+        if type(x) is not Tensor or x.index <= place.start or id(x) in seen:
+            continue
+        seen.add(id(x))
+        if x.op is None and x.requires_grad:
+            what = x.label() if not x.name else f"{x.label()} of shape {x.array.shape}"
+            raise ValueError(f"{cell} made {what} inside its step t={place.step}: it would be a new one in "
+                             "every step, and none would be trained. Make parameters once, in __init__ or outside the cell")
+        stack.extend(x.inputs)
+
+
+def explain_state(error, cell, state, batch):
     """Add to an error of the first step that the given state has not the nesting and shapes of ``cell.initial_state``."""
-    if first and hasattr(cell, "initial_state"):
+    try:
         expected, got = _outline(cell.initial_state(batch)), _outline(state)
-        if expected != got:
-            name = getattr(cell, "__name__", type(cell).__name__)
-            error.args = (f"{error} (the state given to unroll is {got}; {name}.initial_state({batch}) is {expected})",)
+    except Exception:       # it has none
+        return
+    if expected != got:
+        error.args = (f"{error} (the state given to unroll is {got}; {called(cell)}.initial_state({batch}) is {expected})",)

@@ -98,7 +98,7 @@ H0 = mg.parameter(np.ones((5, 2)))
     (late, np.arange(3.0)[:, None, None] + 0 * XS, H0,
      r"late changed its state at t=3: it took float64 \(5, 2\) and returned float64 \(10, 2\)"),
     (late_inside, np.arange(3.0)[:, None, None] + 0 * XS, (H0, [H0]),
-     r"late_inside changed its state at t=3: it took \(float64 \(5, 2\), \(float64 \(5, 2\),\)\) and .*\(10, 2\)"),
+     r"late_inside changed its state at t=2: it took \(float64 \(5, 2\), \(float64 \(5, 2\),\)\) and .*\(10, 2\)"),
     (swapped, XS, (H0, H0),
      r"took \(float64 \(5, 2\), float64 \(5, 2\)\) and returned float64 \(5, 2\).*\(y, state\) in this order"),
     (lambda x, s: (x, {"h": s}), XS, H0, r"returned {h: float64 \(5, 2\)}"),
@@ -119,6 +119,54 @@ def test_states_that_change(cell, xs, state, message):
 def test_cells_that_return_something_else(result, message):
     with pytest.raises(TypeError, match=message):
         mg.unroll(result, XS, H0)
+
+
+class Fresh(mg.Module):
+    """Makes its parameter in the step: anew each time, or once, when it is first called."""
+    W = None
+
+    def __init__(self, once):
+        self.once = once
+
+    def __call__(self, x, h):
+        if self.W is None or not self.once:
+            self.W = mg.parameter(np.eye(2))
+        h = np.tanh(x @ self.W + h)
+        return h, h
+
+
+def test_a_parameter_made_inside_the_step():
+    with pytest.raises(ValueError, match=r"Fresh made parameter 'W' of shape \(2, 2\) inside its step t=2: it would be a new one in every "
+                                         r"step, and none would be trained. Make parameters once, in __init__ or outside the cell"):
+        mg.unroll(Fresh(once=False), XS, H0)
+    with pytest.raises(ValueError, match=r"<lambda> made a tensor of shape \(2,\) inside its step t=2"):
+        mg.unroll(lambda x, h: (h, h + mg.parameter(np.ones(2))), XS, H0, reverse=True)
+    with pytest.raises(ValueError, match="made parameter 'W'.* t=2"):
+        mg.unroll(Fresh(once=False), XS, H0, lengths=[3, 3, 2, 1, 0], checkpoint_every=2)
+    lazy = Fresh(once=True)             # made in the first step, and used from then on
+    mg.unroll(lazy, XS, H0)[0].sum().backward()
+    assert lazy.W.grad.any()
+
+
+def test_a_late_change_of_dtype():
+    with pytest.raises(ValueError, match=r"changed its state at t=3: it took float64 \(5, 2\) and returned float32 \(5, 2\).*the dtype of the"):
+        mg.unroll(lambda x, h: (x, h.astype(np.float32) if x.data[0, 0] == 2 else h * 1.0), np.arange(6.0)[:, None, None] * np.ones((5, 2)), H0)
+
+
+def test_batches_of_different_lengths():
+    with pytest.raises(ValueError, match=r"steps\(\) got a list of arrays of shapes \[\(5, 2\), \(4, 2\)\]; all steps need one shape: pad the "
+                                         r"shorter ones and pass lengths="):
+        mg.unroll(cell, [np.ones((5, 2)), np.ones((4, 2))])
+
+
+def test_rows_of_length_zero_keep_the_initial_state():
+    start = mg.parameter(np.full((5, 4), 0.5))
+    ys, h = mg.unroll(cell, XS, start, lengths=[0, 3, 0, 1, 0])
+    assert np.array_equal(h.data[[0, 2, 4]], start.data[[0, 2, 4]]) and not ys.data[:, [0, 2, 4]].any()
+    h.sum().backward()
+    assert np.array_equal(start.grad[[0, 2, 4]], np.ones((3, 4)))
+    ys, h = mg.unroll(cell, XS, start, lengths=[0] * 5)
+    assert np.array_equal(h.data, start.data) and not ys.data.any()
 
 
 def test_an_initial_state_of_another_batch():

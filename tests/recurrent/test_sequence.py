@@ -220,8 +220,8 @@ def test_functions_are_cells_and_outputs_may_be_constants():
     assert ys.data.tolist() == [0, 2, 6] and total.item() == 6
     ys, _ = mg.unroll(lambda x, s: (x.data * 2, s), XS, ())
     assert type(ys) is mg.Tensor and np.array_equal(ys.data, XS * 2)
-    ys, _ = mg.unroll(lambda k, s: (mg.parameter(np.eye(4))[k], s), np.array([[0, 1], [3, 2]]),
-                      ())       # integers: (T, B) is a batch
+    rows = mg.parameter(np.eye(4))
+    ys, _ = mg.unroll(lambda k, s: (rows[k], s), np.array([[0, 1], [3, 2]]), ())       # integers: (T, B) is a batch
     assert ys.shape == (2, 2, 4)
 
 

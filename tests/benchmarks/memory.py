@@ -1,0 +1,104 @@
+"""Memory against the length of a sequence: peak and time of one training step, stored, recomputed, and cut into chunks.
+
+    python -m tests.benchmarks.memory              the table, a few minutes
+    python -m tests.benchmarks.memory --quick      up to T = 10,000
+
+An Elman cell, H = 64, B = 16, eight inputs, float32, and a squared error of ``ys @ W_y`` at every step. A peak is that of a process of its own
+that takes one step (``ru_maxrss``), in all and less what was there before the step. Times are CPU time per step, forward and backward:
+the ways take turns in one process, medians of seven rounds; ``ratio`` is to storing everything, where that fits.
+
+Below: truncated BPTT over a text of 465,000 characters in chunks of 100 steps, against a tenth of it. The peak must not grow with the
+text.
+"""
+from tests.benchmarks.measure import interleaved, versions          # first: it sets the threads
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+import minigrad as mg
+
+B, D, H = 16, 8, 64
+LENGTHS = (1_000, 3_000, 10_000, 30_000, 100_000)
+STORED_UP_TO = 30_000           # beyond, storing takes gigabytes
+WAYS = {"stored": None, "√T": "sqrt", "every 30": 30}
+
+
+def megabytes():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024          # Linux counts in KiB
+
+
+def training(T):
+    """One training step, as a function of checkpoint_every."""
+    rng = np.random.default_rng(0)
+    cell = mg.RNNCell(D, H, rng=rng, dtype=np.float32)
+    W_y = mg.parameter(rng.uniform(-0.1, 0.1, (H, 1)).astype(np.float32))
+    xs, targets = (rng.standard_normal((T, B, n), dtype=np.float32) for n in (D, 1))
+
+    def step(every):
+        ys, _ = mg.unroll(cell, xs, checkpoint_every=every)
+        mg.squared_error(ys @ W_y, targets).backward()
+    return step
+
+
+def peak(T, every):
+    """(peak in all, peak of the step), MB."""
+    step, before = training(T), megabytes()
+    step(every)
+    return megabytes(), megabytes() - before
+
+
+def times(T, ways):
+    """{way: seconds of a step}, taking turns."""
+    step = training(T)
+    return interleaved({name: lambda every=WAYS[name]: step(every) for name in ways}, rounds=7 if T <= 10_000 else 3, seconds=0)
+
+
+def read(characters, steps=100, rows=16):
+    """Truncated BPTT over a text: the state goes on from chunk to chunk, its history does not."""
+    vocabulary = 100
+    text = np.random.default_rng(0).integers(0, vocabulary, characters).reshape(rows, -1).T        # (T, rows)
+    cell, W_y = mg.GRUCell(32, H, dtype=np.float32), mg.parameter(np.zeros((H, vocabulary), np.float32))
+    E = mg.parameter(np.random.default_rng(1).standard_normal((vocabulary, 32), dtype=np.float32))
+    before, start, state = megabytes(), time.process_time(), cell.initial_state(rows)
+    for t in range(0, len(text) - 1, steps):
+        chunk = text[t:t + steps + 1]
+        ys, state = mg.unroll(cell, E[chunk[:-1]], mg.detach(state))
+        mg.softmax_cross_entropy(ys @ W_y, chunk[1:]).backward()
+        for p in (*cell.parameters().values(), E, W_y):
+            p.data, p.grad = p.data - 0.1 * p.grad, None
+    return megabytes(), megabytes() - before, time.process_time() - start
+
+
+def alone(function, *arguments):
+    """The function's result, from a process of its own."""
+    program = f"import json; from tests.benchmarks.memory import {function} as f; print(json.dumps(f(*{arguments!r})))"
+    return json.loads(subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="up to T = 10,000")
+    lengths = [T for T in LENGTHS if T <= 10_000] if parser.parse_args().quick else LENGTHS
+    print(versions())
+    print(f"\nElman, B = {B}, D = {D}, H = {H}, float32; the outputs alone are {B * H * 4 / 1024:.0f} KB per step\n")
+    print(f"{'T':>8s}  {'':10s}{'peak, MB':>10s}{'of the step':>13s}{'µs per step':>13s}{'ratio':>8s}")
+    for T in lengths:
+        ways = [name for name in WAYS if name != "stored" or T <= STORED_UP_TO]
+        seconds = alone("times", T, ways)
+        for name in ways:
+            ratio = f"{seconds[name] / seconds['stored']:8.2f}" if "stored" in seconds else f"{'–':>8s}"
+            print("{:8,d}  {:10s}{:10,.0f}{:13,.0f}".format(T, name, *alone("peak", T, WAYS[name])), end="")
+            print(f"{seconds[name] / T * 1e6:13.1f}{ratio}", flush=True)
+    print(f"\nTruncated BPTT, GRU, chunks of 100 steps, 16 rows\n{'characters':>12s}{'peak, MB':>10s}{'of the loop':>13s}{'seconds':>9s}")
+    for characters in (46_400, 464_992):
+        print("{:12,d}{:10,.0f}{:13,.1f}{:9.1f}".format(characters, *alone("read", characters)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
