@@ -230,17 +230,17 @@ class _Run:
 
     def gradient(self, i, g, y):
         """The gradient of input i: those of all inputs are found at once, and handed out one by one."""
-        key = id(g), threading.get_ident()
-        if key not in self.found:
+        me = threading.get_ident()
+        held, parts = self.found.get(me, (None, None))
+        if held is not g:
             if type(g) is np.ndarray and g.ndim == 1:
-                self.found[key] = self.backward(g)
+                parts = self.backward(g)
             else:                                       # Jacobians and higher orders
-                self.found[key] = again(g, y, self.unrolled, self.tensors, (), self.place)
-        parts = self.found[key]
-        part, parts[i] = parts[i], None
-        if not any(p is not None for p in parts):
-            del self.found[key]
-        return part
+                parts = again(g, y, self.unrolled, self.tensors, (), self.place)
+            self.found[me] = g, parts
+        if i == len(parts) - 1:
+            self.found.pop(me, None)
+        return parts[i]
 
     def backward(self, g):
         """Gradients for ``tensors``, given that of the packed outputs."""
@@ -261,6 +261,11 @@ class _Run:
 
     def unrolled(self):
         """The packed outputs by the eager unroll: what higher orders go through."""
+        every = [t.reshape(-1) for t in self.unfold().values()]
+        return np.concatenate(every) if len(every) > 1 else every[0]
+
+    def unfold(self):
+        """The outputs by the eager unroll, each under its place in the packed array: what pictures and checks look at."""
         result = self.call.unrolled()
         ys = [result[0]]
         if self.call.states:
@@ -268,8 +273,7 @@ class _Run:
             if self.call.reverse:
                 visited.reverse()
             ys += [np.stack(list(leaves)) for leaves in zip(*visited)]
-        every = [t.reshape(-1) for t, part in zip([*ys, *flatten(result[1])], self.parts) if part is not None]
-        return np.concatenate(every) if len(every) > 1 else every[0]
+        return {part[:2]: t for t, part in zip([*ys, *flatten(result[1])], self.parts) if part is not None}
 
 
 _SCAN = Op("scan", lambda *arrays, run: run.value(arrays), (lambda i, g, y, arrays, run: run.gradient(i, g, y),), None, "scan({*})",

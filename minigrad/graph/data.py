@@ -2,6 +2,7 @@
 import numpy as np
 
 from ..tensor import Tensor
+from .unfold import unfolded
 
 
 class Node:
@@ -51,6 +52,7 @@ class Graph:
         for root in roots:
             if type(root) is not Tensor:
                 raise TypeError(f"Graph.of() needs Tensors, got {type(root).__name__}")
+        roots, aliases = unfolded(*roots)
         tensors, seen, stack = [], set(), [*roots, *inputs]
         while stack:
             t = stack.pop()
@@ -78,7 +80,7 @@ class Graph:
         from .names import name_nodes
         from .places import place_nodes
         if names:
-            name_nodes(graph)
+            name_nodes(graph, aliases)
         place_nodes(graph)
         return graph
 

@@ -14,8 +14,11 @@ from ..place import variables
 from ..tensor import Tensor, _clock, mode
 
 
-def name_nodes(graph):
-    """Give the nodes of every loop the names of the author's variables; names that Tensors have already stay."""
+def name_nodes(graph, aliases):
+    """Give the nodes of every loop the names of the author's variables; names that Tensors have already stay.
+
+    aliases  {id of a Tensor: the Tensor that stands for it in the graph}, where a scan was unfolded
+    """
     loops, steps = {}, {}
     by_tensor = {id(n.tensor): n for n in graph.nodes if n.tensor is not None}
     for node in graph.nodes:
@@ -49,6 +52,7 @@ def name_nodes(graph):
         if graph.nodes[i].op is None:
             graph.nodes[i].step, graph.nodes[i].loop = 0, loop
     for name, x in _callers_variables():
+        x = aliases.get(id(x), x)
         if type(x) is Tensor and id(x) in by_tensor:
             node = by_tensor[id(x)]
             node.name = node.name or name
