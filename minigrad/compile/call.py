@@ -325,8 +325,8 @@ def _find(call):
 
 
 def _compiled(call):
-    generators = [(g, g.bit_generator.state) for g in generators_of(call.cell)]
-    attributes = _attributes(call.cell)
+    """A program that agrees with the eager step, and what the cell met; the cell is left as it was."""
+    held = _Held(call.cell)
     try:
         tape = Tape(call.step, call.first(), call.state, mode.recording, call.states)
         try:
@@ -334,42 +334,77 @@ def _compiled(call):
         except Deviates:
             raise CannotTrace("two runs of its step differ (a branch on the step, a counter); pass what changes from step to step in "
                               "xs, or keep it in the state") from None
-        if any(g.bit_generator.state != before for g, before in generators):
+        if held.drawn():
             raise CannotTrace("its step draws random numbers; draw them for all steps before and pass them in xs, or keep one draw in "
                               "the state")
-        if changed := [name for name, holder, key, value in attributes if holder.get(key) is not value]:
-            raise CannotTrace(f"its step changes {', '.join(sorted(set(changed)))}; what changes from step to step belongs into the state")
+        if changed := held.changed():
+            raise CannotTrace(f"its step changes {', '.join(changed)}; what changes from step to step belongs into the state")
         for a, b in zip(tape.found, bound):
             a, b = (x.array if isinstance(x, Tensor) else x for x in (a, b))
             if a is not b and not np.array_equal(a, b, equal_nan=True):
                 raise CannotTrace("an array that its step uses differs from run to run; pass it in xs")
+        program = Program(tape, called(call.cell))
+        _check(call, program)
+        return program, tape.follow(call.step)
     finally:
-        for g, before in generators:
-            g.bit_generator.state = before
-        for _, holder, key, value in attributes:
-            holder[key] = value
-    program = Program(tape, called(call.cell))
-    _check(call, program)
-    return program, tape.follow(call.step)
+        held.restore()
 
 
-def _attributes(cell):
-    """Everything that stands in attributes of the cell and of the cells in it: (name, dict, key, value)."""
-    found, seen, stack = [], set(), [("self", cell)]
-    while stack:
-        name, x = stack.pop()
-        if id(x) in seen or isinstance(x, (type, Tensor, np.ndarray)) or type(x).__module__ in ("builtins", "numpy") and not isinstance(
-                x, (list, tuple, dict)):
-            continue
-        seen.add(id(x))
-        if isinstance(x, (list, tuple)):
-            stack.extend((f"{name}[{i}]", v) for i, v in enumerate(x))
-        elif isinstance(x, dict):
-            stack.extend((f"{name}[{k!r}]", v) for k, v in x.items())
-        elif hasattr(x, "__dict__") and not callable(getattr(x, "__code__", None)):
-            found += [(f"{name}.{key}", vars(x), key, value) for key, value in vars(x).items()]
-            stack.extend((f"{name}.{key}", value) for key, value in vars(x).items())
-    return found
+class _Held:
+    """What a cell holds besides Tensors and arrays: attributes, lists, dicts, closure variables, generators; to be seen and restored."""
+
+    def __init__(self, cell):
+        self.generators = [(g, g.bit_generator.state) for g in generators_of(cell)]
+        self.places = []                                # (name, how to read, how to write, value)
+        seen, stack = set(), [("self", cell)]
+        while stack:
+            name, x = stack.pop()
+            if id(x) in seen or isinstance(x, (type, Tensor, np.ndarray, np.random.Generator, str, bytes, int, float)):
+                continue
+            seen.add(id(x))
+            if isinstance(x, (list, dict)):
+                self._hold(name, lambda x=x: x, lambda v, x=x: (x.clear(), x.update(v) if isinstance(x, dict) else x.extend(v)), x.copy())
+            parts = x.items() if isinstance(x, dict) else enumerate(x) if isinstance(x, (list, tuple)) else ()
+            stack.extend((f"{name}[{k!r}]", v) for k, v in parts)
+            function = getattr(x, "__func__", x)
+            if hasattr(function, "__code__"):
+                for variable, c in zip(function.__code__.co_freevars, function.__closure__ or ()):
+                    try:
+                        value = c.cell_contents
+                    except ValueError:                  # not filled yet
+                        continue
+                    self._hold(variable, lambda c=c: c.cell_contents, lambda v, c=c: setattr(c, "cell_contents", v), value)
+                    stack.append((variable, value))
+                if hasattr(x, "__self__"):
+                    stack.append(("self", x.__self__))
+            elif hasattr(x, "__dict__") and type(x).__module__ not in ("builtins", "numpy"):
+                for key, value in vars(x).items():
+                    self._hold(f"{name}.{key}", lambda x=x, key=key: vars(x).get(key), lambda v, x=x, key=key: vars(x).__setitem__(key, v),
+                               value)
+                    stack.append((f"{name}.{key}", value))
+
+    def _hold(self, name, read, write, value):
+        self.places.append((name, read, write, value))
+
+    def drawn(self):
+        return any(g.bit_generator.state != state for g, state in self.generators)
+
+    def changed(self):
+        return sorted({name for name, read, _, value in self.places if not _same(read(), value)})
+
+    def restore(self):
+        for g, state in self.generators:
+            g.bit_generator.state = state
+        for _, read, write, value in self.places:
+            if not _same(read(), value):
+                write(value)
+
+
+def _same(now, before):
+    if isinstance(before, (list, dict)) and type(now) is type(before) and len(now) == len(before):
+        pairs = zip(now.values(), before.values()) if isinstance(before, dict) else zip(now, before)
+        return all(a is b for a, b in pairs)
+    return now is before
 
 
 def _check(call, program):

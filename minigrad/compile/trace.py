@@ -85,7 +85,10 @@ class Traced(Tensor):
     def argmax(self, axis=None):
         self._unknown("argmax()")
 
-    argmin = argmax
+    def any(self, axis=None):
+        self._unknown("any()")
+
+    argmin, all = argmax, any
 
     def __array__(self, dtype=None, copy=None):
         self._unknown("turning into an array")
