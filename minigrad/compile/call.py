@@ -14,7 +14,7 @@ from ..autodiff import _walk
 from ..checkpoint import again, generators_of
 from ..nested import flatten, rebuild
 from ..ops import At, Op
-from ..recurrent.sequence import _choose, _mask, unroll
+from ..recurrent.sequence import _choose, _mask, _segment_length, unroll
 from ..recurrent.state import called, check_cell
 from ..tensor import Tensor, _leaf, mode, record
 from .program import Program
@@ -32,7 +32,7 @@ class NotCompiled(UserWarning):
     """A scan ran as an eager unroll; the message says why, and what to write instead."""
 
 
-def scan(cell, xs, state=None, *, lengths=None, reverse=False, states=False):
+def scan(cell, xs, state=None, *, lengths=None, reverse=False, states=False, checkpoint_every=None):
     """Run ``cell`` over a sequence as ``mg.unroll`` does, compiled to a NumPy program: same arguments, numbers and gradients.
 
     The first call makes the program (milliseconds) and compares it with the unroll, values and gradients. A cell that
@@ -47,9 +47,7 @@ def scan(cell, xs, state=None, *, lengths=None, reverse=False, states=False):
     True
     """
     check_cell("scan", cell, " (argument order: scan(cell, xs, state))")
-    if mode.watch is not None:                          # mg.debug() looks at every op
-        return unroll(cell, xs, state, lengths=lengths, reverse=reverse, states=states)
-    call = _Call(cell, xs, state, lengths, reverse, states)
+    call = _Call(cell, xs, state, lengths, reverse, states, checkpoint_every)
     if call.eager:
         return call.unrolled()
     program, bound = _find(call)
@@ -64,8 +62,11 @@ class _Call:
     """The arguments of one call, brought into form; ``eager`` says that the unroll is to deal with them."""
     eager = True
 
-    def __init__(self, cell, xs, state, lengths, reverse, states):
+    def __init__(self, cell, xs, state, lengths=None, reverse=False, states=False, every=None):
         self.cell, self.given, self.state, self.lengths, self.reverse, self.states = cell, xs, state, lengths, reverse, states
+        self.every = every
+        if mode.watch is not None:                      # mg.debug() and traces look at every op
+            return
         self.nested = type(xs) in (tuple, dict) or isinstance(xs, tuple)
         tensors = flatten(xs) if self.nested else [xs]
         arrays = []
@@ -101,11 +102,13 @@ class _Call:
             if type(s) is not Tensor or s.array.dtype.kind not in "biuf":
                 return
         self.eager = not self.leaves
+        self.every = None if every is None or not mode.recording else _segment_length(every, self.T, states)
         if reverse:
             self.arrays = [a[::-1] for a in self.arrays]
 
     def unrolled(self):
-        return unroll(self.cell, self.given, self.state, lengths=self.lengths, reverse=self.reverse, states=self.states)
+        return unroll(self.cell, self.given, self.state, lengths=self.lengths, reverse=self.reverse, states=self.states,
+                      checkpoint_every=self.every)
 
     def element(self, leaves):
         """x of one step, nested as the step gets it."""
@@ -207,6 +210,8 @@ class _Run:
 
     def forward(self):
         """Outputs and last states, as long as the room is not used again."""
+        if self.trains and self.call.every:
+            return self.forward_in_segments()
         room = self.program.take(self.call.T)
         arrays = room[0](*self.xs, *self.s0, *self.bound)
         if self.trains:
@@ -244,20 +249,63 @@ class _Run:
 
     def backward(self, g):
         """Gradients for ``tensors``, given that of the packed outputs."""
+        parts = [None if part is None else g[part[0]:part[1]].reshape(part[2]).astype(part[3], copy=False) for part in self.parts]
+        n, reverse = len(self.program.plan.y), self.call.reverse
+        ys = [y[::-1] if reverse else y for y in parts[:n] if y is not None]
+        if self.call.every:
+            gradients = self.back_through_segments(ys, parts[n:])
+        else:
+            gradients = self.back_through_room(ys, parts[n:])
+        if reverse:
+            k = len(self.xs)
+            gradients[:k] = [x if x is None else x[::-1] for x in gradients[:k]]
+        return [np.zeros_like(x.array) if g is None else g for x, g in
+                zip(self.tensors, [g for g, wanted in zip(gradients, self.wanted) if wanted])]
+
+    def back_through_room(self, ys, last):
         room, self.room = self.room, None
         if room is None:                                # a second backward: what was stored has been used up
             room = self.program.take(self.call.T)
             room[0](*self.xs, *self.s0, *self.bound)
-        parts = [None if part is None else g[part[0]:part[1]].reshape(part[2]).astype(part[3], copy=False) for part in self.parts]
-        n, reverse = len(self.program.plan.y), self.call.reverse
-        ys = [y[::-1] if reverse else y for y in parts[:n] if y is not None]
-        gradients = room[1](*self.xs, *self.bound, *ys, *parts[n:])
-        if reverse:
-            k = len(self.xs)
-            gradients[:k] = [x if x is None else x[::-1] for x in gradients[:k]]
+        gradients = room[1](*self.xs, *self.bound, *ys, *last)
         self.program.give(self.call.T, room)
-        return [np.zeros_like(x.array) if g is None else g for x, g in
-                zip(self.tensors, [g for g, wanted in zip(gradients, self.wanted) if wanted])]
+        return gradients
+
+    # ---- in segments: the states between them are stored, and each is run again on the way back -------------------------
+    def segments(self):
+        return [(a, min(a + self.call.every, self.call.T)) for a in range(0, self.call.T, self.call.every)]
+
+    def forward_in_segments(self):
+        n, state, ys = len(self.program.plan.y), self.s0, None
+        self.starts = []
+        for a, b in self.segments():
+            self.starts.append(state)
+            room = self.program.take(b - a)
+            arrays = room[0](*[x[a:b] for x in self.xs], *state, *self.bound)
+            if ys is None:
+                ys = [np.empty((self.call.T, *y.shape[1:]), y.dtype) for y in arrays[:n]]
+            for whole, y in zip(ys, arrays):
+                whole[a:b] = y
+            state = [s.copy() for s in arrays[n:]]
+            self.program.give(b - a, room)
+        return [*ys, *state]
+
+    def back_through_segments(self, ys, last):
+        k, n = len(self.xs), len(self.s0)
+        xs, invariants = [None] * k, [None] * len(self.bound)
+        for (a, b), state in zip(reversed(self.segments()), reversed(self.starts)):
+            room = self.program.take(b - a)
+            x = [v[a:b] for v in self.xs]
+            room[0](*x, *state, *self.bound)
+            gradients = room[1](*x, *self.bound, *[y[a:b] for y in ys], *last)
+            for i, g in enumerate(gradients[:k]):
+                if g is not None:
+                    xs[i] = np.empty((self.call.T, *g.shape[1:]), g.dtype) if xs[i] is None else xs[i]
+                    xs[i][a:b] = g
+            last = [np.zeros_like(s) if g is None else g for s, g in zip(state, gradients[k:k + n])]
+            invariants = [g if total is None else total if g is None else total + g for total, g in zip(invariants, gradients[k + n:])]
+            self.program.give(b - a, room)
+        return [*xs, *last, *invariants]
 
     def unrolled(self):
         """The packed outputs by the eager unroll: what higher orders go through."""
@@ -440,7 +488,7 @@ def _check(call, program):
 
     def compiled(xs, leaves):
         short = _Call.__new__(_Call)
-        short.__dict__.update(call.__dict__, arrays=[x.array for x in xs], tensors=xs, leaves=leaves, T=T, states=False, reverse=False,
+        short.__dict__.update(call.__dict__, every=None, arrays=[x.array for x in xs], tensors=xs, leaves=leaves, T=T, states=False, reverse=False,
                               state=rebuild(call.state, leaves))
         y, state = short.run(program, program.tape.follow(call.step))[:2]
         return [y, *flatten(state)]
@@ -493,7 +541,7 @@ def source(cell, xs, state=None, *, lengths=None, reverse=False):
     >>> "tanh" in text
     True
     """
-    call = _Call(cell, xs, state, lengths, reverse, False)
+    call = _Call(cell, xs, state, lengths, reverse)
     program, bound = (None, "its arguments have no compiled form") if call.eager else _find(call)
     if program is None:
         raise CannotTrace(f"{called(cell)} has no program: {bound}")

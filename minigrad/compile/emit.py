@@ -860,6 +860,7 @@ class Writer:
         body = [f"{name} = array({number!r}, \"{dtype[1:]}\")" for (number, dtype), name in self.constants.items()]
         body += [f"{name} = {text}" for name, text in self.arrays.values()]
         views = [line for _, line in self.room_views]
+        self._share(forward, backward, views)
         body += self.room + views + self.room_rows
         inner = [f"def forward({', '.join(xs + s0 + cs)}):", *("    " + line for line in forward)]
         if backward:
@@ -872,6 +873,27 @@ class Writer:
                  *(helpers.splitlines() + ["", ""] if helpers else []), "def rows(a):", "    return [a[t, ...] for t in range(len(a))]", "", "",
                  "def bptt(T):", *("    " + line if line else "" for line in body + [""] + inner)]
         return "\n".join(lines) + "\n"
+
+
+    def _share(self, forward, backward, views):
+        """A buffer that only the way back uses is one that only the way forward used, where shapes allow."""
+        owner = {}                                      # rows and views belong to their buffer
+        for line in views + self.room_rows:
+            name, _, text = line.partition(" = ")
+            base = next(w for w in re.findall(r"\w+", text) if w != "rows")
+            owner[name] = owner.get(base, base)
+
+        def used(lines):
+            return {owner.get(w, w) for line in lines for w in re.findall(r"\w+", line)}
+        ahead, back, free = used(forward), used(backward), {}
+        for n, line in enumerate(self.room):
+            name, _, text = line.partition(" = ")
+            if text.startswith("empty((T") and name in ahead and name not in back:
+                free.setdefault(text, []).append(name)
+        for n, line in enumerate(self.room):
+            name, _, text = line.partition(" = ")
+            if name in back and name not in ahead and free.get(text):
+                self.room[n] = f"{name} = {free[text].pop()}"
 
 
 class _HalfNumber:
