@@ -890,10 +890,50 @@ class Writer:
             name, _, text = line.partition(" = ")
             if text.startswith("empty((T") and name in ahead and name not in back:
                 free.setdefault(text, []).append(name)
+        self._share_rows(backward, ahead, used)
         for n, line in enumerate(self.room):
             name, _, text = line.partition(" = ")
-            if name in back and name not in ahead and free.get(text):
+            if name in back and name not in ahead and text.startswith("empty") and free.get(text):
                 self.room[n] = f"{name} = {free[text].pop()}"
+        self.room.sort(key=lambda line: "(" not in line)        # other names of buffers after the buffers
+        order = {line.partition(" = ")[0]: n for n, line in enumerate(self.room)}
+        late = [line for line in self.room if "(" not in line]
+        late.sort(key=lambda line: order[line.partition(" = ")[2]])
+        self.room = [line for line in self.room if "(" in line] + late
+
+    def _share_rows(self, lines, ahead, used):
+        """In the loop back, a row that was read for the last time takes what the step makes of it."""
+        head = next((n for n, line in enumerate(lines) if line.startswith("for ")), None)
+        if head is None:
+            return
+        body = [line.strip() for line in lines[head + 1:] if line.startswith("    ")]
+        names, _, sources = lines[head].partition(" in ")
+        sources = sources.removeprefix("zip(").rstrip("):").split(", ")
+        rows = dict(zip(names.removeprefix("for ").split(", "), sources))
+        texts = dict(line.partition(" = ")[::2] for line in self.room)
+        whole = {line.partition(" = ")[0]: line.partition(" = ")[2] for line in self.room_rows}
+        base = {row: re.fullmatch(r"rows\((\w+)\[::-1\]\)", whole.get(source, "")) for row, source in rows.items()}
+        base = {row: match[1] for row, match in base.items() if match}
+        before, after = used(lines[:head]), used(line for line in lines[head + 1:] if not line.startswith("    "))
+        taken = set()
+
+        def at(row):
+            return [n for n, line in enumerate(body) if row in re.findall(r"\w+", line)]
+        for row, name in base.items():                  # what a step makes …
+            text = texts.get(name, "")
+            if not text.startswith("empty((T") or name in before or name in ahead or list(base.values()).count(name) > 1:
+                continue
+            for other, old in base.items():             # … and what was there before the loop and is not needed behind it
+                if texts.get(old) != text or old not in before or old in after or old in ahead or old in taken or old == name \
+                        or list(base.values()).count(old) > 1:
+                    continue
+                written, read = at(row), at(other)
+                inside = read and written and read[-1] == written[0] and re.match(r"(add|subtract|multiply)\(", body[read[-1]])
+                if read and written and (read[-1] < written[0] or inside):
+                    index = next(n for n, line in enumerate(self.room) if line.startswith(f"{name} = "))
+                    self.room[index] = f"{name} = {old}"
+                    taken |= {old, name}
+                    break
 
 
 class _HalfNumber:
