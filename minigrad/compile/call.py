@@ -213,7 +213,11 @@ class _Run:
         if self.trains and self.call.every:
             return self.forward_in_segments()
         room = self.program.take(self.call.T)
-        arrays = room[0](*self.xs, *self.s0, *self.bound)
+        try:
+            arrays = room[0](*self.xs, *self.s0, *self.bound)
+        except (IndexError, ValueError):
+            self.call.unrolled()                        # says what is wrong, and where
+            raise
         if self.trains:
             self.room = room
         else:
@@ -503,6 +507,8 @@ def _check(call, program):
     ours, expected = outputs_of(compiled), outputs_of(eager)
     tolerance = {d: 1e4 * np.finfo(d).eps for d in ("f4", "f8")}
     wrong = _differ(ours, expected, tolerance)
+    if wrong and _differ(outputs_of(eager), expected, tolerance):
+        raise CannotTrace("two unrolls of it differ (something outside of x, the state and the cell changes); pass it in xs")
     if wrong:                                           # a chaotic cell magnifies rounding: how much, the unroll itself tells
         nudged = outputs_of(eager, nudge=8.0)
         wrong = _differ(ours, expected, tolerance, nudged)

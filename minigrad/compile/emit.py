@@ -302,7 +302,9 @@ class Writer:
         self.imports |= {"arange", "maximum", "subtract", "exp", "log", "add"}
         self.room.append(f"{index} = arange(T * {n})")
         flat = f"{z}.reshape(-1, {K})[{index}, {self.stacked(y)}.reshape(-1)]"
-        lines = [f"maximum.reduce({self.stacked(x)}, axis=-1, keepdims=True, out={s})",
+        self.imports.add("minimum")
+        lines = [f"if minimum.reduce({self.stacked(y)}, axis=None) < 0:", '    raise IndexError("a target is negative")',
+                 f"maximum.reduce({self.stacked(x)}, axis=-1, keepdims=True, out={s})",
                  f"subtract({self.stacked(x)}, {s}, {z})",
                  f"picked = {flat}.reshape({s}.shape[:-1])",
                  f"exp({z}, {z})", f"add.reduce({z}, axis=-1, keepdims=True, out={s})"]
