@@ -12,7 +12,8 @@ from .ops import (binary_cross_entropy, gelu, layer_norm, log_softmax, logsigmoi
                   sigmoid, silu, softmax, softmax_cross_entropy, softplus, squared_error)
 from .recurrent import (AntisymmetricRNNCell, CfCCell, ClockworkRNNCell, CoRNNCell, GatedDeltaNetCell, GRUCell, IRNNCell, JANETCell,
                         LayerNormLSTMCell, LEMCell, LMUCell, LSTMCell, MGUCell, MinGRUCell, MinLSTMCell, MLSTMCell, OrthogonalRNNCell,
-                        RGLRUCell, RNNCell, SLSTMCell, bidirectional, detach, stacked, steps, unroll)
+                        RGLRUCell, RNNCell, SLSTMCell, bidirectional, detach, dropout, learned_start, masked, normalized, projected,
+                        residual, stacked, steps, unroll, zoneout)
 from .tensor import Tensor, parameter
 
 __version__ = "0.1.0"
@@ -39,7 +40,7 @@ def stop_gradient(x):
 
 
 _LATER = {"draw": ("picture", "draw"), "Drawing": ("picture", "Drawing"), "check": ("check", None), "train": ("train", None),
-          "graph": ("graph", None)}
+          "graph": ("graph", None), "taps": ("graph", "taps")}
 
 
 def __getattr__(name):
@@ -56,7 +57,8 @@ def __getattr__(name):
 
 __all__ = ["AntisymmetricRNNCell", "CfCCell", "ClockworkRNNCell", "CoRNNCell", "GRUCell", "GatedDeltaNetCell", "IRNNCell", "JANETCell",
            "LEMCell", "LMUCell", "LSTMCell", "LayerNormLSTMCell", "MGUCell", "MLSTMCell", "MinGRUCell", "MinLSTMCell", "Module",
-           "OrthogonalRNNCell", "RGLRUCell", "RNNCell", "SLSTMCell", "Tensor", "bidirectional", "check", "checkpoint", "debug", "detach", "draw", "grad",
-           "jacobian", "load", "no_grad", "parameter", "save", "stacked", "steps", "stop_gradient", "train", "unroll",
+           "OrthogonalRNNCell", "RGLRUCell", "RNNCell", "SLSTMCell", "Tensor", "bidirectional", "check", "checkpoint", "debug", "detach", "draw", "dropout",
+           "grad", "jacobian", "learned_start", "load", "masked", "no_grad", "normalized", "parameter", "projected", "residual", "save",
+           "stacked", "steps", "stop_gradient", "taps", "train", "unroll", "zoneout",
            "binary_cross_entropy", "gelu", "layer_norm", "log_softmax", "logsigmoid", "logsumexp", "matrix_exp", "relu", "scatter_add",
            "sigmoid", "silu", "softmax", "softmax_cross_entropy", "softplus", "squared_error"]

@@ -18,7 +18,9 @@ from .matrix import GatedDeltaNetCell, MLSTMCell, SLSTMCell
 from .sequence import steps, unroll
 from .simple import ClockworkRNNCell, IRNNCell, OrthogonalRNNCell, RNNCell
 from .state import detach
+from .wrappers import dropout, learned_start, masked, normalized, projected, residual, zoneout
 
 __all__ = ["AntisymmetricRNNCell", "CfCCell", "ClockworkRNNCell", "CoRNNCell", "GRUCell", "GatedDeltaNetCell", "IRNNCell", "JANETCell",
            "LEMCell", "LMUCell", "LSTMCell", "LayerNormLSTMCell", "MGUCell", "MLSTMCell", "MinGRUCell", "MinLSTMCell", "OrthogonalRNNCell",
-           "RGLRUCell", "RNNCell", "SLSTMCell", "bidirectional", "detach", "stacked", "steps", "unroll"]
+           "RGLRUCell", "RNNCell", "SLSTMCell", "bidirectional", "detach", "dropout", "learned_start", "masked", "normalized", "projected", "residual",
+           "stacked", "steps", "unroll", "zoneout"]

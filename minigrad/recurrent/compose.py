@@ -44,16 +44,16 @@ def stacked(*cells):
 
 
 class _Bidirectional(Module):
-    """Two cells that walk in opposite directions: ``net(xs, state=None, lengths=None) -> (ys, (forward, backward))``."""
+    """Two cells that walk in opposite directions: ``net(xs, state=None) -> (ys, (forward, backward))``, with unroll's other arguments."""
     whole_sequence, __name__ = True, "bidirectional"
 
     def __init__(self, forward, backward):
         self.forward, self.backward = forward, backward
 
-    def __call__(self, xs, state=None, *, lengths=None):
+    def __call__(self, xs, state=None, *, lengths=None, checkpoint_every=None):
         first, second = state if state is not None else (None, None)
-        left, a = unroll(self.forward, xs, first, lengths=lengths)
-        right, b = unroll(self.backward, xs, second, lengths=lengths, reverse=True)
+        left, a = unroll(self.forward, xs, first, lengths=lengths, checkpoint_every=checkpoint_every)
+        right, b = unroll(self.backward, xs, second, lengths=lengths, reverse=True, checkpoint_every=checkpoint_every)
         return np.concatenate([left, right], axis=-1), (a, b)
 
 

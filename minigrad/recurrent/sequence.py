@@ -86,6 +86,23 @@ def _sequence(xs):
     return xs
 
 
+class _Together:
+    """Sequences that are walked together; an element is nested as they are."""
+
+    def __init__(self, like):
+        self.like, self.sequences = like, [_sequence(xs) for xs in flatten(like)]
+        lengths = [len(xs) for xs in self.sequences]
+        if len(set(lengths)) != 1:
+            raise ValueError(f"unroll got sequences of lengths {lengths}; all must have the same number of steps (axis 0). A list of T arrays "
+                             "is one sequence, a tuple or dict is several")
+
+    def __len__(self):
+        return len(self.sequences[0])
+
+    def __getitem__(self, t):
+        return rebuild(self.like, [s[t] if type(s) is Tensor else _leaf(s[t]) for s in self.sequences])
+
+
 def _variables(frame):
     """The author's variables that hold Tensors when the loop begins: initial states and parameters.
 
@@ -105,7 +122,8 @@ def unroll(cell, xs, state=None, *, lengths=None, reverse=False, states=False, c
     """Run ``cell`` over a sequence: BPTT then is ``backward()`` of anything computed from the result.
 
     cell     callable ``y, state = cell(x, state)``
-    xs       (T, B, …), or (T, D) floats without a batch: an array, a Tensor or a list of T of them
+    xs       (T, B, …), or (T, D) floats without a batch: an array, a Tensor or a list of T of them; a tuple or dict of such
+             sequences gives the cell a tuple or dict of their elements (inputs and targets, say)
     state    a Tensor, tuple, NamedTuple or dict, nested; default ``cell.initial_state(B)``
     lengths  (B,) integers, 0 … T: a row past its length keeps its state and gives zero output
     reverse  True: from the last step (of each row) to the first; ``ys`` stays in the order of time
@@ -123,12 +141,12 @@ def unroll(cell, xs, state=None, *, lengths=None, reverse=False, states=False, c
     ((5, 2, 4), (2, 4), 6)
     """
     check_cell("unroll", cell, " (argument order: unroll(cell, xs, state))")
-    xs = _sequence(xs)
+    xs = _Together(xs) if isinstance(xs, (tuple, dict)) else _sequence(xs)
     T = len(xs)
     if T == 0:
         raise ValueError("unroll got a sequence of 0 steps; expected at least one (axis 0 of xs is time)")
-    shape = np.shape(xs[0])
-    integer = (xs.dtype if not isinstance(xs, list) else xs[0].dtype).kind in "biu"
+    first = xs.sequences[0] if type(xs) is _Together else xs
+    shape, integer = np.shape(first[0]), (first.dtype if not isinstance(first, list) else first[0].dtype).kind in "biu"
     batch = shape[0] if len(shape) > 1 or len(shape) == 1 and integer else None
     if state is None:
         if not hasattr(cell, "initial_state"):
@@ -157,7 +175,8 @@ def _run(cell, xs, state, times, *, mask, batch, visited=None):
             if count == 1 and mode.recording:
                 place.loop.first, place.loop.initial = (x, state), flatten(state)
             if mask is not None:
-                x = _choose(mask[place.step - 1], x, 0)     # what stands in the padding, NaN even, does not reach a gradient
+                alive = mask[place.step - 1]                # what stands in the padding, NaN even, does not reach a gradient
+                x = _choose(alive, x, 0) if type(x) is Tensor else rebuild(x, [_choose(alive, v, 0) for v in flatten(x)])
             place.start = _clock()
             try:
                 result = cell(x, state)
@@ -169,25 +188,24 @@ def _run(cell, xs, state, times, *, mask, batch, visited=None):
                 raise TypeError(f"{called(cell)} returned {_summary(result)} at t={place.step}; expected a pair (y, state)")
             y, new = result
             if count < 3:
-                check_same(state, new, called(cell), place.step)
+                check_same(state, new, cell, place.step)
                 if count == 2:
-                    check_parameters((y, new), called(cell), place)
+                    check_parameters((y, new), cell, place)
             elif type(new) is Tensor and type(state) is Tensor and (
                     new.array.shape != state.array.shape or new.array.dtype is not state.array.dtype):
-                check_same(state, new, called(cell), place.step)
+                check_same(state, new, cell, place.step)
             if mask is not None:
                 for s in (y, *flatten(new)):
                     if np.shape(s)[:1] != (batch,):
                         raise ValueError(f"unroll with lengths: {called(cell)} made an output or state of shape {np.shape(s)} at "
                                          f"t={place.step}; every one needs the batch in front: ({batch}, …)")
-                alive = mask[place.step - 1]
                 new = rebuild(new, [_choose(alive, a, b) for a, b in zip(flatten(new), flatten(state))])
                 y = _choose(alive, y, 0.)
             state = new
             ys.append(y)
             if visited is not None:
                 visited.append(state)
-        check_same(initial, state, called(cell), place.step)       # a nested state that changed after the second step
+        check_same(initial, state, cell, place.step)       # a nested state that changed after the second step
     return ys, state
 
 

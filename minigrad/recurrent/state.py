@@ -59,32 +59,40 @@ def _outline(state, dtypes=True):
     return f"{dtype or type(state).__name__} {shape}" if dtypes else f"{shape}"
 
 
+def _alike(old, new):
+    """The quick way to say that a state of Tensors and tuples kept its nesting, shapes and dtypes."""
+    if type(old) is not type(new):
+        return False
+    if type(old) is Tensor:
+        return old.array.shape == new.array.shape and old.array.dtype == new.array.dtype
+    return type(old) is tuple and len(old) == len(new) and all(map(_alike, old, new))
+
+
 def check_same(old, new, cell, step):
     """A state keeps its nesting, shapes and dtypes."""
-    if type(old) is type(new) is Tensor and old.array.shape == new.array.shape and old.array.dtype == new.array.dtype:
+    if _alike(old, new):
         return
     before, after = _outline(old), _outline(new)
     if before != after:
         hint = "is the batch size of the initial state right? is the pair (y, state) in this order?"
         if _outline(old, dtypes=False) == _outline(new, dtypes=False):
             hint = "give xs and the initial state the dtype of the parameters, for example xs.astype(np.float32)"
-        raise ValueError(f"{cell} changed its state at t={step}: it took {before} and returned {after}; a state keeps its nesting, "
-                         f"shapes and dtypes ({hint})")
+        raise ValueError(f"{called(cell)} changed its state at t={step}: it took {before} and returned {after}; a state keeps its "
+                         f"nesting, shapes and dtypes ({hint})")
 
 
 def check_parameters(results, cell, place):
     """A parameter is made once: a trainable leaf that came into being within the second step would be a new one in every step."""
-    seen, stack = set(), flatten(results)
+    start, seen, stack = place.start, set(), flatten(results)
     while stack:
         x = stack.pop()
-        if type(x) is not Tensor or x.index <= place.start or id(x) in seen:
-            continue
-        seen.add(id(x))
-        if x.op is None and x.requires_grad:
-            what = x.label() if not x.name else f"{x.label()} of shape {x.array.shape}"
-            raise ValueError(f"{cell} made {what} inside its step t={place.step}: it would be a new one in "
-                             "every step, and none would be trained. Make parameters once, in __init__ or outside the cell")
-        stack.extend(x.inputs)
+        if type(x) is Tensor and x.index > start and x.index not in seen:
+            seen.add(x.index)
+            if x.op is None and x.requires_grad:
+                what = x.label() if not x.name else f"{x.label()} of shape {x.array.shape}"
+                raise ValueError(f"{called(cell)} made {what} inside its step t={place.step}: it would be a new one in every step, and "
+                                 "none would be trained. Make parameters once, in __init__ or outside the cell")
+            stack += x.inputs
 
 
 def explain_state(error, cell, state, batch):

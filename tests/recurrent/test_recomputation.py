@@ -58,6 +58,15 @@ def test_the_same_to_the_last_bit(name, walk, every):
     assert len(want) == len(got) > 3 and all(np.array_equal(a, b) for a, b in zip(want, got))
 
 
+@pytest.mark.parametrize("name", [name for name in mg.recurrent.__all__ if name.endswith("Cell")])
+def test_every_cell_of_the_house(name):
+    def make(rng):
+        return getattr(mg.recurrent, name)(D + 1, H, rng=rng)
+    xs = np.abs(np.random.default_rng(2).standard_normal((T, B, D + 1)))        # a last column of time steps must be positive
+    want, got = (training_step(make, every, xs=xs, lengths=[11, 4, 0]) for every in (None, 3))
+    assert all(np.array_equal(a, b) for a, b in zip(want, got))
+
+
 def test_a_list_of_tensors_and_a_state_that_is_trained():
     assert all(np.array_equal(a, b) for a, b in zip(*(training_step(CELLS["RNN"], k, xs=list(XS)) for k in (None, 3))))
     found = []
@@ -152,6 +161,15 @@ def test_nothing_that_requires_gradients_and_no_grad():
     with mg.no_grad():
         ys, _ = mg.unroll(cell, XS, checkpoint_every=3)
     assert not ys.requires_grad and np.array_equal(ys.data, mg.unroll(cell, XS)[0].data)
+
+
+def test_in_two_directions():
+    net, found = mg.bidirectional(mg.LSTMCell(D, H), mg.GRUCell(D, H)), []
+    for every in (None, 3):
+        ys, _ = net(XS, lengths=[11, 4, 0], checkpoint_every=every)
+        assert every is None or [n.op.name for n in Graph.of(ys).nodes if n.op].count("unroll") == 2
+        found.append([ys, *mg.grad((ys * ys).sum(), list(net.parameters().values()))])
+    assert all(np.array_equal(a.data, b.data) for a, b in zip(*found))
 
 
 def test_gradients_twice_from_one_graph():
