@@ -21,6 +21,6 @@ from .state import detach
 from .wrappers import dropout, learned_start, masked, normalized, projected, residual, zoneout
 
 __all__ = ["AntisymmetricRNNCell", "CfCCell", "ClockworkRNNCell", "CoRNNCell", "GRUCell", "GatedDeltaNetCell", "IRNNCell", "JANETCell",
-           "LEMCell", "LMUCell", "LSTMCell", "LayerNormLSTMCell", "MGUCell", "MLSTMCell", "MinGRUCell", "MinLSTMCell", "OrthogonalRNNCell",
-           "RGLRUCell", "RNNCell", "SLSTMCell", "bidirectional", "detach", "dropout", "learned_start", "masked", "normalized", "projected", "residual",
-           "stacked", "steps", "unroll", "zoneout"]
+           "LEMCell", "LMUCell", "LSTMCell", "LayerNormLSTMCell", "MGUCell", "MLSTMCell", "MinGRUCell", "MinLSTMCell",
+           "OrthogonalRNNCell", "RGLRUCell", "RNNCell", "SLSTMCell", "bidirectional", "detach", "dropout", "learned_start", "masked",
+           "normalized", "projected", "residual", "stacked", "steps", "unroll", "zoneout"]

@@ -93,8 +93,8 @@ class _Together:
         self.like, self.sequences = like, [_sequence(xs) for xs in flatten(like)]
         lengths = [len(xs) for xs in self.sequences]
         if len(set(lengths)) != 1:
-            raise ValueError(f"unroll got sequences of lengths {lengths}; all must have the same number of steps (axis 0). A list of T arrays "
-                             "is one sequence, a tuple or dict is several")
+            raise ValueError(f"unroll got sequences of lengths {lengths}; all must have the same number of steps (axis 0). A list of T "
+                             "arrays is one sequence, a tuple or dict is several")
 
     def __len__(self):
         return len(self.sequences[0])
