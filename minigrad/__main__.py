@@ -1,4 +1,5 @@
-"""The command line: ``python -m minigrad draw path.py:Class`` draws a cell, ``… check path.py:Class`` checks its gradients.
+"""The command line: ``python -m minigrad draw path.py:Class`` draws a cell, ``… check path.py:Class`` checks its gradients,
+``… compile path.py:Class`` prints the program that ``mg.scan`` makes of it.
 
 Exit status: 0 agrees or done, 1 differs, 2 unusable input.
 """
@@ -58,11 +59,24 @@ def check(options):
     return 0 if report.ok else 1
 
 
+def compile(options):
+    """print the NumPy program that mg.scan runs for a cell"""
+    cell = cell_from(options.cell, options.input_size, options.hidden_size)
+    text = mg.scan.source(cell, np.random.default_rng(0).standard_normal((options.steps, options.batch_size, options.input_size)))
+    if options.output:
+        with open(options.output, "w", encoding="utf-8") as file:
+            file.write(text)
+        print(f"written: {options.output}")
+    else:
+        print(text, end="")
+    return 0
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m minigrad", description=__doc__.partition("\n\n")[0].replace("``", ""),
                                      epilog="exit status: 0 agrees or done, 1 differs, 2 unusable input")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    for run in (draw, check):
+    for run in (draw, check, compile):
         command = commands.add_parser(run.__name__, help=run.__doc__)
         command.set_defaults(run=run)
         command.add_argument("cell", help="path.py:Name or module:Name, for example minigrad:LSTMCell")
@@ -73,6 +87,9 @@ def main(arguments=None):
             command.add_argument("-o", "--output", default="cell.svg", help="file to write, .svg .png .pdf .dot (default cell.svg)")
             command.add_argument("--heat", action="store_true", help="gradients as heat")
             command.add_argument("--folded", action="store_true", help="one step with its loops")
+        elif run is compile:
+            command.add_argument("--batch-size", type=int, default=3, help="rows per step (default 3)")
+            command.add_argument("-o", "--output", help="file to write (default: print)")
         else:
             command.add_argument("--order", type=int, choices=(1, 2), default=1, help="order of the derivatives (default 1)")
     options = parser.parse_args(arguments)

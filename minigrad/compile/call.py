@@ -37,7 +37,7 @@ def scan(cell, xs, state=None, *, lengths=None, reverse=False, states=False, che
 
     The first call makes the program (milliseconds) and compares it with the unroll, values and gradients. A cell that
     cannot be compiled (it reads numbers of the step, branches on the step, draws random numbers inside) runs as an eager
-    unroll, and a warning says why. ``mg.source(cell, xs)`` is the program.
+    unroll, and a warning says why. ``mg.scan.source(cell, xs)`` is the program.
 
     >>> import minigrad as mg
     >>> cell = mg.GRUCell(3, 4, rng=np.random.default_rng(0))
@@ -552,3 +552,6 @@ def source(cell, xs, state=None, *, lengths=None, reverse=False):
     if program is None:
         raise CannotTrace(f"{called(cell)} has no program: {bound}")
     return program.source
+
+
+scan.source = source        # type: ignore[attr-defined]

@@ -28,7 +28,7 @@ class Writer:
         self.plan, self.title = plan, title
         self.imports, self.sources, self.saving = {"empty", "zeros"}, Sources(), set()
         self.room, self.room_rows, self.room_views, self.constants, self.arrays = [], [], [], {}, {}
-        self.names, self.taken = {}, set(RESERVED)
+        self.names, self.taken, self.out_of = {}, set(RESERVED), {}
         self.alias_of, self.slice_of = {}, {}
         self.uses = {}
         self._name_leaves()
@@ -60,7 +60,10 @@ class Writer:
 
     def name(self, v):
         if v.id not in self.names:
-            self.names[v.id] = self.unique(v.name or f"v{v.id}")
+            base = v.name or f"v{v.id}"
+            if v.op is not None and v.op.name == "transpose" and not v.depends and not v.name:
+                base = f"{self.name(v.inputs[0])}_T"
+            self.names[v.id] = self.unique(base)
         return self.names[v.id]
 
     # ---- what must be there ----------------------------------------------------------------------------------------------
@@ -416,7 +419,7 @@ class Writer:
                     lines.append(f"{out} = empty((T, {', '.join(map(str, v.shape))}), \"{v.dtype.str[1:]}\")".replace("(T, )", "(T,)"))
                 else:
                     self._room(out, v, fill=v.op is ASSEMBLE)
-            lines += self.statements(v, out, lambda i, v=v: self.stacked(i, len(v.shape), v.dtype), lead=True)
+            lines += self._said(v, self.statements(v, out, lambda i, v=v: self.stacked(i, len(v.shape), v.dtype), lead=True))
         return lines
 
     @property
@@ -463,7 +466,7 @@ class Writer:
             if v.is_view or v.id in self.inside:
                 continue
             out = self._out(v)
-            body += self.statements(v, out, lambda i, v=v: self.row(i, v.dtype), lead=False)
+            body += self._said(v, self.statements(v, out, lambda i, v=v: self.row(i, v.dtype), lead=False))
         prologue, epilogue = [], []
         if where == "forward":
             for k, v in copies:
@@ -476,7 +479,7 @@ class Writer:
                 d, v = self._carry_name(k), plan.of_state[k]
                 state = self.states[k]
                 self._room(d, state, steps=False)
-                prologue.append(f"{d}[...] = {d}_T")
+                prologue.append(f"{d}[...] = {self._last(k)}")
                 if v is None:
                     zeros.append(f"{d}[...] = 0")
                 elif v.id not in direct:
@@ -511,7 +514,9 @@ class Writer:
         if any(line.startswith(base + " = ") for line in self.room):
             key = ("rows", text)
             if key not in self.names:
-                self.names[key] = self.unique(re.sub(r"\W+", "_", source).strip("_") + ("_back" if back else "_rows"))
+                kind = "before" if source == f"{base}[:-1]" else "after" if source == f"{base}[1:]" else ""
+                part = re.sub(r"\W+", "_", source.removeprefix(base)).strip("_") if not kind else kind
+                self.names[key] = self.unique("_".join(w for w in (base, part, "back" if back else "rows") if w))
                 self.room_rows.append(f"{self.names[key]} = rows({text})")
             return self.names[key]
         return f"rows({text})"
@@ -522,8 +527,12 @@ class Writer:
 
     def _carry_name(self, k):
         if ("carry", k) not in self.names:
-            self.names["carry", k] = self.unique(f"d{self.name(self.states[k])}")
+            self.names["carry", k] = self.unique(f"d{self.name(self.states[k])}_next")
         return self.names["carry", k]
+
+    def _last(self, k):
+        """The gradient of the last state, which comes from outside."""
+        return f"d{self.name(self.states[k])}_last"
 
     def _direct_carries(self, values, carried):
         """New carries that may be written where the old one stands: all who read the old one have done so."""
@@ -852,13 +861,62 @@ class Writer:
         return f"matmul({self._plain(a, get, lead)}, {self._plain(b, get, lead)}, {out})"
 
     # ---- the frame --------------------------------------------------------------------------------------------------------------
+    def formula(self, v, depth=0):
+        """v as a person writes it, in the names of the program's rows."""
+        if v.kind == "number":
+            return f"{v.number.item():.6g}" if v.number.ndim == 0 else "…"
+        if v.kind == "state":
+            return f"{self.name(v)}[t-1]"
+        if v.kind in ("x", "cotangent"):
+            return f"{self.name(v)}[t]"
+        if v.kind == "carry":
+            return self._carry_name(v.position)
+        if not v.depends and (v.op is None or v.id in self.names):
+            return self.name(v)
+        if depth and v.is_view and v.name and v.depends:
+            return f"{v.name}[t]" if v.inputs[0].id in self.stored or v.inputs[0].id in self.batched else v.name
+        if depth and v.id not in self.inside and not v.is_view and v.id not in self.piece:
+            return f"{self._written(v)}[t]" if v.id in self.stored or v.id in self.batched else self._written(v)
+        parts = [self.formula(i, depth + 1) for i in v.inputs]
+        if v.op is SUM:
+            return _plus(parts, depth)
+        if v.op is PRODUCT:
+            return "-" + " * ".join(parts[1:]) if parts[0] == "-1" else " * ".join(parts)
+        if v.op.name == "matmul":
+            return " @ ".join(parts)
+        if v.op.name == "transpose":
+            return f"{parts[0]}.T"
+        if v.op.name == "getitem":
+            return f"{parts[0]}[{_index(v.attributes['index'])}]"
+        if v.op is ASSEMBLE:
+            return "[" + ", ".join(parts) + "]"
+        if v.op.name in ("apart", "blocks", "broadcast_to", "reshape"):
+            return parts[0]
+        if v.op is GATES:
+            return f"σ or tanh of each part of {parts[0]}"
+        if v.op in RULE_OF:
+            return f"gradient of {RULE_OF[v.op][0].name}"
+        return f"{'σ' if v.op.name == 'sigmoid' else v.op.name}({', '.join(parts)})"
+
+    def _written(self, v):
+        return self.name(self.slot[v.id]) if v.id in self.slot else self.out_of.get(v.id) or self.name(v)
+
+    def _said(self, v, lines):
+        """The lines of one value, the first with what it is."""
+        if not lines:
+            return lines
+        name = self._written(v)
+        stored = v.id in self.slot or v.id in self.stored or v.id in self.batched
+        text = f"{name}{'[t]' if stored else ''} = {self.formula(v)}"
+        return [f"{lines[0]:<48}# {text}" if len(text) < 90 else lines[0], *lines[1:]]
+
     def _frame(self, forward, backward):
         plan = self.plan
         xs = [self.names[v.id] for v in sorted((v for v in plan.values if v.kind == "x"), key=lambda v: v.position)]
         cs = [self.names.get(v.id, "_") for v in sorted((v for v in plan.values if v.kind == "invariant"), key=lambda v: v.position)]
         s0 = [f"{self.name(s)}_0" for s in self.states]
         dy = [self.names.get(v.id) for v in sorted((v for v in plan.values if v.kind == "cotangent"), key=lambda v: v.position)]
-        dT = [f"{self._carry_name(k)}_T" for k in range(len(self.states))]
+        dT = [self._last(k) for k in range(len(self.states))]
         body = [f"{name} = array({number!r}, \"{dtype[1:]}\")" for (number, dtype), name in self.constants.items()]
         body += [f"{name} = {text}" for name, text in self.arrays.values()]
         views = [line for _, line in self.room_views]
@@ -871,8 +929,15 @@ class Writer:
         if any("saved[" in line for line in forward + backward):
             body.append("saved = {}")
         helpers = self.sources.text()
-        lines = [*(["import numpy as np"] if self.sources.parts else []), f"from numpy import {', '.join(sorted(self.imports))}", "", "",
-                 *(helpers.splitlines() + ["", ""] if helpers else []), "def rows(a):", "    return [a[t, ...] for t in range(len(a))]", "", "",
+        lines = [f'"""{self.title}, T steps at a time: written by minigrad from one step of the cell and the gradient rules of its ops.',
+                 "",
+                 "    forward, backward = bptt(T)",
+                 "",
+                 "An array has all T steps, [t] is one of them; d… is the gradient of the loss with respect to …",
+                 '"""',
+                 *(["import numpy as np"] if self.sources.parts else []), f"from numpy import {', '.join(sorted(self.imports))}", "", "",
+                 *(helpers.splitlines() + ["", ""] if helpers else []), "def rows(a):", '    """The steps of an array, as views."""',
+                 "    return [a[t, ...] for t in range(len(a))]", "", "",
                  "def bptt(T):", *("    " + line if line else "" for line in body + [""] + inner)]
         return "\n".join(lines) + "\n"
 
@@ -936,6 +1001,13 @@ class Writer:
                     self.room[index] = f"{name} = {old}"
                     taken |= {old, name}
                     break
+
+
+def _plus(parts, depth):
+    text = parts[0]
+    for p in parts[1:]:
+        text += f" - {p[1:]}" if p.startswith("-") else f" + {p}"
+    return f"({text})" if depth else text
 
 
 class _HalfNumber:

@@ -356,12 +356,20 @@ class _Build:
             array = x.array if isinstance(x, Tensor) else x.copy()
             grad = isinstance(x, Tensor) and x.requires_grad and tape.recording
             node = Node(len(tape.nodes), "invariant", array, position=len(tape.invariants), requires_grad=grad)
-            node.name = getattr(x, "name", None)
+            node.name = _name_of(x)
             tape.nodes.append(node)
             slot = self.by_id[id(x)] = Slot(node.position)
             tape.invariants.append(node)
             self.found.append(x if isinstance(x, Tensor) else array)
         return slot
+
+
+def _name_of(x):
+    """A parameter's name; of what was made from one, its name and how: W_h_part, W_h_T."""
+    if not isinstance(x, Tensor) or x.name or x.op is None:
+        return getattr(x, "name", None)
+    source = getattr(x.inputs[0], "name", None)
+    return source and f"{source}_{ {'getitem': 'part', 'transpose': 'T'}.get(x.op.name, x.op.name)}"
 
 
 class _Follow:
@@ -442,6 +450,8 @@ def adjoint(tape):
             g = grads.get(node.id)
             if g is None or node.op is None:
                 continue
+            if node.name and not g.node.name and g.node.op is not None:
+                g.node.name = f"d{node.name}"
             attributes = node.attributes
             arguments = [values[n.id] for n in node.inputs]
             for i, x in enumerate(node.inputs):
