@@ -553,13 +553,11 @@ class Writer:
                     if w.is_view or w.id in self.inside:
                         stack += [u for u in values if w in u.inputs]
                     readers.append(order[w.id])
-                if any(w is leaf for w in self.plan.of_state) or leaf.id in self.carry_stored and False:
+                if any(w is leaf for w in self.plan.of_state):
                     continue
             if all(r < order[v.id] for r in readers):
-                late_users = [order[w.id] for w in values if v in w.inputs]
                 direct[v.id] = k
                 taken.add(v.id)
-                del late_users
         return direct
 
     def _row_of(self, source, name):

@@ -268,8 +268,7 @@ class Plan:
         """The same plan with some values replaced."""
         def latest(v):
             return new.get(v.id, v)
-        order = self._order(new)
-        for v in order:
+        for v in [v for v in self.values if v.op is not None]:
             inputs = [latest(i) for i in v.inputs]
             if any(a is not b for a, b in zip(inputs, v.inputs)) and v.id not in new:
                 made = self.make(v.op, inputs, v.attributes, v.shape, v.dtype)
@@ -280,9 +279,6 @@ class Plan:
         self._renumber()
         self.loop = self._reach(self.new, STATE)
         self.back = self._reach([v for v in self.of_state if v is not None], CARRY)
-
-    def _order(self, new):
-        return [v for v in list(self.values) if v.op is not None]
 
     def _renumber(self):
         """Ids in an order in which every value comes after what it is made from."""
