@@ -488,7 +488,7 @@ def _check(call, program):
         roots = [(o, g) for o, g in zip(outputs, cotangents) if o.requires_grad]
         found = _walk(*map(list, zip(*roots))) if roots else {}
         own = {x.index: k for k, x in enumerate([*xs, *leaves])}
-        return values, {("input", own[i]) if i in own else i: g for i, (_, g) in found.items()}
+        return values, {("input", own[i]) if i in own else i: entry[1] for i, entry in found.items()}
 
     def compiled(xs, leaves):
         short = _Call.__new__(_Call)

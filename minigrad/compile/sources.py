@@ -55,7 +55,9 @@ class Sources:
         tree, scope = ast.parse(source), thing.__globals__
         modules = {n.value.id: n for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)
                    and isinstance(scope.get(n.value.id), types.ModuleType) and scope[n.value.id] is not np}
-        for module in modules:                          # values.reduced(…): here all stand in one file
+        for module in [m for m in modules if not scope[m].__name__.startswith("minigrad")]:
+            self.parts.setdefault(f"import {module}", f"import {module}")
+        for module in [m for m in modules if scope[m].__name__.startswith("minigrad")]:     # values.reduced(…): here all stand in one file
             for n in ast.walk(tree):
                 if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name) and n.value.id == module:
                     self._include(n.attr, getattr(scope[module], n.attr))
