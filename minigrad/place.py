@@ -2,6 +2,8 @@
 import inspect
 import itertools
 
+from .nested import flatten, rebuild
+
 _loops = itertools.count(1).__next__
 
 
@@ -9,12 +11,18 @@ class Loop:
     """One pass over a sequence: who it belongs to, and what is needed to name its values when somebody looks.
 
     names    index of a Tensor -> the author's variable, read once per loop from a hand-written loop's variables
-    cell     the cell, with the arguments of its first step, when ``unroll`` runs the loop: naming runs that step again
+    cell     the cell, when ``unroll`` runs the loop, with what its first step got: naming runs that step again
     """
-    __slots__ = ("id", "names", "cell", "first", "initial")
+    __slots__ = ("id", "names", "cell", "x", "state", "initial")
 
     def __init__(self):
-        self.id, self.names, self.cell, self.first, self.initial = _loops(), {}, None, None, ()
+        self.id, self.names, self.cell, self.x, self.state, self.initial = _loops(), {}, None, None, None, ()
+
+    def remember(self, x, state):
+        """Keep the arguments of the first step; of x the numbers alone: it has a place, which has this loop, and may be a view of all xs."""
+        leaves = flatten(x)
+        self.x = rebuild(x, list(range(len(leaves)))), [(v.array.copy(), v.requires_grad) for v in leaves]
+        self.state, self.initial = state, flatten(state)
 
 
 class Place:

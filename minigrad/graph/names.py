@@ -9,7 +9,7 @@ import sys
 
 from ..checkpoint import generators_of
 from ..module import Module
-from ..nested import flatten
+from ..nested import flatten, rebuild
 from ..place import variables
 from ..tensor import Tensor, _clock, mode
 
@@ -91,7 +91,8 @@ def _names_of(loop):
 
 def _traced(loop):
     """Run the first step again, and read the variables of every function after each of its lines."""
-    x, state = loop.first
+    (like, arrays), state = loop.x, loop.state
+    x = rebuild(like, [Tensor(array, requires_grad) for array, requires_grad in arrays])
     found, ops, leaves, before = {}, {}, {}, (mode.watch, mode.recording, mode.place, sys.gettrace())
     generators = [(g, g.bit_generator.state) for g in generators_of(loop.cell)]     # looking at a cell changes nothing in it
     start, calls = None, itertools.count(1)

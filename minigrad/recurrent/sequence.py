@@ -173,7 +173,7 @@ def _run(cell, xs, state, times, *, mask, batch, visited=None):
             place = mode.place
             count += 1
             if count == 1 and mode.recording:
-                place.loop.first, place.loop.initial = (x, state), flatten(state)
+                place.loop.remember(x, state)
             if mask is not None:
                 alive = mask[place.step - 1]                # what stands in the padding, NaN even, does not reach a gradient
                 x = _choose(alive, x, 0) if type(x) is Tensor else rebuild(x, [_choose(alive, v, 0) for v in flatten(x)])
