@@ -11,6 +11,7 @@ from tests.benchmarks.measure import difference, interleaved, torch_or_none, ver
 
 import argparse
 import sys
+import time
 
 import numpy as np
 
@@ -155,6 +156,97 @@ def lstm_nn(X, G, P):
     return step
 
 
+# -- other cells: the same step in JAX, in torch and in ours ----------------------------------------------------------
+def gru(xp, p, x, s):
+    (h,), H = s, p["W_h"].shape[0]
+    a, u = x @ p["W_x"] + p["b_x"], h @ p["W_h"] + p["b_h"]
+    rz = xp.sigmoid(a[:, :2 * H] + u[:, :2 * H])
+    n = xp.tanh(a[:, 2 * H:] + rz[:, :H] * u[:, 2 * H:])
+    return (n + rz[:, H:] * (h - n),)
+
+
+def mgu(xp, p, x, s):
+    (h,), H = s, p["W_h"].shape[0]
+    a = x @ p["W_x"] + p["b"]
+    f = xp.sigmoid(a[:, :H] + h @ p["W_h"][:, :H])
+    return (h + f * (xp.tanh(a[:, H:] + (f * h) @ p["W_h"][:, H:]) - h),)
+
+
+def cornn(xp, p, x, s):
+    h, z = s
+    z = z + 0.042 * (xp.tanh(x @ p["W_x"] + z @ p["W_z"] + h @ p["W_h"] + p["b"]) - 2.7 * h - 4.7 * z)
+    return h + 0.042 * z, z
+
+
+def lem(xp, p, x, s):
+    (y, z), H = s, p["W_z"].shape[0]
+    a, u = x @ p["W_x"] + p["b"], y @ p["W_y"]
+    steps = xp.sigmoid(a[:, :2 * H] + u[:, :2 * H])
+    delta, gamma = steps[:, :H], steps[:, H:]
+    z = (1 - delta) * z + delta * xp.tanh(a[:, 2 * H:3 * H] + u[:, 2 * H:])
+    return (1 - gamma) * y + gamma * xp.tanh(a[:, 3 * H:] + z @ p["W_z"]), z
+
+
+CELLS = {"GRU": (gru, "GRUCell"), "MGU": (mgu, "MGUCell"), "coRNN": (cornn, "CoRNNCell"), "LEM": (lem, "LEMCell")}
+
+
+def cell_steps(name, D, H, T, B):
+    """name -> step function for one of CELLS, float32, loss a given cotangent times the outputs."""
+    step_of, ours = CELLS[name]
+    rng = np.random.default_rng(0)
+    cell = getattr(mg, ours)(D, H, rng=rng, dtype=np.float32)
+    X, G = (rng.standard_normal((T, B, n)).astype(np.float32) for n in (D, H))
+    G /= np.float32(T * B)
+    p = cell.parameters()
+    states = len(cell.initial_state(B)) if isinstance(cell.initial_state(B), tuple) else 1
+    steps = {"unroll": lambda: _gradients((mg.unroll(cell, X)[0] * G).sum(), p), "scan": lambda: _gradients((scan(cell, X)[0] * G).sum(), p)}
+    if jax := jax_or_none():
+        jnp = jax.numpy
+
+        class xp:
+            tanh, sigmoid = jnp.tanh, jax.nn.sigmoid
+
+        def loss(q):
+            def body(s, x):
+                s = step_of(xp, q, x, s)
+                return s, s[0]
+            start = tuple(jnp.zeros((B, H), X.dtype) for _ in range(states))
+            return (jnp.asarray(G) * jax.lax.scan(body, start, jnp.asarray(X))[1]).sum()
+        run, arrays = jax.jit(jax.value_and_grad(loss)), {k: jnp.asarray(v.data) for k, v in p.items()}
+        steps["jax"] = lambda: jax.block_until_ready(run(arrays))
+    if torch := torch_or_none():
+        q = {k: torch.tensor(v.data, requires_grad=True) for k, v in p.items()}
+        Xt, Gt = torch.tensor(X), torch.tensor(G)
+
+        def eager():
+            s, total = tuple(torch.zeros((B, H)) for _ in range(states)), 0.0
+            for x, g in zip(Xt, Gt):
+                s = step_of(torch, q, x, s)
+                total = total + (g * s[0]).sum()
+            return _gradients(total, q)
+        steps["torch"] = eager
+    return steps
+
+
+def first_calls(T=50):
+    """Milliseconds of the first call, forward and back, at T=50: the time that a change of the cell costs."""
+    V, H, B = 65, 128, 32
+    arrays = reference.elman_inputs(V, H, T, B, "float32")
+    D = reference.lstm_inputs(64, 128, T, 32, "float32")
+    print(f"\n{'first call, ms':34s}{'jax':>9s}{'scan':>9s}")
+    for label, makers, inputs in (("elman", (elman_jax, elman_scan), arrays), ("lstm", (lstm_jax, lstm_scan), D)):
+        cells = ""
+        for make, there in zip(makers, (jax_or_none() is not None, True)):
+            if not there:
+                cells += f"{'–':>9s}"
+                continue
+            step = make(*inputs)
+            start = time.process_time()
+            step()
+            cells += f"{(time.process_time() - start) * 1e3:9.1f}"
+        print(f"{label:34s}{cells}")
+
+
 def cases():
     """Yield (label, T, dtype, opponents) for every row of the table."""
     peers = {"jax": jax_or_none() is not None, "torch": torch_or_none() is not None}
@@ -165,6 +257,9 @@ def cases():
                       "jax": globals()[f"{model}_jax"], "torch": globals()[f"{model}_nn"], "scan": globals()[f"{model}_scan"]}
             yield (f"{model} {a},{b},{T},{B} {dtype}", T, dtype,
                    {name: make(*arrays) for name, make in makers.items() if peers.get(name, True)})
+    for name in CELLS:
+        for B in (32, 1):
+            yield f"{name} 64,128,50,{B} float32", 50, "float32", cell_steps(name, 64, 128, 50, B)
 
 
 def main():
@@ -174,12 +269,13 @@ def main():
     options = parser.parse_args()
     effort = dict(rounds=5, seconds=0.03) if options.quick else dict(rounds=11, seconds=0.1)
     print(versions())
-    names = ("plain", "expert", "jax", "torch")
-    print(f"{'µs per call':34s}" + "".join(f"{n:>9s}" for n in (*names, "scan")) + "  | scan against" + "".join(f"{n:>8s}" for n in names))
+    names = ("plain", "expert", "jax", "torch", "unroll")
+    first_calls()
+    print(f"\n{'µs per call':34s}" + "".join(f"{n:>9s}" for n in (*names, "scan")) + "  | scan against" + "".join(f"{n:>8s}" for n in names))
     for label, T, dtype, steps in cases():
         if options.only not in label:
             continue
-        expected = {name: np.array(array) for name, array in steps["plain"]()[1].items()}
+        expected = {name: np.array(array) for name, array in steps.get("plain", steps.get("unroll"))()[1].items()}
         errors = {name: difference(step()[1], expected) for name, step in steps.items()}
         worst = max(errors, key=errors.get)
         if not errors[worst] <= AGREES[dtype]:
