@@ -22,7 +22,7 @@ from .trace import CannotTrace, Deviates, Tape, Traced
 
 SIGNATURES = 64         # how many signatures are remembered
 TAPES = 4               # how many different steps of one signature
-CHECKED = 64            # how many steps of the first call are compared with the eager unroll
+CHECKED = 24            # how many steps of the first call are compared with the eager unroll
 
 _programs: collections.OrderedDict = collections.OrderedDict()      # signature -> programs, or why there is none
 _lock = threading.Lock()
