@@ -7,6 +7,8 @@ import itertools
 import os
 import sys
 
+import numpy as np
+
 from ..checkpoint import generators_of
 from ..module import Module
 from ..nested import flatten, rebuild
@@ -113,7 +115,7 @@ def _traced(loop):
         depth, f, call = 0, frame.f_back, next(calls)
         while f is not None and f is not here:
             depth, f = depth + 1, f.f_back
-        if frame.f_code.co_filename in _OWN:
+        if frame.f_code.co_filename in _OWN or frame.f_code.co_filename.startswith(_NUMPY):
             return None
 
         def lines(frame, event, argument):
@@ -149,3 +151,4 @@ def _traced(loop):
 _HOUSE = str(sys.modules["minigrad.tensor"].__file__).rsplit("tensor.py", 1)[0]
 _OWN = {__file__} | {os.path.join(_HOUSE, *name.split("/")) + ".py" for name in          # whose variables name nothing
                      "tensor ops/record ops/values ops/calls ops/composed ops/table recurrent/compose recurrent/wrappers".split()}
+_NUMPY = os.path.dirname(str(np.__file__)) + os.sep                        # nor do those of its dispatchers

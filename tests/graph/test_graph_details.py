@@ -127,3 +127,14 @@ def test_normal_form_merges_what_is_equal():
     assert ops(lambda x, y: x[[0, 2]] + x[[0, 2]]) == ["getitem", "sum_of"]
     assert ops(lambda x, y: x[1:] * x[1:]) == ["getitem", "product_of"]
     assert ops(lambda x, y: x - y + x) == ["product_of", "sum_of"]
+
+
+def test_numpys_own_variables_name_nothing():
+    """Regression: the product in ``(x @ W).reshape(…)`` was called ``a``, as the argument of np.reshape is."""
+    W = mg.parameter(np.ones((3, 4)), name="W")
+
+    def cell(x, h):
+        h = np.tanh((x @ W).reshape((2, 4)) + h)
+        return h, h
+    ys, _ = mg.unroll(cell, np.ones((2, 2, 3)), mg.Tensor(np.zeros((2, 4))))
+    assert "a" not in {n.name for n in Graph.of(ys.sum()).nodes}
