@@ -1,14 +1,16 @@
 """The reverse walk: how gradients flow from an output to everything it was computed from.
 
 One walk, ``_walk``, that names no op: it goes down the creation indices, asks each op's rules for the gradients of its
-inputs, undoes broadcasting and adds. Creation order is a topological order: when the walk comes to a node, every
-consumer of the node (made later) has already added its part. This is back-propagation; over an unrolled recurrent
+inputs, undoes broadcasting and adds. Creation order is a topological order: when the walk takes the latest node that is
+waiting, every consumer of the node (made later) has already added its part. This is back-propagation; over an unrolled recurrent
 network it is back-propagation through time. Nothing here is recursive, so no sequence is too long.
 """
 import functools
 import inspect
+import itertools
 import math
 import os
+from heapq import heappop, heappush
 from operator import attrgetter
 
 import numpy as np
@@ -22,114 +24,99 @@ _by_index = attrgetter("index")
 
 # ---- the walk -----------------------------------------------------------------------------------------------------------
 
-def _reachable(roots, stops=()):
-    """Every op node that roots depend on, latest first, and the leaves by index; indices in ``stops`` count as leaves."""
-    seen, stack, nodes, leaves = set(), [], [], {}
-    for root in roots:
-        if root.requires_grad and root.index not in seen:
-            seen.add(root.index)
-            stack.append(root)
-    while stack:
-        node = stack.pop()
-        if node.op is None or node.index in stops:
-            leaves[node.index] = node
-            continue
-        nodes.append(node)
-        for x in node.inputs:
-            if type(x) is Tensor and x.requires_grad and x.index not in seen:
-                seen.add(x.index)
-                stack.append(x)
-    nodes.sort(key=_by_index, reverse=True)
-    return nodes, leaves
-
-
 def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0, stops=()):
-    """The gradient of Σ cotangent·root: a dict index -> (tensor, gradient) of the leaves, or of ``wanted``; with ``keep`` of all.
+    """The gradient of Σ cotangent·root: a dict index -> [tensor, gradient, owned] of the leaves, or of ``wanted``; with ``keep`` of all.
 
     graph  True: gradients are Tensors and record themselves, so that they can be differentiated again
     lead   how many leading axes of the cotangents stand for several walks at once (jacobian)
     stops  indices of nodes that count as leaves: what lies behind them is another walk's (checkpoint)
+
+    ``owned`` tells that nobody else holds the gradient: it is an array that the walk made in order to add in place.
     """
-    grads, owned, kept = {}, set(), {}
+    arriving, ahead, kept = {}, [], {}       # index -> [tensor, sum so far, owned]; the nodes among them, the latest first
     for root, g in zip(roots, cotangents):
-        if root.requires_grad:
-            grads[root.index] = grads[root.index] + g if root.index in grads else g
-    nodes, leaves = _reachable(roots, stops)
-    needed = None if wanted is None else _leads_to(nodes, wanted)
-    watch = mode.watch if _locks and not graph else None
-    for node in nodes:
-        index = node.index
-        g = grads.pop(index, None)
-        if g is None:
-            continue
-        if keep or needed is not None and index in wanted:
-            kept[index] = node, g
-        op, inputs, more = node.op, node.inputs, node.attributes
-        if graph:
-            y, arguments = node, [x if type(x) is Tensor and x.array is a else a for x, a in zip(inputs, node.arrays)]
-        else:
-            y, arguments = node.array, node.arrays
-        if op.saves:
-            more = {**(more or {}), "saved": None if graph else node.saved}
-        rules, variadic = op.rules, op.variadic
-        try:
-            for i, x in enumerate(inputs):
+        if root.index in arriving:
+            arriving[root.index][1] = arriving[root.index][1] + g
+        elif root.requires_grad:
+            arriving[root.index] = [root, g, False]
+            if root.op is not None and root.index not in stops:
+                heappush(ahead, -root.index)
+    needed = None if wanted is None else _leading_to(wanted, roots, stops)
+    look = bool(_locks) and mode.watch is not None and not graph
+    try:
+        while ahead:
+            index = -heappop(ahead)
+            node, g, _ = arriving.pop(index)
+            if keep or needed is not None and index in wanted:
+                kept[index] = [node, g, False]
+            op, inputs, rules, more = node.op, node.inputs, node.op.rules, node.attributes
+            if graph:
+                y, arguments = node, tuple([x if type(x) is Tensor and x.array is a else a for x, a in zip(inputs, node.arrays)])
+            else:
+                y, arguments = node.array, node.arrays
+            if op.saves:
+                more = {**(more or {}), "saved": None if graph else node.saved}
+            if op.variadic:                                     # not unpacked: T parts would cost T²
+                rules, arguments = map(functools.partial, itertools.repeat(rules[0]), itertools.count()), (arguments,)
+            arguments = (g, y, *arguments)
+            for x, rule in zip(inputs, rules):
                 if type(x) is not Tensor or not x.requires_grad:
                     continue
                 key = x.index
                 if key > index:
                     raise RuntimeError(f"{x.label()} was changed after {op.name}{at(node.place)} had used it, so the gradient would be "
                                        "wrong; change data only after backward(), or run the forward pass again")
-                if needed is not None and key not in needed or not variadic and rules[i] is None:
+                if rule is None or needed is not None and key not in needed:
                     continue
-                if variadic:
-                    part = rules[0](i, g, y, arguments, **(more or {}))      # a tuple: unpacked, T parts cost T²
-                elif more is None:
-                    part = rules[i](g, y, *arguments)
+                part = rule(*arguments) if more is None else rule(*arguments, **more)
+                sparse, shape = type(part) is At, x.array.shape
+                if sparse and graph:
+                    part, sparse = part.dense(), False
+                if not sparse:
+                    if (part.shape[lead:] if lead else part.shape) != shape:
+                        part = _unbroadcast(part, shape, lead)
+                    if look:
+                        _look(part, node)
+                entry = arriving.get(key)
+                if entry is None:
+                    arriving[key] = entry = [x, None, False]
+                    if x.op is not None and key not in stops:
+                        heappush(ahead, -key)
+                if sparse:                                      # added in place into a buffer of the walk
+                    held, owned = entry[1:]
+                    if not owned:
+                        entry[1] = np.zeros(part.g.shape[:lead] + shape, part.g.dtype)
+                        entry[2] = True
+                        if held is not None:
+                            entry[1] += held
+                    part.add_into(entry[1], fresh=held is None)
+                elif entry[1] is None:
+                    entry[1] = part                             # the first by reference,
+                elif entry[2]:
+                    entry[1] += part                            # later ones in place
                 else:
-                    part = rules[i](g, y, *arguments, **more)
-                if type(part) is At:
-                    if graph:
-                        part = part.dense()
-                    else:                                       # added in place into a buffer of the walk
-                        held = grads.get(key)
-                        if fresh := key not in owned:
-                            grads[key] = buffer = np.zeros(part.g.shape[:lead] + x.array.shape, part.g.dtype)
-                            owned.add(key)
-                            if held is not None:
-                                buffer += held
-                                fresh = False
-                            held = buffer
-                        part.add_into(held, fresh)
-                        continue
-                shape = x.array.shape
-                if (part.shape[lead:] if lead else part.shape) != shape:
-                    part = _unbroadcast(part, shape, lead)
-                if watch is not None:
-                    _look(part, node)
-                if key not in grads:
-                    grads[key] = part                           # the first by reference,
-                elif key in owned:
-                    held = grads[key]
-                    np.add(held, part, out=held)                # later ones in place
-                else:
-                    grads[key] = total = grads[key] + part      # the second into an array of our own
-                    if type(total) is ndarray and not graph:    # (a 0-d sum is a NumPy scalar: never in place)
-                        owned.add(key)
-        except Exception as error:
-            _add_note(error, node)
-            raise
-    for key, leaf in leaves.items():
-        if key in grads and (wanted is None or key in wanted):
-            kept[key] = leaf, grads[key]
+                    entry[1] = total = entry[1] + part          # the second into an array of our own
+                    entry[2] = type(total) is ndarray           # (a 0-d sum is a NumPy scalar, in a graph a Tensor: never in place)
+    except Exception as error:
+        _add_note(error, node)
+        raise
+    for index, entry in arriving.items():
+        if wanted is None or index in wanted:
+            kept[index] = entry
     return kept
 
 
-def _leads_to(nodes, wanted):
-    """Which nodes lie on a path to a wanted one: elsewhere no gradient is computed."""
-    needed = set(wanted)
-    for node in reversed(nodes):
-        if any(type(x) is Tensor and x.index in needed for x in node.inputs):
+def _leading_to(wanted, roots, stops):
+    """Indices of all that lies on a path from roots to a wanted one: elsewhere no gradient is computed."""
+    nodes, seen, stack, needed = [], set(), list(roots), set(wanted)
+    while stack:
+        node = stack.pop()
+        if node.op is not None and node.requires_grad and node.index not in seen and node.index not in stops:
+            seen.add(node.index)
+            nodes.append(node)
+            stack.extend([x for x in node.inputs if type(x) is Tensor])
+    for node in sorted(nodes, key=_by_index):
+        if any([type(x) is Tensor and x.index in needed for x in node.inputs]):
             needed.add(node.index)
     return needed
 
@@ -193,11 +180,12 @@ def backward(self, cotangent=None, keep=False):
     array(7.)
     """
     g = _plain(_as_cotangent(self, cotangent, "backward()"))
-    for node, g in _walk([self], [g], keep=keep).values():
-        if node.op is None and node.grad is not None:
-            node.grad = np.add(node.grad, g).astype(node.array.dtype, copy=False).reshape(node.array.shape)
+    for x, g, owned in _walk([self], [g], keep=keep).values():
+        dtype = x.array.dtype
+        if x.op is None and x.grad is not None:
+            x.grad = np.asarray(x.grad + g, dtype)
         else:
-            node.grad = np.array(g, node.array.dtype)
+            x.grad = g if owned and g.dtype == dtype else np.array(g, dtype)
 
 
 def grad(output, inputs, *, cotangent=None, create_graph=False):
@@ -256,7 +244,7 @@ def jacobian(output, input, *, create_graph=False):
 def cotangents(root, cotangent=None):
     """The gradient of ``root`` with respect to every recorded node: a dict ``Tensor.index -> ndarray``; no ``.grad`` is touched."""
     found = _walk([root], [_plain(_as_cotangent(root, cotangent, "cotangents()"))], keep=True)
-    return {index: np.asarray(g) for index, (_, g) in found.items()}
+    return {index: np.asarray(g) for index, (_, g, _) in found.items()}
 
 
 class _Switch:
