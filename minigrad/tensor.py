@@ -20,12 +20,19 @@ _clock = itertools.count(1).__next__     # creation order, one for the process: 
 
 class _Mode(threading.local):
     """What recording looks like in this thread: on or off, at which time step, and who watches."""
-    recording = True
-    place = None      # the time step that ops are recorded in
-    watch = None      # called with every recorded Tensor: mg.debug() and the naming of one traced step
+    def __init__(self):
+        self.recording = True
+        self.place = None     # the time step that ops are recorded in
+        self.watch = None     # called with every recorded Tensor: mg.debug() and the naming of one traced step
 
 
 mode = _Mode()
+
+
+def _operator(name):
+    """The two methods of a binary operator: ``self op other`` and ``other op self``."""
+    op = TABLE[name]
+    return (lambda self, other: record(op, (self, other))), (lambda self, other: record(op, (other, self)))
 
 
 class Tensor:
@@ -191,37 +198,18 @@ class Tensor:
                         "list and join them with np.stack(…), choose with np.where(…), or write into .data[…] of a leaf before it is used")
 
     # ---- operators --------------------------------------------------------------------------------------------------
-    def __add__(self, other):
-        return record(_add, (self, other))
-
-    def __radd__(self, other):
-        return record(_add, (other, self))
-
-    def __sub__(self, other):
-        return record(_subtract, (self, other))
-
-    def __rsub__(self, other):
-        return record(_subtract, (other, self))
-
-    def __mul__(self, other):
-        return record(_multiply, (self, other))
-
-    def __rmul__(self, other):
-        return record(_multiply, (other, self))
-
-    def __truediv__(self, other):
-        return record(_divide, (self, other))
-
-    def __rtruediv__(self, other):
-        return record(_divide, (other, self))
+    __add__, __radd__ = _operator("add")
+    __sub__, __rsub__ = _operator("subtract")
+    __mul__, __rmul__ = _operator("multiply")
+    __truediv__, __rtruediv__ = _operator("divide")
+    _power, __rpow__ = _operator("power")
 
     def __pow__(self, other):
-        return record(_square, (self,)) if type(other) is int and other == 2 else record(_power, (self, other))
-
-    def __rpow__(self, other):
-        return record(_power, (other, self))
+        return record(_square, (self,)) if type(other) is int and other == 2 else self._power(other)
 
     def __matmul__(self, other):
+        if type(other) is Tensor and self.array.ndim > 1 and other.array.ndim > 1:
+            return record(_matmul, (self, other))
         return _product(self, other)
 
     def __rmatmul__(self, other):
@@ -377,29 +365,17 @@ def record(op, inputs, attributes=None):
         y, out.saved = y
     out.array = y if type(y) is ndarray else np.asarray(y)
     out.index = _clock()
-    out.grad = None
-    out.name = None
-    out.place = mode.place
-    if track and mode.recording:
-        out.op = op
-        out.inputs = inputs
-        out.arrays = tuple(arrays)
-        out.attributes = attributes
-        out.requires_grad = True
-        watch = mode.watch
-        if watch is not None:
-            watch(out)
-    else:
-        out.requires_grad = False
-        place = out.place
-        if place is not None and mode.recording and all([x.op is None or x.place is place for x in inputs if type(x) is Tensor]):
-            out.op = op             # constant, but drawn: [x_1, h_0] in the first step; history ends where the step began
-            out.inputs = inputs
-            out.arrays = tuple(arrays)
-            out.attributes = attributes
-        else:
-            out.op = out.attributes = None
-            out.inputs = out.arrays = ()
+    out.grad = out.name = None
+    now = mode.__dict__                 # this thread's, looked up once
+    out.place = place = now["place"]
+    out.requires_grad = track = track and now["recording"]
+    if track or place is not None and now["recording"] and all([x.op is None or x.place is place for x in inputs if type(x) is Tensor]):
+        out.op, out.inputs, out.arrays, out.attributes = op, inputs, tuple(arrays), attributes
+        if track and now["watch"] is not None:
+            now["watch"](out)
+    else:       # a constant; one of a step is drawn, [x_1, h_0] in the first: its history ends where the step began
+        out.op = out.attributes = None
+        out.inputs = out.arrays = ()
     return out
 
 
@@ -497,9 +473,7 @@ _SIMPLE = {f: op for f, op in FUNCTIONS.items() if type(op) is ops.Op and op.cal
 ops.HANDLERS[Tensor] = _apply
 _NUMBERS = frozenset((float, int, complex))
 _BASIC = frozenset((int, slice, type(None)))
-_add, _subtract, _multiply, _divide = (TABLE[n] for n in ("add", "subtract", "multiply", "divide"))
-_power, _square, _negative, _matmul = (TABLE[n] for n in ("power", "square", "negative", "matmul"))
-_getitem, _transpose = TABLE["getitem"], TABLE["transpose"]
+_square, _negative, _matmul, _getitem, _transpose = (TABLE[n] for n in ("square", "negative", "matmul", "getitem", "transpose"))
 _REDUCTIONS = {np.add: np.sum, np.maximum: np.max, np.minimum: np.min, np.multiply: np.prod}
 _COMPARISONS = {np.less, np.less_equal, np.greater, np.greater_equal}
 _WITHOUT_GRADIENT_UFUNCS = _COMPARISONS | {np.equal, np.not_equal, np.sign, np.floor, np.ceil, np.rint, np.trunc, np.isfinite, np.isnan,

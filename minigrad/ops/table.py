@@ -175,12 +175,8 @@ scatter_add = op(scatter, lambda g, y, x, index, shape: g[index], name="scatter_
 # ---- losses: fused, so that they stay stable and cheap ------------------------------------------------------------------
 def _cross_entropy_rule(g, y, x, targets, mask=None, *, reduction, rank, saved=None):
     w = values.weight(g, x, reduction, rank, mask, extra=1)
-    error = _softmax_minus_target(x, targets) if saved is None else values.softmax_minus_target(saved, targets)
-    if mask is not None:
-        error = np.where(mask[..., None], error, 0)         # 0 · NaN would be NaN
-    if saved is None:
-        return error * w
-    return np.multiply(error, w, out=error) if w.ndim <= error.ndim else error * w      # error was made here
+    error = values.softmax_minus_target(w, saved, targets) if saved is not None else _softmax_minus_target(x, targets) * w
+    return error if mask is None else np.where(mask[..., None], error, 0)       # 0 · NaN would be NaN
 
 
 def _softmax_minus_target(x, targets):

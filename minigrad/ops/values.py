@@ -240,12 +240,10 @@ def is_classes(x, targets):
     return targets.dtype.kind in "iu"
 
 
-def at_targets(z, targets):
-    """The index of the target class of each row."""
-    if z.ndim == 2 and targets.ndim == 1:
-        return np.arange(targets.size), targets
-    shape = z.shape[:-1]
-    return (*(np.arange(n).reshape((-1,) + (1,) * (len(shape) - 1 - i)) for i, n in enumerate(shape)), targets)
+def positions(classes, x):
+    """Where each row's class stands among the elements of x, counted in a row."""
+    first = np.arange(0, x.size, x.shape[-1])
+    return classes.astype(np.intp, copy=False) + (first if x.ndim == 2 else first.reshape(x.shape[:-1]))
 
 
 def softmax_cross_entropy(x, targets, mask=None, *, reduction, rank):
@@ -268,8 +266,8 @@ def softmax_cross_entropy(x, targets, mask=None, *, reduction, rank):
     s = np.add.reduce(e, -1, None, None, True)
     rows, at = np.log(s[..., 0]), None
     if targets.dtype.kind in "iu":
-        at = at_targets(z, targets)
-        rows = rows - z[at]
+        at = positions(targets, z)
+        rows = rows - z.take(at)
     else:
         rows = rows * np.add.reduce(targets, axis=-1) - np.add.reduce(targets * z, axis=-1)
     count = None
@@ -280,14 +278,17 @@ def softmax_cross_entropy(x, targets, mask=None, *, reduction, rank):
     return reduced(rows, reduction, rank, count), (e, s, at)
 
 
-def softmax_minus_target(saved, targets):
-    """ŷ - y of each row (ŷ Σy - y for soft targets), from what the forward pass saved."""
+def softmax_minus_target(w, saved, targets):
+    """w (ŷ - y) of each row (w (ŷ Σy - y) for soft targets), from what the forward pass saved."""
     e, s, at = saved
-    p = e / s
     if at is None:
-        return p * np.add.reduce(targets, axis=-1, keepdims=True) - targets
-    p[at] -= 1          # p was made here: nobody else holds it
-    return p
+        return (e / s * np.add.reduce(targets, axis=-1, keepdims=True) - targets) * w
+    error = np.multiply(e, w / s, order="C")
+    if error.ndim > e.ndim:                             # leading axes of g alone
+        at = (Ellipsis, at)
+    in_a_row = error.reshape(error.shape[:error.ndim - e.ndim] + (-1,))
+    in_a_row[at] -= w[..., 0] if w.ndim else w          # error was made here: nobody else holds it
+    return error
 
 
 def one_hot(targets, x):
