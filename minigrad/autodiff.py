@@ -68,29 +68,22 @@ def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0, st
                                        "wrong; change data only after backward(), or run the forward pass again")
                 if rule is None or needed is not None and key not in needed:
                     continue
-                part = rule(*arguments) if more is None else rule(*arguments, **more)
-                sparse, shape = type(part) is At, x.array.shape
-                if sparse and graph:
-                    part, sparse = part.dense(), False
-                if not sparse:
-                    if (part.shape[lead:] if lead else part.shape) != shape:
-                        part = _unbroadcast(part, shape, lead)
-                    if look:
-                        _look(part, node)
                 entry = arriving.get(key)
                 if entry is None:
                     arriving[key] = entry = [x, None, False]
                     if x.op is not None and key not in stops:
                         heappush(ahead, -key)
-                if sparse:                                      # added in place into a buffer of the walk
-                    held, owned = entry[1:]
-                    if not owned:
-                        entry[1] = np.zeros(part.g.shape[:lead] + shape, part.g.dtype)
-                        entry[2] = True
-                        if held is not None:
-                            entry[1] += held
-                    part.add_into(entry[1], fresh=held is None)
-                elif entry[1] is None:
+                part = rule(*arguments) if more is None else rule(*arguments, **more)
+                if type(part) is At:
+                    if not graph:                               # added in place into a buffer of the walk
+                        _add_at(part, entry, x.array.shape, lead)
+                        continue
+                    part = part.dense()
+                if (part.shape[lead:] if lead else part.shape) != x.array.shape:
+                    part = _unbroadcast(part, x.array.shape, lead)
+                if look:
+                    _look(part, node)
+                if entry[1] is None:
                     entry[1] = part                             # the first by reference,
                 elif entry[2]:
                     entry[1] += part                            # later ones in place
@@ -104,6 +97,16 @@ def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0, st
         if wanted is None or index in wanted:
             kept[index] = entry
     return kept
+
+
+def _add_at(part, entry, shape, lead):
+    """Add a gradient that lives at one index in place: into a buffer of the walk, made of zeros where there is none yet."""
+    _, held, owned = entry
+    if not owned:
+        entry[1:] = np.zeros(part.g.shape[:lead] + shape, part.g.dtype), True
+        if held is not None:
+            entry[1] += held
+    part.add_into(entry[1], fresh=held is None)
 
 
 def _leading_to(wanted, roots, stops):
