@@ -16,16 +16,17 @@ from operator import attrgetter
 import numpy as np
 
 from .errors import at
-from .ops import At
+from .ops import Later
 from .tensor import Tensor, _leaf, mode, ndarray
 
 _by_index = attrgetter("index")
+_SEVERAL = 8        # so many gradients that are left for later wait at most: enough for one good product, little to hold
 
 
 # ---- the walk -----------------------------------------------------------------------------------------------------------
 
 def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0, stops=()):
-    """The gradient of Σ cotangent·root: a dict index -> [tensor, gradient, owned] of the leaves, or of ``wanted``; with ``keep`` of all.
+    """The gradient of Σ cotangent·root: a dict index -> (tensor, gradient, owned) of the leaves, or of ``wanted``; with ``keep`` of all.
 
     graph  True: gradients are Tensors and record themselves, so that they can be differentiated again
     lead   how many leading axes of the cotangents stand for several walks at once (jacobian)
@@ -33,12 +34,12 @@ def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0, st
 
     ``owned`` tells that nobody else holds the gradient: it is an array that the walk made in order to add in place.
     """
-    arriving, ahead, kept = {}, [], {}       # index -> [tensor, sum so far, owned]; the nodes among them, the latest first
+    arriving, ahead, kept = {}, [], {}       # index -> [tensor, sum so far, owned, those left for later]; nodes, the latest first
     for root, g in zip(roots, cotangents):
         if root.index in arriving:
             arriving[root.index][1] = arriving[root.index][1] + g
         elif root.requires_grad:
-            arriving[root.index] = [root, g, False]
+            arriving[root.index] = [root, g, False, None]
             if root.op is not None and root.index not in stops:
                 heappush(ahead, -root.index)
     needed = None if wanted is None else _leading_to(wanted, roots, stops)
@@ -46,9 +47,12 @@ def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0, st
     try:
         while ahead:
             index = -heappop(ahead)
-            node, g, _ = arriving.pop(index)
+            entry = arriving.pop(index)
+            if entry[3]:
+                _add_later(entry, lead)
+            node, g = entry[0], entry[1]
             if keep or needed is not None and index in wanted:
-                kept[index] = [node, g, False]
+                kept[index] = node, g, False
             op, inputs, rules, more = node.op, node.inputs, node.op.rules, node.attributes
             if graph:
                 y, arguments = node, tuple([x if type(x) is Tensor and x.array is a else a for x, a in zip(inputs, node.arrays)])
@@ -70,13 +74,15 @@ def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0, st
                     continue
                 entry = arriving.get(key)
                 if entry is None:
-                    arriving[key] = entry = [x, None, False]
+                    arriving[key] = entry = [x, None, False, None]
                     if x.op is not None and key not in stops:
                         heappush(ahead, -key)
                 part = rule(*arguments) if more is None else rule(*arguments, **more)
-                if type(part) is At:
-                    if not graph:                               # added in place into a buffer of the walk
-                        _add_at(part, entry, x.array.shape, lead)
+                if type(part) is not ndarray and isinstance(part, Later):
+                    if not graph:
+                        if look:
+                            _look(part.dense(), node)
+                        _leave(part, entry, lead)
                         continue
                     part = part.dense()
                 if (part.shape[lead:] if lead else part.shape) != x.array.shape:
@@ -95,18 +101,31 @@ def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0, st
         raise
     for index, entry in arriving.items():
         if wanted is None or index in wanted:
-            kept[index] = entry
+            if entry[3]:
+                _add_later(entry, lead)
+            kept[index] = entry[:3]
     return kept
 
 
-def _add_at(part, entry, shape, lead):
-    """Add a gradient that lives at one index in place: into a buffer of the walk, made of zeros where there is none yet."""
-    _, held, owned = entry
-    if not owned:
-        entry[1:] = np.zeros(part.g.shape[:lead] + shape, part.g.dtype), True
-        if held is not None:
-            entry[1] += held
-    part.add_into(entry[1], fresh=held is None)
+def _leave(part, entry, lead):
+    """Let ``part`` wait beside others of its kind; when there are several, add them."""
+    waiting = entry[3]
+    if waiting and type(waiting[0]) is type(part):
+        waiting.append(part)
+        if len(waiting) == _SEVERAL:
+            _add_later(entry, lead)
+    else:
+        if waiting:
+            _add_later(entry, lead)
+        entry[3] = [part]
+
+
+def _add_later(entry, lead):
+    """Add what was left for later, into an array of the walk's own."""
+    _, total, owned, waiting = entry
+    if total is not None and not owned:
+        total = total.copy()
+    entry[1:] = type(waiting[0]).add(waiting, total, lead), True, None
 
 
 def _leading_to(wanted, roots, stops):

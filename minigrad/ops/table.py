@@ -9,7 +9,7 @@ that is the whole mechanism of gradients of gradients. Broadcasting is undone on
 import numpy as np
 
 from . import calls, composed, values
-from .record import At, op, real, scatter, spread
+from .record import At, Rows, op, real, scatter, spread
 from .values import matmul as product
 
 # ---- arithmetic -----------------------------------------------------------------------------------------------------
@@ -117,7 +117,14 @@ prod = op(np.prod,       _all_but_one, reads="Π {0}", call=calls.reduction, ser
 
 
 # ---- linear algebra (vectors are made matrices when the call is recorded) -----------------------------------------------
-matmul = op(product,     lambda g, y, a, b: values.times_transposed(g, b), lambda g, y, a, b: product(a.mT, g), reads="{0} @ {1}",
+def _of_matrix(g, y, a, b):
+    """aᵀ g: left to the walk where several steps' are cheaper as one product, with b larger than a and g, or a stack of rows."""
+    if type(g) is np.ndarray and b.ndim == 2 and (g.ndim > 2 or b.size > 1.5 * (a.size + g.size)):
+        return Rows(a, g)
+    return product(a.mT, g)
+
+
+matmul = op(product,     lambda g, y, a, b: values.times_transposed(g, b), _of_matrix, reads="{0} @ {1}",
             serves=(np.matmul,), compose=composed.matmul)
 einsum = op(values.einsum, values.einsum_rule, variadic=True, reads="einsum({*})", call=calls.einsum_normal, serves=(np.einsum,))
 solve = op(np.linalg.solve, lambda g, y, a, b: -np.linalg.solve(a.mT, g) @ y.mT, lambda g, y, a, b: np.linalg.solve(a.mT, g),

@@ -128,15 +128,19 @@ def matrix_exp(a):
 
 def times_transposed(g, b):
     """g @ b.mT. BLAS takes up to a half longer on that than on (b @ g.mT).mT, which is copied back into rows."""
-    if type(g) is np.ndarray and type(b) is np.ndarray and g.ndim == 2 and b.ndim == 2:
-        return np.ascontiguousarray(b.dot(g.T).T) if len(g) > 1 else g.dot(b.T)
+    if type(g) is np.ndarray and type(b) is np.ndarray and b.ndim == 2:
+        if g.ndim == 2:
+            return np.ascontiguousarray(b.dot(g.T).T) if len(g) > 1 else g.dot(b.T)
+        return matmul(g, b.T)
     return g @ b.mT
 
 
 def matmul(a, b):
-    """a @ b; two matrices by np.dot, which gives BLAS also the products of one row or column (ten times faster there)."""
-    if type(a) is np.ndarray and type(b) is np.ndarray and a.ndim == 2 and b.ndim == 2:
-        return a.dot(b)
+    """a @ b; any number of rows with one matrix by np.dot, which gives BLAS a single product, also one row or column."""
+    if type(a) is np.ndarray and type(b) is np.ndarray and b.ndim == 2:
+        if a.ndim == 2:
+            return a.dot(b)
+        return a.reshape(-1, a.shape[-1]).dot(b).reshape(a.shape[:-1] + b.shape[1:])
     return a @ b
 
 
