@@ -118,8 +118,8 @@ prod = op(np.prod,       _all_but_one, reads="Π {0}", call=calls.reduction, ser
 
 # ---- linear algebra (vectors are made matrices when the call is recorded) -----------------------------------------------
 def _of_matrix(g, y, a, b):
-    """aᵀ g: left to the walk where several steps' are cheaper as one product, with b larger than a and g, or a stack of rows."""
-    if type(g) is np.ndarray and b.ndim == 2 and (g.ndim > 2 or b.size > 1.5 * (a.size + g.size)):
+    """aᵀ g: left to the walk where several steps' are cheaper as one product: for a large matrix b and few rows, or a stack of rows."""
+    if type(g) is np.ndarray and b.ndim == 2 and (g.ndim > 2 or b.size >= 1024 * len(g)):
         return Rows(a, g)
     return product(a.mT, g)
 
