@@ -53,17 +53,12 @@ def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0, st
             node, g = entry[0], entry[1]
             if keep or needed is not None and index in wanted:
                 kept[index] = node, g, False
-            op, inputs, rules, more = node.op, node.inputs, node.op.rules, node.attributes
-            if graph:
-                y, arguments = node, tuple([x if type(x) is Tensor and x.array is a else a for x, a in zip(inputs, node.arrays)])
+            op, rules, more = node.op, node.op.rules, node.attributes
+            if graph or op.special:
+                rules, arguments, more = _special(node, g, graph)
             else:
-                y, arguments = node.array, node.arrays
-            if op.saves:
-                more = {**(more or {}), "saved": None if graph else node.saved}
-            if op.variadic:                                     # not unpacked: T parts would cost T²
-                rules, arguments = map(functools.partial, itertools.repeat(rules[0]), itertools.count()), (arguments,)
-            arguments = (g, y, *arguments)
-            for x, rule in zip(inputs, rules):
+                arguments = g, node.array, *node.arrays
+            for x, rule in zip(node.inputs, rules):
                 if type(x) is not Tensor or not x.requires_grad:
                     continue
                 key = x.index
@@ -105,6 +100,18 @@ def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0, st
                 _add_later(entry, lead)
             kept[index] = entry[:3]
     return kept
+
+
+def _special(node, g, graph):
+    """Rules, their arguments and attributes, in a graph and for the ops whose rules want something else than arrays."""
+    op, y, arguments, more = node.op, node.array, node.arrays, node.attributes
+    if graph:
+        y, arguments = node, tuple([x if type(x) is Tensor and x.array is a else a for x, a in zip(node.inputs, arguments)])
+    if op.saves:
+        more = {**(more or {}), "saved": None if graph else node.saved}
+    if op.variadic:                 # all arguments in one tuple: unpacked, T parts would cost T²
+        return map(functools.partial, itertools.repeat(op.rules[0]), itertools.count()), (g, y, arguments), more
+    return op.rules, (g, y, *arguments), more
 
 
 def _leave(part, entry, lead):

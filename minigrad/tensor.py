@@ -4,6 +4,7 @@ Here live the recording of ops, the operators and the NumPy protocol. How gradie
 be computed is in ``ops/``.
 """
 import itertools
+import operator
 import threading
 from collections.abc import Callable
 
@@ -12,7 +13,6 @@ import numpy as np
 from . import ops
 from .errors import explain_failure
 from .ops import FUNCTIONS, TABLE
-from .ops.calls import reduction
 
 ndarray = np.ndarray
 _clock = itertools.count(1).__next__     # creation order, one for the process: a topological order of every graph
@@ -33,6 +33,30 @@ def _operator(name):
     """The two methods of a binary operator: ``self op other`` and ``other op self``."""
     op = TABLE[name]
     return (lambda self, other: record(op, (self, other))), (lambda self, other: record(op, (other, self)))
+
+
+def _number(convert):
+    """The conversion of a Tensor without gradients to a Python number."""
+    def conversion(self):
+        if self.requires_grad:
+            raise TypeError(f"{convert.__name__}() of {self.label()}, which requires gradients, would cut it from the graph; "
+                            f"use .item() for the number, np.where(…) for a choice")
+        return convert(self.array)
+    return conversion
+
+
+def _comparison(compare):
+    return lambda self, other: compare(_real(self), _real(other))
+
+
+def _method(function):
+    """NumPy's function of that name as a method."""
+    op = FUNCTIONS[function]
+
+    def method(self, *args, **kwargs):
+        return _apply(op, (self, *args), kwargs)
+    method.__name__, method.__doc__ = function.__name__, f"As ``np.{function.__name__}(self, …)``."
+    return method
 
 
 class Tensor:
@@ -175,23 +199,7 @@ class Tensor:
                             "join Tensors with np.stack(…), or take .data if no gradient is meant to flow")
         return np.array(self.array, dtype=dtype, copy=copy)
 
-    def _number(self, kind):
-        if self.requires_grad:
-            raise TypeError(f"{kind}() of {self.label()}, which requires gradients, would cut it from the graph; "
-                            f"use .item() for the number, np.where(…) for a choice")
-        return self.array
-
-    def __float__(self):
-        return float(self._number("float"))
-
-    def __int__(self):
-        return int(self._number("int"))
-
-    def __index__(self):
-        return self._number("int").__index__()
-
-    def __bool__(self):
-        return bool(self._number("bool"))
+    __float__, __int__, __index__, __bool__ = map(_number, (float, int, operator.index, bool))
 
     def __setitem__(self, index, value):
         raise TypeError(f"assignment into {self.label()}: a Tensor does not change, its gradient would be wrong. Collect the parts in a "
@@ -208,8 +216,6 @@ class Tensor:
         return record(_square, (self,)) if type(other) is int and other == 2 else self._power(other)
 
     def __matmul__(self, other):
-        if type(other) is Tensor and self.array.ndim > 1 and other.array.ndim > 1:
-            return record(_matmul, (self, other))
         return _product(self, other)
 
     def __rmatmul__(self, other):
@@ -237,17 +243,7 @@ class Tensor:
         return record(_getitem, *_getitem.call(self, index)) if y is NotImplemented else y
 
     # comparisons have no gradient: they give plain arrays; complex numbers are compared by their real part
-    def __lt__(self, other):
-        return _real(self) < _real(other)
-
-    def __le__(self, other):
-        return _real(self) <= _real(other)
-
-    def __gt__(self, other):
-        return _real(self) > _real(other)
-
-    def __ge__(self, other):
-        return _real(self) >= _real(other)
+    __lt__, __le__, __gt__, __ge__ = map(_comparison, (operator.lt, operator.le, operator.gt, operator.ge))
 
     def __eq__(self, other):
         return self.array == (other.array if type(other) is Tensor else other)
@@ -256,29 +252,9 @@ class Tensor:
         return self.array != (other.array if type(other) is Tensor else other)
 
     # ---- methods named as in NumPy ----------------------------------------------------------------------------------
-    def sum(self, axis=None, keepdims=False):
-        return record(TABLE["sum"], *reduction(self, axis, keepdims=keepdims))
-
-    def mean(self, axis=None, keepdims=False):
-        return record(TABLE["mean"], *reduction(self, axis, keepdims=keepdims))
-
-    def var(self, axis=None, ddof=0, keepdims=False):
-        return np.var(self, axis=axis, ddof=ddof, keepdims=keepdims)
-
-    def std(self, axis=None, ddof=0, keepdims=False):
-        return np.std(self, axis=axis, ddof=ddof, keepdims=keepdims)
-
-    def max(self, axis=None, keepdims=False):
-        return record(TABLE["max"], *reduction(self, axis, keepdims=keepdims))
-
-    def min(self, axis=None, keepdims=False):
-        return record(TABLE["min"], *reduction(self, axis, keepdims=keepdims))
-
-    def prod(self, axis=None, keepdims=False):
-        return np.prod(self, axis=axis, keepdims=keepdims)
-
-    def cumsum(self, axis=None):
-        return np.cumsum(self, axis=axis)
+    sum, mean, var, std, max, min, prod = map(_method, (np.sum, np.mean, np.var, np.std, np.max, np.min, np.prod))
+    cumsum, swapaxes, squeeze, dot, ravel = map(_method, (np.cumsum, np.swapaxes, np.squeeze, np.dot, np.ravel))
+    flatten = ravel
 
     def argmax(self, axis=None):
         return self.array.argmax(axis)
@@ -292,31 +268,12 @@ class Tensor:
     def transpose(self, *axes):
         return np.transpose(self, (axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes) or None)
 
-    def swapaxes(self, a, b):
-        return np.swapaxes(self, a, b)
-
-    def squeeze(self, axis=None):
-        return np.squeeze(self, axis)
-
-    def ravel(self):
-        return np.reshape(self, (-1,))
-
-    flatten = ravel
-
-    def dot(self, other):
-        return np.dot(self, other)
-
     # ---- the NumPy protocol -----------------------------------------------------------------------------------------
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
         if method == "__call__" and not kwargs:
-            op = _SIMPLE.get(ufunc)
-            if op is not None:
-                return record(op, inputs)
-            if ufunc is np.matmul:
-                return _product(*inputs)
             op = FUNCTIONS.get(ufunc)
             if op is not None:
-                return _apply(op, inputs, kwargs)
+                return record(op, inputs) if ufunc in _DIRECT else _product(*inputs) if op is _matmul else _apply(op, inputs, kwargs)
             if ufunc in _WITHOUT_GRADIENT_UFUNCS:
                 return ufunc(*(_real(x) if ufunc in _COMPARISONS else _plain(x) for x in inputs))
         if kwargs.get("out") is not None:
@@ -420,12 +377,12 @@ def _unknown(op, kwargs):
 
 def _product(a, b):
     """a @ b: recorded at once for two matrices, which is the rule; else through a composition."""
-    if type(a) is not Tensor:
-        a = np.asarray(a)
-    if type(b) is not Tensor:
-        b = np.asarray(b)
-    y = _matmul.compose(a, b) if a.ndim < 2 or b.ndim < 2 else NotImplemented
-    return record(_matmul, (a, b)) if y is NotImplemented else y
+    x = a.array if type(a) is Tensor else np.asarray(a)
+    y = b.array if type(b) is Tensor else np.asarray(b)
+    if x.ndim > 1 and y.ndim > 1:
+        return record(_matmul, (a, b))
+    found = _matmul.compose(a if type(a) is Tensor else x, b if type(b) is Tensor else y)
+    return record(_matmul, (a, b)) if found is NotImplemented else found
 
 
 def _fill(out, array, op, inputs, attributes, requires_grad, place):
@@ -469,7 +426,7 @@ def parameter(data, name=None):
 
 
 _new = Tensor.__new__
-_SIMPLE = {f: op for f, op in FUNCTIONS.items() if type(op) is ops.Op and op.call is None and op.compose is None}
+_DIRECT = {f for f, op in FUNCTIONS.items() if type(op) is ops.Op and op.call is None and op.compose is None}
 ops.HANDLERS[Tensor] = _apply
 _NUMBERS = frozenset((float, int, complex))
 _BASIC = frozenset((int, slice, type(None)))

@@ -26,11 +26,11 @@ class Op:
     saves   True: value returns (y, saved), and the rules get ``saved=…``, or ``saved=None`` when a graph is being made
     compose a composition of other ops for calls without a normal form (a vector in matmul); NotImplemented for the rest
     """
-    __slots__ = ("name", "value", "rules", "call", "reads", "saves", "variadic", "compose")
+    __slots__ = ("name", "value", "rules", "call", "reads", "saves", "variadic", "special", "compose")
 
     def __init__(self, name, value, rules, call, reads, saves, variadic, compose):
         self.name, self.value, self.rules, self.call, self.reads = name, value, rules, call, reads
-        self.saves, self.variadic, self.compose = saves, variadic, compose
+        self.saves, self.variadic, self.special, self.compose = saves, variadic, saves or variadic, compose
 
     def __repr__(self):
         return f"<op {self.name}>"
