@@ -152,8 +152,11 @@ def _leading_to(wanted, roots, stops):
 
 def _unbroadcast(g, shape, lead):
     """Sum g over the axes along which an operand of ``shape`` was stretched; leading axes of several walks stay."""
-    if lead == 0 and type(g) is ndarray and g.size == _size(shape):
-        return g.reshape(shape)                 # only axes of length one to drop
+    if lead == 0 and type(g) is ndarray:        # the commonest first
+        if g.size == math.prod(shape):
+            return g.reshape(shape)             # only axes of length one to drop
+        if shape and g.shape[1:] == shape:
+            return np.add.reduce(g)             # what is one for all rows: a bias
     extra = g.ndim - lead - len(shape)
     if extra < 0:
         raise ValueError(f"a gradient rule returned shape {g.shape} for an argument of shape {shape}")
@@ -162,9 +165,6 @@ def _unbroadcast(g, shape, lead):
     if axes:
         g = np.add.reduce(g, axis=axes) if type(g) is ndarray else np.sum(g, axis=axes)
     return g.reshape(g.shape[:lead] + shape)
-
-
-_size = math.prod
 
 
 def _add_note(error, node):
