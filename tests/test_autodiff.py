@@ -395,3 +395,13 @@ def test_grad_belongs_to_the_leaf_alone():
     assert b.grad.tolist() == [3, 3] and not np.shares_memory(a.grad, b.grad)
     (a + b).sum().backward()
     assert a.grad.tolist() == [8, 8] and b.grad.tolist() == [4, 4]
+    a.grad = b.grad = None
+    (a + b).sum().backward()
+    assert a.grad.tolist() == b.grad.tolist() == [1, 1] and not np.shares_memory(a.grad, b.grad)
+
+
+def test_a_gradient_that_two_share_is_not_written_into():
+    W, V = mg.parameter(np.zeros((2, 2))), mg.parameter(np.zeros((2, 2)))
+    row = W[0]
+    ((W + V).sum() + row.sum()).backward()
+    assert W.grad.tolist() == [[2, 2], [1, 1]] and V.grad.tolist() == [[1, 1], [1, 1]]
