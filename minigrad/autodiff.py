@@ -17,7 +17,7 @@ import numpy as np
 
 from .errors import at
 from .ops import Later
-from .tensor import Tensor, _leaf, mode, ndarray
+from .tensor import Tensor, _leaf, _plain, mode, ndarray
 
 _by_index = attrgetter("index")
 _SEVERAL = 8        # so many gradients that are left for later wait at most: enough for one good product, little to hold
@@ -115,16 +115,11 @@ def _special(node, g, graph):
 
 
 def _leave(part, entry, lead):
-    """Let ``part`` wait beside others of its kind; when there are several, add them."""
+    """Let ``part`` wait beside others of its kind; when there are several, they are added first."""
     waiting = entry[3]
-    if waiting and type(waiting[0]) is type(part):
-        waiting.append(part)
-        if len(waiting) == _SEVERAL:
-            _add_later(entry, lead)
-    else:
-        if waiting:
-            _add_later(entry, lead)
-        entry[3] = [part]
+    if waiting and (len(waiting) == _SEVERAL or type(waiting[0]) is not type(part)):
+        _add_later(entry, lead)
+    entry[3] = [*(entry[3] or ()), part]
 
 
 def _add_later(entry, lead):
@@ -191,10 +186,6 @@ def _as_cotangent(output, cotangent, what, keep=False):
     if array.shape != output.array.shape:
         raise ValueError(f"{what} got a cotangent of shape {array.shape} for an output of shape {output.array.shape}; they must be equal")
     return cotangent if keep and isinstance(cotangent, Tensor) else array.astype(output.array.dtype, copy=True)
-
-
-def _plain(g):
-    return g.array if type(g) is Tensor else g
 
 
 def backward(self, cotangent=None, keep=False):

@@ -187,10 +187,10 @@ class Tensor:
 
     def __reduce__(self):
         """Pickling and copying give a leaf with a fresh index: history is not copied."""
-        return _restore, (self.array.copy(), self.requires_grad, self.name)
+        return Tensor, (self.array, self.requires_grad, self.name)
 
     def __deepcopy__(self, memo):
-        return memo.setdefault(id(self), _restore(self.array.copy(), self.requires_grad, self.name))
+        return memo.setdefault(id(self), Tensor(self.array, self.requires_grad, self.name))
 
     # ---- what would cut the graph silently raises -----------------------------------------------------------------
     def __array__(self, dtype=None, copy=None):
@@ -345,11 +345,7 @@ def _operand(x):
     array = np.asarray(x)
     if array.dtype.kind not in "biufc":
         raise TypeError(f"an op got {type(x).__name__} {str(x)[:40]!r}; expected a Tensor, an array or a number")
-    if array.ndim == 0 and array.dtype.kind in "fc":
-        return array.item()
-    if array.dtype.kind not in "fc" and array.ndim == 0:
-        return array.item()
-    return array
+    return array if array.ndim else array.item()
 
 
 def _apply(op, args, kwargs):
@@ -399,10 +395,6 @@ def _leaf(array):
     return out
 
 
-def _restore(array, requires_grad, name):
-    return Tensor(array, requires_grad, name)
-
-
 def _plain(x):
     if isinstance(x, (list, tuple)):
         return type(x)(_plain(v) for v in x)
@@ -438,5 +430,5 @@ _WITHOUT_GRADIENT_UFUNCS = _COMPARISONS | {np.equal, np.not_equal, np.sign, np.f
 _WITHOUT_GRADIENT = {np.shape, np.ndim, np.size, np.argmax, np.argmin, np.argsort, np.zeros_like, np.ones_like, np.empty_like, np.full_like,
                      np.any, np.all, np.allclose, np.isclose, np.array_equal, np.round, np.around, np.nonzero, np.argwhere,
                      np.count_nonzero, np.result_type, np.iscomplexobj, np.isrealobj, np.can_cast, np.array2string, np.array_repr,
-                     np.array_str, np.searchsorted, np.common_type, np.may_share_memory, np.shares_memory, np.sign, np.copyto,
-                     np.digitize, np.isin, np.may_share_memory, np.broadcast_shapes} - {np.copyto}
+                     np.array_str, np.searchsorted, np.common_type, np.may_share_memory, np.shares_memory, np.sign,
+                     np.digitize, np.isin, np.broadcast_shapes}
