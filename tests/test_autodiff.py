@@ -405,3 +405,13 @@ def test_a_gradient_that_two_share_is_not_written_into():
     row = W[0]
     ((W + V).sum() + row.sum()).backward()
     assert W.grad.tolist() == [[2, 2], [1, 1]] and V.grad.tolist() == [[1, 1], [1, 1]]
+
+
+@pytest.mark.parametrize("rows", [(1,), (3,), (20,), (2, 3)])
+def test_products_with_a_large_matrix(rows):
+    x, W, g = mg.parameter(rng.standard_normal((*rows, 90))), mg.parameter(rng.standard_normal((90, 100))), rng.standard_normal((*rows, 100))
+    y = x @ W
+    assert error(y.data, np.einsum("...i,ij->...j", x.data, W.data)) <= 1e-13
+    y.backward(g)
+    assert error(x.grad, np.einsum("...j,ij->...i", g, W.data)) <= 1e-13
+    assert error(W.grad, x.data.reshape(-1, 90).T @ g.reshape(-1, 100)) <= 1e-13
