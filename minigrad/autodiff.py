@@ -26,15 +26,14 @@ _SEVERAL = 8        # so many gradients that are left for later wait at most: en
 # ---- the walk -----------------------------------------------------------------------------------------------------------
 
 def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0, stops=()):
-    """The gradient of Σ cotangent·root: a dict index -> (tensor, gradient, owned) of the leaves, or of ``wanted``; with ``keep`` of all.
+    """The gradient of Σ cotangent·root: a dict index -> (tensor, gradient) of the leaves, or of ``wanted``; with ``keep`` of all.
 
     graph  True: gradients are Tensors and record themselves, so that they can be differentiated again
     lead   how many leading axes of the cotangents stand for several walks at once (jacobian)
     stops  indices of nodes that count as leaves: what lies behind them is another walk's (checkpoint)
-
-    ``owned`` tells that nobody else holds the gradient: it is an array that the walk made in order to add in place.
     """
-    arriving, ahead, kept = {}, [], {}       # index -> [tensor, sum so far, owned, those left for later]; nodes, the latest first
+    # index -> [tensor, sum so far, is it an array of the walk's own?, what is left for later]; the nodes among them, the latest first
+    arriving, ahead, kept = {}, [], {}
     for root, g in zip(roots, cotangents):
         if root.index in arriving:
             arriving[root.index][1] = arriving[root.index][1] + g
@@ -52,7 +51,7 @@ def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0, st
                 _add_later(entry, lead)
             node, g = entry[0], entry[1]
             if keep or needed is not None and index in wanted:
-                kept[index] = node, g, False
+                kept[index] = node, g
             op, rules, more = node.op, node.op.rules, node.attributes
             if graph or op.special:
                 rules, arguments, more = _special(node, g, graph)
@@ -98,7 +97,7 @@ def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0, st
         if wanted is None or index in wanted:
             if entry[3]:
                 _add_later(entry, lead)
-            kept[index] = entry[:3]
+            kept[index] = entry[0], entry[1]
     return kept
 
 
@@ -200,12 +199,10 @@ def backward(self, cotangent=None, keep=False):
     array(7.)
     """
     g = _plain(_as_cotangent(self, cotangent, "backward()"))
-    for x, g, owned in _walk([self], [g], keep=keep).values():
-        dtype = x.array.dtype
+    for x, g in _walk([self], [g], keep=keep).values():
         if x.op is None and x.grad is not None:
-            x.grad = np.asarray(x.grad + g, dtype)
-        else:
-            x.grad = g if owned and g.dtype == dtype else np.array(g, dtype)
+            g = x.grad + g
+        x.grad = np.array(g, x.array.dtype)
 
 
 def grad(output, inputs, *, cotangent=None, create_graph=False):
@@ -264,7 +261,7 @@ def jacobian(output, input, *, create_graph=False):
 def cotangents(root, cotangent=None):
     """The gradient of ``root`` with respect to every recorded node: a dict ``Tensor.index -> ndarray``; no ``.grad`` is touched."""
     found = _walk([root], [_plain(_as_cotangent(root, cotangent, "cotangents()"))], keep=True)
-    return {index: np.asarray(g) for index, (_, g, _) in found.items()}
+    return {index: np.asarray(g) for index, (_, g) in found.items()}
 
 
 class _Switch:
