@@ -1,47 +1,29 @@
 """The reverse walk: how gradients flow from an output to everything it was computed from.
 
 One walk, ``_walk``, that names no op: it goes down the creation indices, asks each op's rules for the gradients of its
-inputs, undoes broadcasting and adds. Creation order is a topological order: when the walk comes to a node, every
-consumer of the node (made later) has already added its part. This is back-propagation; over an unrolled recurrent
+inputs, undoes broadcasting and adds. Creation order is a topological order: when the walk takes the latest node that is
+waiting, every consumer of the node (made later) has already added its part. This is back-propagation; over an unrolled recurrent
 network it is back-propagation through time. Nothing here is recursive, so no sequence is too long.
 """
 import functools
 import inspect
+import itertools
 import math
 import os
+from heapq import heappop, heappush
 from operator import attrgetter
 
 import numpy as np
 
 from .errors import at
-from .ops import At
-from .tensor import Tensor, _leaf, mode, ndarray
+from .ops import Later
+from .tensor import Tensor, _leaf, _plain, mode, ndarray
 
 _by_index = attrgetter("index")
+_SEVERAL = 8        # so many gradients that are left for later wait at most: enough for one good product, little to hold
 
 
 # ---- the walk -----------------------------------------------------------------------------------------------------------
-
-def _reachable(roots, stops=()):
-    """Every op node that roots depend on, latest first, and the leaves by index; indices in ``stops`` count as leaves."""
-    seen, stack, nodes, leaves = set(), [], [], {}
-    for root in roots:
-        if root.requires_grad and root.index not in seen:
-            seen.add(root.index)
-            stack.append(root)
-    while stack:
-        node = stack.pop()
-        if node.op is None or node.index in stops:
-            leaves[node.index] = node
-            continue
-        nodes.append(node)
-        for x in node.inputs:
-            if type(x) is Tensor and x.requires_grad and x.index not in seen:
-                seen.add(x.index)
-                stack.append(x)
-    nodes.sort(key=_by_index, reverse=True)
-    return nodes, leaves
-
 
 def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0, stops=()):
     """The gradient of Σ cotangent·root: a dict index -> (tensor, gradient) of the leaves, or of ``wanted``; with ``keep`` of all.
@@ -50,94 +32,125 @@ def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0, st
     lead   how many leading axes of the cotangents stand for several walks at once (jacobian)
     stops  indices of nodes that count as leaves: what lies behind them is another walk's (checkpoint)
     """
-    grads, owned, kept = {}, set(), {}
+    # index -> [tensor, sum so far, is it an array of the walk's own?, what is left for later]; the nodes among them, the latest first
+    arriving, ahead, kept = {}, [], {}
     for root, g in zip(roots, cotangents):
-        if root.requires_grad:
-            grads[root.index] = grads[root.index] + g if root.index in grads else g
-    nodes, leaves = _reachable(roots, stops)
-    needed = None if wanted is None else _leads_to(nodes, wanted)
-    watch = mode.watch if _locks and not graph else None
-    for node in nodes:
-        index = node.index
-        g = grads.pop(index, None)
-        if g is None:
-            continue
-        if keep or needed is not None and index in wanted:
-            kept[index] = node, g
-        op, inputs, more = node.op, node.inputs, node.attributes
-        if graph:
-            y, arguments = node, [x if type(x) is Tensor and x.array is a else a for x, a in zip(inputs, node.arrays)]
-        else:
-            y, arguments = node.array, node.arrays
-        if op.saves:
-            more = {**(more or {}), "saved": None if graph else node.saved}
-        rules, variadic = op.rules, op.variadic
-        try:
-            for i, x in enumerate(inputs):
+        if root.index in arriving:
+            arriving[root.index][1] = arriving[root.index][1] + g
+        elif root.requires_grad:
+            arriving[root.index] = [root, g, False, None]
+            if root.op is not None and root.index not in stops:
+                heappush(ahead, -root.index)
+    needed = None if wanted is None else _leading_to(wanted, roots, stops)
+    look = bool(_locks) and mode.watch is not None and not graph
+    try:
+        while ahead:
+            index = -heappop(ahead)
+            entry = arriving.pop(index)
+            if entry[3]:
+                _add_later(entry, lead)
+            node, g = entry[0], entry[1]
+            if keep or needed is not None and index in wanted:
+                kept[index] = node, g
+            op, rules, more = node.op, node.op.rules, node.attributes
+            if graph or op.special:
+                rules, arguments, more = _special(node, g, graph)
+            else:
+                arguments = g, node.array, *node.arrays
+            for x, rule in zip(node.inputs, rules):
                 if type(x) is not Tensor or not x.requires_grad:
                     continue
                 key = x.index
                 if key > index:
                     raise RuntimeError(f"{x.label()} was changed after {op.name}{at(node.place)} had used it, so the gradient would be "
                                        "wrong; change data only after backward(), or run the forward pass again")
-                if needed is not None and key not in needed or not variadic and rules[i] is None:
+                if rule is None or needed is not None and key not in needed:
                     continue
-                if variadic:
-                    part = rules[0](i, g, y, arguments, **(more or {}))      # a tuple: unpacked, T parts cost T²
-                elif more is None:
-                    part = rules[i](g, y, *arguments)
-                else:
-                    part = rules[i](g, y, *arguments, **more)
-                if type(part) is At:
-                    if graph:
-                        part = part.dense()
-                    else:                                       # added in place into a buffer of the walk
-                        held = grads.get(key)
-                        if fresh := key not in owned:
-                            grads[key] = buffer = np.zeros(part.g.shape[:lead] + x.array.shape, part.g.dtype)
-                            owned.add(key)
-                            if held is not None:
-                                buffer += held
-                                fresh = False
-                            held = buffer
-                        part.add_into(held, fresh)
+                entry = arriving.get(key)
+                if entry is None:
+                    arriving[key] = entry = [x, None, False, None]
+                    if x.op is not None and key not in stops:
+                        heappush(ahead, -key)
+                part = rule(*arguments) if more is None else rule(*arguments, **more)
+                if type(part) is not ndarray and isinstance(part, Later):
+                    if not graph:
+                        if look:
+                            _look(part.dense(), node)
+                        _leave(part, entry, lead)
                         continue
-                shape = x.array.shape
-                if (part.shape[lead:] if lead else part.shape) != shape:
-                    part = _unbroadcast(part, shape, lead)
-                if watch is not None:
+                    part = part.dense()
+                if (part.shape[lead:] if lead else part.shape) != x.array.shape:
+                    part = _unbroadcast(part, x.array.shape, lead)
+                if look:
                     _look(part, node)
-                if key not in grads:
-                    grads[key] = part                           # the first by reference,
-                elif key in owned:
-                    held = grads[key]
-                    np.add(held, part, out=held)                # later ones in place
+                if entry[1] is None:
+                    entry[1] = part                             # the first by reference,
+                elif entry[2]:
+                    entry[1] += part                            # later ones in place
                 else:
-                    grads[key] = total = grads[key] + part      # the second into an array of our own
-                    if type(total) is ndarray and not graph:    # (a 0-d sum is a NumPy scalar: never in place)
-                        owned.add(key)
-        except Exception as error:
-            _add_note(error, node)
-            raise
-    for key, leaf in leaves.items():
-        if key in grads and (wanted is None or key in wanted):
-            kept[key] = leaf, grads[key]
+                    entry[1] = total = entry[1] + part          # the second into an array of our own
+                    entry[2] = type(total) is ndarray           # (a 0-d sum is a NumPy scalar, in a graph a Tensor: never in place)
+    except Exception as error:
+        _add_note(error, node)
+        raise
+    for index, entry in arriving.items():
+        if wanted is None or index in wanted:
+            if entry[3]:
+                _add_later(entry, lead)
+            kept[index] = entry[0], entry[1]
     return kept
 
 
-def _leads_to(nodes, wanted):
-    """Which nodes lie on a path to a wanted one: elsewhere no gradient is computed."""
-    needed = set(wanted)
-    for node in reversed(nodes):
-        if any(type(x) is Tensor and x.index in needed for x in node.inputs):
+def _special(node, g, graph):
+    """Rules, their arguments and attributes, in a graph and for the ops whose rules want something else than arrays."""
+    op, y, arguments, more = node.op, node.array, node.arrays, node.attributes
+    if graph:
+        y, arguments = node, tuple([x if type(x) is Tensor and x.array is a else a for x, a in zip(node.inputs, arguments)])
+    if op.saves:
+        more = {**(more or {}), "saved": None if graph else node.saved}
+    if op.variadic:                 # all arguments in one tuple: unpacked, T parts would cost T²
+        return map(functools.partial, itertools.repeat(op.rules[0]), itertools.count()), (g, y, arguments), more
+    return op.rules, (g, y, *arguments), more
+
+
+def _leave(part, entry, lead):
+    """Let ``part`` wait beside others of its kind; when there are several, they are added first."""
+    waiting = entry[3]
+    if waiting and (len(waiting) == _SEVERAL or type(waiting[0]) is not type(part)):
+        _add_later(entry, lead)
+    entry[3] = [*(entry[3] or ()), part]
+
+
+def _add_later(entry, lead):
+    """Add what was left for later, into an array of the walk's own."""
+    _, total, owned, waiting = entry
+    if total is not None and not owned:
+        total = total.copy()
+    entry[1:] = type(waiting[0]).add(waiting, total, lead), True, None
+
+
+def _leading_to(wanted, roots, stops):
+    """Indices of all that lies on a path from roots to a wanted one: elsewhere no gradient is computed."""
+    nodes, seen, stack, needed = [], set(), list(roots), set(wanted)
+    while stack:
+        node = stack.pop()
+        if node.op is not None and node.requires_grad and node.index not in seen and node.index not in stops:
+            seen.add(node.index)
+            nodes.append(node)
+            stack.extend([x for x in node.inputs if type(x) is Tensor])
+    for node in sorted(nodes, key=_by_index):
+        if any([type(x) is Tensor and x.index in needed for x in node.inputs]):
             needed.add(node.index)
     return needed
 
 
 def _unbroadcast(g, shape, lead):
     """Sum g over the axes along which an operand of ``shape`` was stretched; leading axes of several walks stay."""
-    if lead == 0 and type(g) is ndarray and g.size == _size(shape):
-        return g.reshape(shape)                 # only axes of length one to drop
+    if lead == 0 and type(g) is ndarray:        # the commonest first
+        if g.size == math.prod(shape):
+            return g.reshape(shape)             # only axes of length one to drop
+        if shape and g.shape[1:] == shape:
+            return np.add.reduce(g)             # what is one for all rows: a bias
     extra = g.ndim - lead - len(shape)
     if extra < 0:
         raise ValueError(f"a gradient rule returned shape {g.shape} for an argument of shape {shape}")
@@ -146,9 +159,6 @@ def _unbroadcast(g, shape, lead):
     if axes:
         g = np.add.reduce(g, axis=axes) if type(g) is ndarray else np.sum(g, axis=axes)
     return g.reshape(g.shape[:lead] + shape)
-
-
-_size = math.prod
 
 
 def _add_note(error, node):
@@ -177,10 +187,6 @@ def _as_cotangent(output, cotangent, what, keep=False):
     return cotangent if keep and isinstance(cotangent, Tensor) else array.astype(output.array.dtype, copy=True)
 
 
-def _plain(g):
-    return g.array if type(g) is Tensor else g
-
-
 def backward(self, cotangent=None, keep=False):
     """Add the gradient of this tensor to ``.grad`` of every leaf it depends on.
 
@@ -193,11 +199,10 @@ def backward(self, cotangent=None, keep=False):
     array(7.)
     """
     g = _plain(_as_cotangent(self, cotangent, "backward()"))
-    for node, g in _walk([self], [g], keep=keep).values():
-        if node.op is None and node.grad is not None:
-            node.grad = np.add(node.grad, g).astype(node.array.dtype, copy=False).reshape(node.array.shape)
-        else:
-            node.grad = np.array(g, node.array.dtype)
+    for x, g in _walk([self], [g], keep=keep).values():
+        if x.op is None and x.grad is not None:
+            g = x.grad + g
+        x.grad = np.array(g, x.array.dtype)
 
 
 def grad(output, inputs, *, cotangent=None, create_graph=False):

@@ -4,6 +4,7 @@ Here live the recording of ops, the operators and the NumPy protocol. How gradie
 be computed is in ``ops/``.
 """
 import itertools
+import operator
 import threading
 from collections.abc import Callable
 
@@ -12,7 +13,6 @@ import numpy as np
 from . import ops
 from .errors import explain_failure
 from .ops import FUNCTIONS, TABLE
-from .ops.calls import reduction
 
 ndarray = np.ndarray
 _clock = itertools.count(1).__next__     # creation order, one for the process: a topological order of every graph
@@ -20,12 +20,43 @@ _clock = itertools.count(1).__next__     # creation order, one for the process: 
 
 class _Mode(threading.local):
     """What recording looks like in this thread: on or off, at which time step, and who watches."""
-    recording = True
-    place = None      # the time step that ops are recorded in
-    watch = None      # called with every recorded Tensor: mg.debug() and the naming of one traced step
+    def __init__(self):
+        self.recording = True
+        self.place = None     # the time step that ops are recorded in
+        self.watch = None     # called with every recorded Tensor: mg.debug() and the naming of one traced step
 
 
 mode = _Mode()
+
+
+def _operator(name):
+    """The two methods of a binary operator: ``self op other`` and ``other op self``."""
+    op = TABLE[name]
+    return (lambda self, other: record(op, (self, other))), (lambda self, other: record(op, (other, self)))
+
+
+def _number(convert):
+    """The conversion of a Tensor without gradients to a Python number."""
+    def conversion(self):
+        if self.requires_grad:
+            raise TypeError(f"{convert.__name__}() of {self.label()}, which requires gradients, would cut it from the graph; "
+                            f"use .item() for the number, np.where(…) for a choice")
+        return convert(self.array)
+    return conversion
+
+
+def _comparison(compare):
+    return lambda self, other: compare(_real(self), _real(other))
+
+
+def _method(function):
+    """NumPy's function of that name as a method."""
+    op = FUNCTIONS[function]
+
+    def method(self, *args, **kwargs):
+        return _apply(op, (self, *args), kwargs)
+    method.__name__, method.__doc__ = function.__name__, f"As ``np.{function.__name__}(self, …)``."
+    return method
 
 
 class Tensor:
@@ -158,10 +189,10 @@ class Tensor:
 
     def __reduce__(self):
         """Pickling and copying give a leaf with a fresh index: history is not copied."""
-        return _restore, (self.array.copy(), self.requires_grad, self.name)
+        return Tensor, (self.array, self.requires_grad, self.name)
 
     def __deepcopy__(self, memo):
-        return memo.setdefault(id(self), _restore(self.array.copy(), self.requires_grad, self.name))
+        return memo.setdefault(id(self), Tensor(self.array, self.requires_grad, self.name))
 
     # ---- what would cut the graph silently raises -----------------------------------------------------------------
     def __array__(self, dtype=None, copy=None):
@@ -170,58 +201,21 @@ class Tensor:
                             "join Tensors with np.stack(…), or take .data if no gradient is meant to flow")
         return np.array(self.array, dtype=dtype, copy=copy)
 
-    def _number(self, kind):
-        if self.requires_grad:
-            raise TypeError(f"{kind}() of {self.label()}, which requires gradients, would cut it from the graph; "
-                            f"use .item() for the number, np.where(…) for a choice")
-        return self.array
-
-    def __float__(self):
-        return float(self._number("float"))
-
-    def __int__(self):
-        return int(self._number("int"))
-
-    def __index__(self):
-        return self._number("int").__index__()
-
-    def __bool__(self):
-        return bool(self._number("bool"))
+    __float__, __int__, __index__, __bool__ = map(_number, (float, int, operator.index, bool))
 
     def __setitem__(self, index, value):
         raise TypeError(f"assignment into {self.label()}: a Tensor does not change, its gradient would be wrong. Collect the parts in a "
                         "list and join them with np.stack(…), choose with np.where(…), or write into .data[…] of a leaf before it is used")
 
     # ---- operators --------------------------------------------------------------------------------------------------
-    def __add__(self, other):
-        return record(_add, (self, other))
-
-    def __radd__(self, other):
-        return record(_add, (other, self))
-
-    def __sub__(self, other):
-        return record(_subtract, (self, other))
-
-    def __rsub__(self, other):
-        return record(_subtract, (other, self))
-
-    def __mul__(self, other):
-        return record(_multiply, (self, other))
-
-    def __rmul__(self, other):
-        return record(_multiply, (other, self))
-
-    def __truediv__(self, other):
-        return record(_divide, (self, other))
-
-    def __rtruediv__(self, other):
-        return record(_divide, (other, self))
+    __add__, __radd__ = _operator("add")
+    __sub__, __rsub__ = _operator("subtract")
+    __mul__, __rmul__ = _operator("multiply")
+    __truediv__, __rtruediv__ = _operator("divide")
+    _power, __rpow__ = _operator("power")
 
     def __pow__(self, other):
-        return record(_square, (self,)) if type(other) is int and other == 2 else record(_power, (self, other))
-
-    def __rpow__(self, other):
-        return record(_power, (other, self))
+        return record(_square, (self,)) if type(other) is int and other == 2 else self._power(other)
 
     def __matmul__(self, other):
         return _product(self, other)
@@ -251,17 +245,7 @@ class Tensor:
         return record(_getitem, *_getitem.call(self, index)) if y is NotImplemented else y
 
     # comparisons have no gradient: they give plain arrays; complex numbers are compared by their real part
-    def __lt__(self, other):
-        return _real(self) < _real(other)
-
-    def __le__(self, other):
-        return _real(self) <= _real(other)
-
-    def __gt__(self, other):
-        return _real(self) > _real(other)
-
-    def __ge__(self, other):
-        return _real(self) >= _real(other)
+    __lt__, __le__, __gt__, __ge__ = map(_comparison, (operator.lt, operator.le, operator.gt, operator.ge))
 
     def __eq__(self, other):
         return self.array == (other.array if type(other) is Tensor else other)
@@ -270,29 +254,9 @@ class Tensor:
         return self.array != (other.array if type(other) is Tensor else other)
 
     # ---- methods named as in NumPy ----------------------------------------------------------------------------------
-    def sum(self, axis=None, keepdims=False):
-        return record(TABLE["sum"], *reduction(self, axis, keepdims=keepdims))
-
-    def mean(self, axis=None, keepdims=False):
-        return record(TABLE["mean"], *reduction(self, axis, keepdims=keepdims))
-
-    def var(self, axis=None, ddof=0, keepdims=False):
-        return np.var(self, axis=axis, ddof=ddof, keepdims=keepdims)
-
-    def std(self, axis=None, ddof=0, keepdims=False):
-        return np.std(self, axis=axis, ddof=ddof, keepdims=keepdims)
-
-    def max(self, axis=None, keepdims=False):
-        return record(TABLE["max"], *reduction(self, axis, keepdims=keepdims))
-
-    def min(self, axis=None, keepdims=False):
-        return record(TABLE["min"], *reduction(self, axis, keepdims=keepdims))
-
-    def prod(self, axis=None, keepdims=False):
-        return np.prod(self, axis=axis, keepdims=keepdims)
-
-    def cumsum(self, axis=None):
-        return np.cumsum(self, axis=axis)
+    sum, mean, var, std, max, min, prod = map(_method, (np.sum, np.mean, np.var, np.std, np.max, np.min, np.prod))
+    cumsum, swapaxes, squeeze, dot, ravel = map(_method, (np.cumsum, np.swapaxes, np.squeeze, np.dot, np.ravel))
+    flatten = ravel
 
     def argmax(self, axis=None):
         return self.array.argmax(axis)
@@ -306,31 +270,12 @@ class Tensor:
     def transpose(self, *axes):
         return np.transpose(self, (axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes) or None)
 
-    def swapaxes(self, a, b):
-        return np.swapaxes(self, a, b)
-
-    def squeeze(self, axis=None):
-        return np.squeeze(self, axis)
-
-    def ravel(self):
-        return np.reshape(self, (-1,))
-
-    flatten = ravel
-
-    def dot(self, other):
-        return np.dot(self, other)
-
     # ---- the NumPy protocol -----------------------------------------------------------------------------------------
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
         if method == "__call__" and not kwargs:
-            op = _SIMPLE.get(ufunc)
-            if op is not None:
-                return record(op, inputs)
-            if ufunc is np.matmul:
-                return _product(*inputs)
             op = FUNCTIONS.get(ufunc)
             if op is not None:
-                return _apply(op, inputs, kwargs)
+                return record(op, inputs) if ufunc in _DIRECT else _product(*inputs) if op is _matmul else _apply(op, inputs, kwargs)
             if ufunc in _WITHOUT_GRADIENT_UFUNCS:
                 return ufunc(*(_real(x) if ufunc in _COMPARISONS else _plain(x) for x in inputs))
         if kwargs.get("out") is not None:
@@ -381,29 +326,17 @@ def record(op, inputs, attributes=None):
         y, out.saved = y
     out.array = y if type(y) is ndarray else np.asarray(y)
     out.index = _clock()
-    out.grad = None
-    out.name = None
-    out.place = mode.place
-    if track and mode.recording:
-        out.op = op
-        out.inputs = inputs
-        out.arrays = tuple(arrays)
-        out.attributes = attributes
-        out.requires_grad = True
-        watch = mode.watch
-        if watch is not None:
-            watch(out)
-    else:
-        out.requires_grad = False
-        place = out.place
-        if place is not None and mode.recording and all([x.op is None or x.place is place for x in inputs if type(x) is Tensor]):
-            out.op = op             # constant, but drawn: [x_1, h_0] in the first step; history ends where the step began
-            out.inputs = inputs
-            out.arrays = tuple(arrays)
-            out.attributes = attributes
-        else:
-            out.op = out.attributes = None
-            out.inputs = out.arrays = ()
+    out.grad = out.name = None
+    now = mode.__dict__                 # this thread's, looked up once
+    out.place = place = now["place"]
+    out.requires_grad = track = track and now["recording"]
+    if track or place is not None and now["recording"] and all([x.op is None or x.place is place for x in inputs if type(x) is Tensor]):
+        out.op, out.inputs, out.arrays, out.attributes = op, inputs, tuple(arrays), attributes
+        if track and now["watch"] is not None:
+            now["watch"](out)
+    else:       # a constant; one of a step is drawn, [x_1, h_0] in the first: its history ends where the step began
+        out.op = out.attributes = None
+        out.inputs = out.arrays = ()
     return out
 
 
@@ -416,11 +349,7 @@ def _operand(x):
     array = np.asarray(x)
     if array.dtype.kind not in "biufc":
         raise TypeError(f"an op got {type(x).__name__} {str(x)[:40]!r}; expected a Tensor, an array or a number")
-    if array.ndim == 0 and array.dtype.kind in "fc":
-        return array.item()
-    if array.dtype.kind not in "fc" and array.ndim == 0:
-        return array.item()
-    return array
+    return array if array.ndim else array.item()
 
 
 def _apply(op, args, kwargs):
@@ -448,12 +377,12 @@ def _unknown(op, kwargs):
 
 def _product(a, b):
     """a @ b: recorded at once for two matrices, which is the rule; else through a composition."""
-    if not isinstance(a, Tensor):
-        a = np.asarray(a)
-    if not isinstance(b, Tensor):
-        b = np.asarray(b)
-    y = _matmul.compose(a, b) if a.ndim < 2 or b.ndim < 2 else NotImplemented
-    return record(_matmul, (a, b)) if y is NotImplemented else y
+    x = a.array if isinstance(a, Tensor) else np.asarray(a)
+    y = b.array if isinstance(b, Tensor) else np.asarray(b)
+    if x.ndim > 1 and y.ndim > 1:
+        return record(_matmul, (a, b))
+    found = _matmul.compose(a if isinstance(a, Tensor) else x, b if isinstance(b, Tensor) else y)
+    return record(_matmul, (a, b)) if found is NotImplemented else found
 
 
 def _fill(out, array, op, inputs, attributes, requires_grad, place):
@@ -468,10 +397,6 @@ def _leaf(array):
     out = _new(Tensor)
     _fill(out, array, None, (), None, False, mode.place)
     return out
-
-
-def _restore(array, requires_grad, name):
-    return Tensor(array, requires_grad, name)
 
 
 def _plain(x):
@@ -497,13 +422,11 @@ def parameter(data, name=None):
 
 
 _new = Tensor.__new__
-_SIMPLE = {f: op for f, op in FUNCTIONS.items() if type(op) is ops.Op and op.call is None and op.compose is None}
+_DIRECT = {f for f, op in FUNCTIONS.items() if type(op) is ops.Op and op.call is None and op.compose is None}
 ops.HANDLERS[Tensor] = _apply
 _NUMBERS = frozenset((float, int, complex))
 _BASIC = frozenset((int, slice, type(None)))
-_add, _subtract, _multiply, _divide = (TABLE[n] for n in ("add", "subtract", "multiply", "divide"))
-_power, _square, _negative, _matmul = (TABLE[n] for n in ("power", "square", "negative", "matmul"))
-_getitem, _transpose = TABLE["getitem"], TABLE["transpose"]
+_square, _negative, _matmul, _getitem, _transpose = (TABLE[n] for n in ("square", "negative", "matmul", "getitem", "transpose"))
 _REDUCTIONS = {np.add: np.sum, np.maximum: np.max, np.minimum: np.min, np.multiply: np.prod}
 _COMPARISONS = {np.less, np.less_equal, np.greater, np.greater_equal}
 _WITHOUT_GRADIENT_UFUNCS = _COMPARISONS | {np.equal, np.not_equal, np.sign, np.floor, np.ceil, np.rint, np.trunc, np.isfinite, np.isnan,
@@ -511,5 +434,5 @@ _WITHOUT_GRADIENT_UFUNCS = _COMPARISONS | {np.equal, np.not_equal, np.sign, np.f
 _WITHOUT_GRADIENT = {np.shape, np.ndim, np.size, np.argmax, np.argmin, np.argsort, np.zeros_like, np.ones_like, np.empty_like, np.full_like,
                      np.any, np.all, np.allclose, np.isclose, np.array_equal, np.round, np.around, np.nonzero, np.argwhere,
                      np.count_nonzero, np.result_type, np.iscomplexobj, np.isrealobj, np.can_cast, np.array2string, np.array_repr,
-                     np.array_str, np.searchsorted, np.common_type, np.may_share_memory, np.shares_memory, np.sign, np.copyto,
-                     np.digitize, np.isin, np.may_share_memory, np.broadcast_shapes} - {np.copyto}
+                     np.array_str, np.searchsorted, np.common_type, np.may_share_memory, np.shares_memory, np.sign,
+                     np.digitize, np.isin, np.broadcast_shapes}

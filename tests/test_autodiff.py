@@ -8,7 +8,7 @@ import minigrad as mg
 from minigrad.autodiff import cotangents
 from minigrad.ops.record import FUNCTIONS, TABLE, Op, op
 from minigrad.tensor import record
-from tests.ops.test_table import cases
+from tests.ops.test_table import cases, error
 
 rng = np.random.default_rng(5)
 
@@ -333,3 +333,85 @@ def test_gradients_in_debug_are_the_same():
     with mg.debug():
         got = mg.grad(loss_terms(W, x).sum(), (W, x))
     assert all(np.array_equal(a.data, b.data) for a, b in zip(want, got))
+
+
+# ---- gradients that a rule leaves for later -----------------------------------------------------------------------------
+
+def products(W, xs):
+    """A loss in which W is multiplied with rows in many steps, indexed, and used as it is; and its gradient by hand."""
+    loss, by_hand = (W * W).sum() + W[3].sum() + (W[np.array([1, 1])] * 2).sum(), 2 * W.data
+    by_hand[3] += 1
+    by_hand[1] += 4
+    for x in xs:
+        loss = loss + np.tanh(x @ W).sum()
+        rows = x.reshape(-1, x.shape[-1])
+        by_hand = by_hand + rows.T @ (1 - np.tanh(rows @ W.data) ** 2)
+    return loss, by_hand
+
+
+def test_many_steps_products_are_added_a_few_at_a_time(monkeypatch):
+    from minigrad.ops.record import Rows
+    W, seen, add = mg.parameter(0.1 * rng.standard_normal((40, 60))), [], Rows.add
+    monkeypatch.setattr(Rows, "add", staticmethod(lambda parts, total, lead: (seen.append(len(parts)), add(parts, total, lead))[1]))
+    xs = [rng.standard_normal((1 + t % 2, 40)) for t in range(19)] + [rng.standard_normal((2, 3, 40))]
+    loss, by_hand = products(W, xs)
+    loss.backward()
+    assert error(W.grad, by_hand) <= 1e-14
+    assert max(seen) == 8 and sum(seen) == 20
+
+
+def test_gradients_left_for_later_reach_what_lies_behind():
+    V = mg.parameter(0.1 * rng.standard_normal((40, 60)))
+    loss, by_hand = products(V * 3, [rng.standard_normal((1, 40)) for _ in range(3)])
+    assert error(mg.grad(loss, V)[0].data, 3 * by_hand) <= 1e-14
+
+
+def test_jacobian_and_second_order_through_products_left_for_later():
+    W, x = mg.parameter(0.1 * rng.standard_normal((40, 60))), rng.standard_normal((1, 40))
+    y = (np.tanh(x @ W) + np.tanh(2 * x @ W))[0]
+    rows = [mg.grad(y[i], W)[0].data for i in range(3)]
+    assert error(mg.jacobian(y, W).data[:3], np.stack(rows)) <= 1e-14
+    first, = mg.grad((y * y).sum() + (x @ W).sum(), W, create_graph=True)
+    d = rng.standard_normal(W.shape)
+    second, = mg.grad((first * d).sum(), W)
+
+    def slope(w):
+        y, t = np.tanh(x @ w) + np.tanh(2 * x @ w), [np.tanh(k * x @ w) for k in (1, 2)]
+        return x.T @ (2 * y * ((1 - t[0] ** 2) + 2 * (1 - t[1] ** 2))) + x.T @ np.ones_like(y)
+    assert error(second.data, np.imag(slope(W.data + 1e-30j * d)) / 1e-30) <= 1e-12
+
+
+def test_debug_looks_at_gradients_left_for_later():
+    W = mg.parameter(np.ones((40, 60)))
+    with np.errstate(over="ignore"), mg.debug(), pytest.raises(FloatingPointError, match="the gradient of matmul made NaN or infinity"):
+        (np.full((1, 40), 1e300) @ W).backward(np.full((1, 60), 1e300))
+
+
+def test_grad_belongs_to_the_leaf_alone():
+    a, b = mg.parameter([1., 2.]), mg.parameter([3., 4.])
+    y = a + b
+    (y + y + a + b).sum().backward()
+    a.grad[:] = 7
+    assert b.grad.tolist() == [3, 3] and not np.shares_memory(a.grad, b.grad)
+    (a + b).sum().backward()
+    assert a.grad.tolist() == [8, 8] and b.grad.tolist() == [4, 4]
+    a.grad = b.grad = None
+    (a + b).sum().backward()
+    assert a.grad.tolist() == b.grad.tolist() == [1, 1] and not np.shares_memory(a.grad, b.grad)
+
+
+def test_a_gradient_that_two_share_is_not_written_into():
+    W, V = mg.parameter(np.zeros((2, 2))), mg.parameter(np.zeros((2, 2)))
+    row = W[0]
+    ((W + V).sum() + row.sum()).backward()
+    assert W.grad.tolist() == [[2, 2], [1, 1]] and V.grad.tolist() == [[1, 1], [1, 1]]
+
+
+@pytest.mark.parametrize("rows", [(1,), (3,), (20,), (2, 3)])
+def test_products_with_a_large_matrix(rows):
+    x, W, g = mg.parameter(rng.standard_normal((*rows, 90))), mg.parameter(rng.standard_normal((90, 100))), rng.standard_normal((*rows, 100))
+    y = x @ W
+    assert error(y.data, np.einsum("...i,ij->...j", x.data, W.data)) <= 1e-13
+    y.backward(g)
+    assert error(x.grad, np.einsum("...j,ij->...i", g, W.data)) <= 1e-13
+    assert error(W.grad, x.data.reshape(-1, 90).T @ g.reshape(-1, 100)) <= 1e-13

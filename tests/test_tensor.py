@@ -430,8 +430,8 @@ W23 = np.ones((2, 3))
 @pytest.mark.parametrize("call, message", [
     (lambda w: np.sum(w, axis=2), "axis 2 is out of range for an array of 2 dimensions; expected -2 … 1"),
     (lambda w: np.sum(w, axis=(0, -2)), "names the same axis twice"),
-    (lambda w: w.reshape(4, 2), r"reshape cannot turn shape \(2, 3\) \(6 elements\) into \(4, 2\) \(8 elements\)"),
-    (lambda w: w.reshape(4, -1), r"reshape cannot turn shape \(2, 3\) into \(4, -1\)"),
+    (lambda w: w.reshape(4, 2), r"reshape cannot turn shape \(2, 3\) \(6 elements\) into \(4, 2\)"),
+    (lambda w: w.reshape(4, -1), r"reshape cannot turn shape \(2, 3\) \(6 elements\) into \(4, -1\)"),
     (lambda w: w.transpose(0, 0), "each axis is needed once"),
     (lambda w: np.squeeze(w, 0), r"squeeze got axis 0 of shape \(2, 3\)"),
     (lambda w: np.split(w, 2, axis=1), "axis of length 3 into 2 equal parts"),

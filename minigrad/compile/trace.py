@@ -93,8 +93,17 @@ class Traced(Tensor):
     def __array__(self, dtype=None, copy=None):
         self._unknown("turning into an array")
 
-    def _number(self, kind):
-        self._unknown(f"{kind}()")
+    def __float__(self):
+        self._unknown("float()")
+
+    def __int__(self):
+        self._unknown("int()")
+
+    def __index__(self):
+        self._unknown("int()")
+
+    def __bool__(self):
+        self._unknown("bool()")
 
     def detach(self):
         return self.follow(STOP, (self,), None)

@@ -126,11 +126,9 @@ def _prune(graph):
     keep, stack = set(graph.inputs), list(graph.outputs)
     while stack:
         i = stack.pop()
-        if i not in keep or graph.nodes[i].op is not None and i in graph.outputs and i not in keep:
+        if i not in keep:
             keep.add(i)
             stack.extend(graph.nodes[i].inputs)
-        elif i in graph.inputs:
-            continue
     order = sorted(keep)
     new = {old: i for i, old in enumerate(order)}
     nodes = []

@@ -4,6 +4,7 @@ Normal form: axes counted from the end, shapes as trailing shapes, an index that
 A rule written for one time step then also holds with the whole sequence stacked in front.
 """
 import itertools
+import math
 
 import numpy as np
 
@@ -48,14 +49,12 @@ def flipped(x, axis=None):
 
 def reshaped(x, shape, *more):
     shape = (shape, *more) if isinstance(shape, (int, np.integer)) else tuple(shape)
-    old, size = np.shape(x), int(np.prod(np.shape(x)))
-    if -1 in shape:
-        known = -int(np.prod(shape))
-        if known <= 0 or size % known or shape.count(-1) > 1:
-            raise ValueError(f"reshape cannot turn shape {old} into {shape}")
-        shape = tuple(size // known if n == -1 else int(n) for n in shape)
-    if int(np.prod(shape)) != size:
-        raise ValueError(f"reshape cannot turn shape {old} ({size} elements) into {shape} ({int(np.prod(shape))} elements)")
+    old = np.shape(x)
+    size, asked = math.prod(old), math.prod(shape)
+    if -1 in shape and asked < 0 and shape.count(-1) == 1 and size % asked == 0:
+        shape, asked = tuple([-size // asked if n == -1 else int(n) for n in shape]), size
+    if asked != size:
+        raise ValueError(f"reshape cannot turn shape {old} ({size} elements) into {shape}")
     return (x,), dict(shape=shape, rank=len(old))
 
 

@@ -3,6 +3,7 @@
 The ops themselves stand in ``table.py``. Nothing here knows Tensor: a function of ours asks its arguments for
 ``__array_function__``, exactly as NumPy's own functions do, so a rule is plain NumPy that serves arrays and Tensors alike.
 """
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -25,11 +26,11 @@ class Op:
     saves   True: value returns (y, saved), and the rules get ``saved=…``, or ``saved=None`` when a graph is being made
     compose a composition of other ops for calls without a normal form (a vector in matmul); NotImplemented for the rest
     """
-    __slots__ = ("name", "value", "rules", "call", "reads", "saves", "variadic", "compose")
+    __slots__ = ("name", "value", "rules", "call", "reads", "saves", "variadic", "special", "compose")
 
     def __init__(self, name, value, rules, call, reads, saves, variadic, compose):
         self.name, self.value, self.rules, self.call, self.reads = name, value, rules, call, reads
-        self.saves, self.variadic, self.compose = saves, variadic, compose
+        self.saves, self.variadic, self.special, self.compose = saves, variadic, saves or variadic, compose
 
     def __repr__(self):
         return f"<op {self.name}>"
@@ -101,26 +102,58 @@ def real(x):
     return x.real if isinstance(x, np.ndarray) else np.real(x)
 
 
-class At:
-    """A gradient that lives at ``index`` only: the walk adds it into a buffer it owns, instead of a dense array each."""
+class Later:
+    """A gradient that a rule leaves to the walk to compute: ``dense()`` is the array; ``add`` sums several of one kind at once."""
+    __slots__ = ()
+
+
+class At(Later):
+    """A gradient that lives at ``index`` only: added into a buffer that the walk owns, instead of a dense array each."""
     __slots__ = ("index", "g", "shape")
 
     def __init__(self, index, g, shape):
         self.index, self.g, self.shape = index, g, shape
 
-    def add_into(self, buffer, fresh=False):
-        for i in self.index:
-            if type(i) is np.ndarray:
-                np.add.at(buffer, self.index, self.g)       # an index may occur twice
-                return
-        if fresh:                                           # still zero
-            buffer[self.index] = self.g
+    def add_into(self, buffer):
+        if any([type(i) is np.ndarray for i in self.index]):
+            np.add.at(buffer, self.index, self.g)       # an index may occur twice
         else:
             part = buffer[self.index]
             part += self.g
 
     def dense(self):
         return scatter(self.g, self.index, self.shape)
+
+    @staticmethod
+    def add(parts, total, lead):
+        """total (None, or an array to write into) plus all parts; ``lead`` axes in front of the gradients are several walks."""
+        first = parts[0]
+        if total is None:
+            total = np.zeros(first.g.shape[:lead] + first.shape, first.g.dtype)
+        for part in parts:
+            part.add_into(total)
+        return total
+
+
+class Rows(Later):
+    """The gradient aᵀ g of a matrix that many rows were multiplied with: those of several steps are one product."""
+    __slots__ = ("a", "g")
+
+    def __init__(self, a, g):
+        self.a, self.g = a, g
+
+    def dense(self):
+        return np.matmul(self.a.mT, self.g)
+
+    @staticmethod
+    def add(parts, total, lead):
+        if lead:        # one by one, since a need not have these axes
+            new = [np.add.reduce(d, axis=tuple(range(lead, d.ndim - 2))) for d in (part.dense() for part in parts)]
+            new = functools.reduce(np.add, new)
+        else:
+            a, g = ([x if x.ndim == 2 else x.reshape(-1, x.shape[-1]) for x in xs] for xs in zip(*((p.a, p.g) for p in parts)))
+            new = a[0].T.dot(g[0]) if len(a) == 1 else np.concatenate(a).T.dot(np.concatenate(g))
+        return new if total is None else np.add(total, new, out=total)
 
 
 def scatter(g, index, shape):
@@ -129,6 +162,4 @@ def scatter(g, index, shape):
         return g.__array_function__(scatter, (type(g),), (g, index, shape), {})
     g = np.asarray(g)
     lead = g.ndim - np.empty(shape, bool)[index].ndim
-    buffer = np.zeros(g.shape[:lead] + tuple(shape), g.dtype)
-    At(index, g, shape).add_into(buffer)
-    return buffer
+    return At.add([At(index, g, tuple(shape))], None, lead)

@@ -9,7 +9,7 @@ that is the whole mechanism of gradients of gradients. Broadcasting is undone on
 import numpy as np
 
 from . import calls, composed, values
-from .record import At, op, real, scatter, spread
+from .record import At, Rows, op, real, scatter, spread
 from .values import matmul as product
 
 # ---- arithmetic -----------------------------------------------------------------------------------------------------
@@ -117,7 +117,14 @@ prod = op(np.prod,       _all_but_one, reads="Π {0}", call=calls.reduction, ser
 
 
 # ---- linear algebra (vectors are made matrices when the call is recorded) -----------------------------------------------
-matmul = op(product,     lambda g, y, a, b: values.times_transposed(g, b), lambda g, y, a, b: product(a.mT, g), reads="{0} @ {1}",
+def _of_matrix(g, y, a, b):
+    """aᵀ g: left to the walk where several steps' are cheaper as one product: for a large matrix b and few rows, or a stack of rows."""
+    if type(g) is np.ndarray and b.ndim == 2 and (g.ndim > 2 or b.size >= 1024 * len(g)):
+        return Rows(a, g)
+    return product(a.mT, g)
+
+
+matmul = op(product,     lambda g, y, a, b: values.times_transposed(g, b), _of_matrix, reads="{0} @ {1}",
             serves=(np.matmul,), compose=composed.matmul)
 einsum = op(values.einsum, values.einsum_rule, variadic=True, reads="einsum({*})", call=calls.einsum_normal, serves=(np.einsum,))
 solve = op(np.linalg.solve, lambda g, y, a, b: -np.linalg.solve(a.mT, g) @ y.mT, lambda g, y, a, b: np.linalg.solve(a.mT, g),
@@ -166,8 +173,8 @@ stack = op(values.stack, _stacked, variadic=True, name="stack",
            reads="stack({*})", call=calls.stacked, serves=(np.stack,))
 flip = op(np.flip,       lambda g, y, x, axis: np.flip(g, axis), reads="flip({0})", call=calls.flipped, serves=(np.flip,))
 pad = op(values.pad,     lambda g, y, x, pads, fill: g[values.unpad(pads)], reads="pad({0})", call=calls.padded, serves=(np.pad,))
-getitem = op(values.getitem, lambda g, y, x, index: At(index, g, np.shape(x)), reads="{0}[{index}]", call=calls.indexed,
-             compose=composed.getitem)
+getitem = op(lambda x, index: x[index], lambda g, y, x, index: At(index, g, np.shape(x)), reads="{0}[{index}]", call=calls.indexed,
+             compose=composed.getitem, name="getitem")
 scatter_add = op(scatter, lambda g, y, x, index, shape: g[index], name="scatter_add", reads="scatter({0})",
                  call=lambda g, index, shape: ((g,), dict(index=index, shape=tuple(shape))), serves=(scatter,))
 
@@ -175,12 +182,8 @@ scatter_add = op(scatter, lambda g, y, x, index, shape: g[index], name="scatter_
 # ---- losses: fused, so that they stay stable and cheap ------------------------------------------------------------------
 def _cross_entropy_rule(g, y, x, targets, mask=None, *, reduction, rank, saved=None):
     w = values.weight(g, x, reduction, rank, mask, extra=1)
-    error = _softmax_minus_target(x, targets) if saved is None else values.softmax_minus_target(saved, targets)
-    if mask is not None:
-        error = np.where(mask[..., None], error, 0)         # 0 · NaN would be NaN
-    if saved is None:
-        return error * w
-    return np.multiply(error, w, out=error) if w.ndim <= error.ndim else error * w      # error was made here
+    error = values.softmax_minus_target(w, saved, targets) if saved is not None else _softmax_minus_target(x, targets) * w
+    return error if mask is None else np.where(mask[..., None], error, 0)       # 0 · NaN would be NaN
 
 
 def _softmax_minus_target(x, targets):

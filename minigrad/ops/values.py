@@ -1,5 +1,7 @@
 """Values that NumPy has no function for, and two helpers of their rules. Arrays in, arrays out; stable, and analytic
 wherever complex step will look (a branch looks at the real part)."""
+import math
+
 import numpy as np
 
 HALF = 0.5
@@ -66,10 +68,7 @@ def var(x, axis=None, keepdims=False, ddof=0):
 
 def size(x, axes):
     """How many elements a reduction over ``axes`` gathers."""
-    n, shape = 1, x.shape
-    for a in axes:
-        n *= shape[a]
-    return n
+    return math.prod([x.shape[a] for a in axes])
 
 
 def _extreme(x, axis, keepdims, pick):
@@ -127,16 +126,20 @@ def matrix_exp(a):
 
 
 def times_transposed(g, b):
-    """g @ b.mT. BLAS takes up to a half longer on that than on (b @ g.mT).mT, which is copied back into rows."""
-    if type(g) is np.ndarray and type(b) is np.ndarray and g.ndim == 2 and b.ndim == 2:
-        return np.ascontiguousarray(b.dot(g.T).T) if len(g) > 1 else g.dot(b.T)
-    return g @ b.mT
+    """g @ b.mT. With a large b BLAS takes up to a half longer on that than on (b @ g.mT).mT, which is copied back into rows."""
+    if type(g) is not np.ndarray or type(b) is not np.ndarray or b.ndim > 2:
+        return g @ b.mT
+    if g.ndim > 2 or len(g) == 1 or b.size < 8192:
+        return matmul(g, b.T)
+    return np.ascontiguousarray(b.dot(g.T).T)
 
 
 def matmul(a, b):
-    """a @ b; two matrices by np.dot, which gives BLAS also the products of one row or column (ten times faster there)."""
-    if type(a) is np.ndarray and type(b) is np.ndarray and a.ndim == 2 and b.ndim == 2:
-        return a.dot(b)
+    """a @ b; any number of rows with one matrix by np.dot, which gives BLAS a single product, also one row or column."""
+    if type(a) is np.ndarray and type(b) is np.ndarray and b.ndim == 2:
+        if a.ndim == 2:
+            return a.dot(b)
+        return a.reshape(-1, a.shape[-1]).dot(b).reshape(a.shape[:-1] + b.shape[1:])
     return a @ b
 
 
@@ -175,10 +178,6 @@ def stack(*arrays, axis):
     if axis == -1 - np.ndim(arrays[0]) and len({np.shape(a) for a in arrays}) == 1:
         return np.array(arrays)
     return np.stack(arrays, axis)
-
-
-def getitem(x, index):
-    return x[index]
 
 
 def einsum(*operands, terms, out):
@@ -240,12 +239,10 @@ def is_classes(x, targets):
     return targets.dtype.kind in "iu"
 
 
-def at_targets(z, targets):
-    """The index of the target class of each row."""
-    if z.ndim == 2 and targets.ndim == 1:
-        return np.arange(targets.size), targets
-    shape = z.shape[:-1]
-    return (*(np.arange(n).reshape((-1,) + (1,) * (len(shape) - 1 - i)) for i, n in enumerate(shape)), targets)
+def positions(classes, x):
+    """Where each row's class stands among the elements of x, counted in a row."""
+    first = np.arange(0, x.size, x.shape[-1])
+    return classes.astype(np.intp, copy=False) + (first if x.ndim == 2 else first.reshape(x.shape[:-1]))
 
 
 def softmax_cross_entropy(x, targets, mask=None, *, reduction, rank):
@@ -268,8 +265,8 @@ def softmax_cross_entropy(x, targets, mask=None, *, reduction, rank):
     s = np.add.reduce(e, -1, None, None, True)
     rows, at = np.log(s[..., 0]), None
     if targets.dtype.kind in "iu":
-        at = at_targets(z, targets)
-        rows = rows - z[at]
+        at = positions(targets, z)
+        rows = rows - z.take(at)
     else:
         rows = rows * np.add.reduce(targets, axis=-1) - np.add.reduce(targets * z, axis=-1)
     count = None
@@ -280,14 +277,17 @@ def softmax_cross_entropy(x, targets, mask=None, *, reduction, rank):
     return reduced(rows, reduction, rank, count), (e, s, at)
 
 
-def softmax_minus_target(saved, targets):
-    """ŷ - y of each row (ŷ Σy - y for soft targets), from what the forward pass saved."""
+def softmax_minus_target(w, saved, targets):
+    """w (ŷ - y) of each row (w (ŷ Σy - y) for soft targets), from what the forward pass saved."""
     e, s, at = saved
-    p = e / s
     if at is None:
-        return p * np.add.reduce(targets, axis=-1, keepdims=True) - targets
-    p[at] -= 1          # p was made here: nobody else holds it
-    return p
+        return (e / s * np.add.reduce(targets, axis=-1, keepdims=True) - targets) * w
+    error = np.multiply(e, w / s, order="C")
+    if error.ndim > e.ndim:                             # leading axes of g alone
+        at = (Ellipsis, at)
+    in_a_row = error.reshape(error.shape[:error.ndim - e.ndim] + (-1,))
+    in_a_row[at] -= w[..., 0] if w.ndim else w          # error was made here: nobody else holds it
+    return error
 
 
 def one_hot(targets, x):

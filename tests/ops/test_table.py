@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.ops import TABLE, At
+from minigrad.ops import TABLE, Later
 from minigrad.tensor import Tensor
 
 rng = np.random.default_rng(7)
@@ -254,7 +254,7 @@ def compare_with_loop(op, attributes, operands, node, L, leading):
         for k in range(L):
             one = dict(attributes, **({"saved": saved[k]} if op.saves else {}))
             want = rule(gs[k] if leading[0] else gs, ys[k], *each[k], **one)
-            got_k, want = [(r.dense() if isinstance(r, At) else np.asarray(r)) for r in (got, want)]
+            got_k, want = [(r.dense() if isinstance(r, Later) else np.asarray(r)) for r in (got, want)]
             if got_k.ndim > want.ndim:
                 got_k = got_k[k]
             assert error(np.broadcast_to(got_k, np.broadcast_shapes(got_k.shape, want.shape)), want) <= 1e-12, (op.name, i, leading, L)
