@@ -108,9 +108,22 @@ def _special(node, g, graph):
         y, arguments = node, tuple([x if type(x) is Tensor and x.array is a else a for x, a in zip(node.inputs, arguments)])
     if op.saves:
         more = {**(more or {}), "saved": None if graph else node.saved}
+    if op.variadic == "jointly":
+        return _jointly(op.rules[0], g, y, arguments, more or {}), (), None
     if op.variadic:                 # all arguments in one tuple: unpacked, T parts would cost T²
         return map(functools.partial, itertools.repeat(op.rules[0]), itertools.count()), (g, y, arguments), more
     return op.rules, (g, y, *arguments), more
+
+
+def _jointly(rule, g, y, arguments, more):
+    """One rule that finds the gradients of all arguments together, handed out one by one."""
+    found: list = []
+
+    def part(i):
+        if not found:
+            found.extend(rule(g, y, arguments, **more))
+        return found[i]
+    return map(functools.partial, itertools.repeat(part), range(len(arguments)))
 
 
 def _leave(part, entry, lead):

@@ -1,7 +1,6 @@
 """Recompute instead of store: ``checkpoint(fn)`` forgets what fn made and runs it again when gradients are asked for."""
 import contextlib
 import functools
-import threading
 
 import numpy as np
 
@@ -77,7 +76,7 @@ class captures:
 
 def remember(name, array, tensors, gradients, **plan):
     """A node that holds a value computed already; ``gradients(g, y, tensors=…, **plan)`` gives those of all its tensors at once."""
-    op = Op(name, _Constant(array, [x.array for x in tensors]), (_rule,), None, name + "({*})", False, True, None)
+    op = Op(name, _Constant(array, [x.array for x in tensors]), (_rule,), None, name + "({*})", False, "jointly", None)
     return record(op, tensors, dict(name=name, tensors=tensors, stamps=[x.index for x in tensors], gradients=gradients, **plan))
 
 
@@ -93,27 +92,12 @@ class _Constant:
         return self.array
 
 
-def _rule(i, g, y, inputs, *, name, tensors, stamps, gradients, **plan):
-    """One computation serves all the inputs of one cotangent."""
-    if _last.g is not g or _last.tensors is not tensors:
-        for x, stamp in zip(tensors, stamps):
-            if x.index != stamp:
-                raise RuntimeError(f"{x.label()} was changed after {name} had used it, so the gradient would be wrong; change data only "
-                                   "after backward(), or run the forward pass again")
-        _last.parts = gradients(g, y, tensors=tensors, **plan)
-        _last.g, _last.tensors = g, tensors
-    part = _last.parts[i]
-    if i == max(k for k, x in enumerate(tensors) if x.requires_grad):
-        _last.g = _last.tensors = _last.parts = None
-    return part
-
-
-class _Last(threading.local):
-    """The latest run, per thread: the walk asks for the inputs of a node one after the other."""
-    g = tensors = parts = None
-
-
-_last = _Last()
+def _rule(g, y, inputs, *, name, tensors, stamps, gradients, **plan):
+    for x, stamp in zip(tensors, stamps):
+        if x.index != stamp:
+            raise RuntimeError(f"{x.label()} was changed after {name} had used it, so the gradient would be wrong; change data only "
+                               "after backward(), or run the forward pass again")
+    return gradients(g, y, tensors=tensors, **plan)
 
 
 def again(g, y, fn, tensors, generators, place):

@@ -206,7 +206,7 @@ class _Run:
             self.trains = bool(self.tensors) and program.trains
         else:
             self.trains = False
-        self.found, self.place = {}, mode.place
+        self.place = mode.place
 
     def forward(self):
         """Outputs and last states, as long as the room is not used again."""
@@ -237,19 +237,11 @@ class _Run:
         room = self.program.make(self.call.T)
         return np.concatenate([a.reshape(-1) for a, wanted in zip(room[0](*every), self.program.differentiable) if wanted])
 
-    def gradient(self, i, g, y):
-        """The gradient of input i: those of all inputs are found at once, and handed out one by one."""
-        me = threading.get_ident()
-        held, parts = self.found.get(me, (None, None))
-        if held is not g:
-            if type(g) is np.ndarray and g.ndim == 1:
-                parts = self.backward(g)
-            else:                                       # Jacobians and higher orders
-                parts = again(g, y, self.unrolled, self.tensors, (), self.place)
-            self.found[me] = g, parts
-        if i == len(parts) - 1:
-            self.found.pop(me, None)
-        return parts[i]
+    def gradients(self, g, y):
+        """The gradients of all inputs."""
+        if type(g) is np.ndarray and g.ndim == 1:
+            return self.backward(g)
+        return again(g, y, self.unrolled, self.tensors, (), self.place)         # Jacobians and higher orders
 
     def backward(self, g):
         """Gradients for ``tensors``, given that of the packed outputs."""
@@ -328,8 +320,8 @@ class _Run:
         return {part[:2]: t for t, part in zip([*ys, *flatten(result[1])], self.parts) if part is not None}
 
 
-_SCAN = Op("scan", lambda *arrays, run: run.value(arrays), (lambda i, g, y, arrays, run: run.gradient(i, g, y),), None, "scan({*})",
-           False, True, None)
+_SCAN = Op("scan", lambda *arrays, run: run.value(arrays), (lambda g, y, arrays, run: run.gradients(g, y),), None, "scan({*})",
+           False, "jointly", None)
 
 
 # ---- programs ----------------------------------------------------------------------------------------------------------

@@ -20,7 +20,8 @@ class Op:
     name    how the op is called in graphs, errors and formulas
     value   arrays -> array
     rules   one gradient rule per argument, ``rule(g, y, *arguments, **attributes)``; None where there is no gradient;
-            a single rule with ``variadic`` serves argument i as ``rule(i, g, y, arguments, **attributes)``
+            a single rule with ``variadic`` serves argument i as ``rule(i, g, y, arguments, **attributes)``, or, "jointly",
+            gives the list of all as ``rule(g, y, arguments, **attributes)``
     call    NumPy's call signature -> (inputs, static attributes in normal form)
     reads   the formula, ``{0}`` ``{1}`` … being the arguments
     saves   True: value returns (y, saved), and the rules get ``saved=…``, or ``saved=None`` when a graph is being made
@@ -42,6 +43,8 @@ class Op:
 
     def rule(self, i):
         """The gradient rule of argument i, or None."""
+        if self.variadic == "jointly":
+            return lambda g, y, *x, **attributes: self.rules[0](g, y, x, **attributes)[i]
         if self.variadic:
             return lambda g, y, *x, **attributes: self.rules[0](i, g, y, x, **attributes)
         return self.rules[i] if i < len(self.rules) else None
