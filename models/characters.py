@@ -2,6 +2,7 @@
 
     python -m models characters                       the text of Python's own documentation topics
     python -m models characters book.txt              any UTF-8 text
+    python -m models characters --cell LSTMCell --layers 2
     python -m models characters --help                how long, how many hidden units, which cell, where the files go
 
 In order: the entropies to beat, the gradients against a derivation by hand, the unrolled graph as a picture, training
@@ -21,6 +22,7 @@ import numpy as np  # noqa: E402
 import minigrad as mg  # noqa: E402
 
 from . import figures  # noqa: E402
+from .task import BITS, Reference, Task, Unusable, find_cell, minibatches  # noqa: E402
 
 STEPS, ROWS = 25, 32                    # T, steps unrolled at once; B, places in the text that are read side by side
 LEARNING_RATE = 4e-3                    # falls to 0 as training ends
@@ -45,6 +47,13 @@ class CharacterModel(mg.Module):
         T, B, H = hs.shape
         logits = hs.reshape(T * B, H) @ self.W_y + self.b_y
         return logits.reshape(T, B, -1), state
+
+
+def layered(cell, layers):
+    """Makes ``layers`` cells on top of each other where ``cell`` makes one."""
+    def make(inputs, hidden, **options):
+        return mg.stacked(*(cell(hidden if layer else inputs, hidden, **options) for layer in range(layers)))
+    return make if layers > 1 else cell
 
 
 def step_losses(model, xs, targets, state):
@@ -115,7 +124,7 @@ def check_gradients(ids, V, cell, seed=0, T=5, B=3, H=6):
     xs, ys = np.eye(V)[snippets[:-1]], snippets[1:]
     if type(model.cell) is not mg.RNNCell:
         report = mg.check.gradcheck(lambda: mg.softmax_cross_entropy(model(xs)[0], ys), model)
-        name = type(model.cell).__name__
+        name = " under ".join(type(layer).__name__ for layer in getattr(model.cell, "cells", [model.cell]))
         report.title = f"gradients of {name}: minigrad (yours) against the complex step (reference)"
         return report
     h_0 = mg.parameter(0.7 * rng.standard_normal((B, H)), name="h_0")
@@ -130,10 +139,6 @@ def check_gradients(ids, V, cell, seed=0, T=5, B=3, H=6):
 
 
 # ---- the text ------------------------------------------------------------------------------------------------------
-
-class Unusable(Exception):
-    """The input cannot be used; the message says why and what to do."""
-
 
 def read_text(path=None):
     """The file's text, or the topics of Python's own documentation."""
@@ -217,14 +222,37 @@ def sample(model, characters, prompt, count, rng, temperature=0.7):
     return "".join(written)
 
 
+# ---- a task to compare cells on ------------------------------------------------------------------------------------
+
+ALPHABET, SNIPPET = 128, 50             # at least as many characters as the text has; the steps of a snippet
+
+
+def data():
+    """Snippets, each read from a state of zeros, to train on; and the last tenth, read in 64 rows side by side."""
+    ids, _ = encode(read_text())
+    cut = len(ids) * 9 // 10
+
+    def side_by_side(ids, rows):
+        window, = mg.train.windows(ids[:-1], ids[1:], steps=(len(ids) - 1) // rows, rows=rows)
+        return *window, None
+
+    return minibatches(side_by_side(ids[:cut], (cut - 1) // SNIPPET), side_by_side(ids[cut:], 64), ROWS)
+
+
+TASK = Task("characters", "the next character of Python's documentation", inputs=ALPHABET, outputs=ALPHABET, data=data,
+            read="every", measure=BITS, cell="RNNCell", hidden=96, epochs=8, learning_rate=8e-3,
+            references=(Reference("RNN-96", 2.37, "in 24 s"), Reference("bigram", 3.35, "counts of the first nine tenths")))
+
+
 # ---- the pictures --------------------------------------------------------------------------------------------------
 
 def draw_unrolled(model, ids, V, path, T=4, **options):
     """The network unrolled over the first T characters, drawn with mg.draw."""
     xs = np.eye(V, dtype=np.float32)[ids[:T, None]]
     state = model.cell.initial_state(1)
-    for name, part in zip("hc", parts(state)):
-        part.name = name
+    for number, layer in enumerate(state if hasattr(model.cell, "cells") else [state]):
+        for name, part in zip("hc", parts(layer)):
+            part.name = name + "′" * number
     losses, _ = step_losses(model, xs, ids[1:T + 1, None], state)
     loss = sum(losses[1:], losses[0])
     mg.draw(loss, **options).save(path)
@@ -258,20 +286,25 @@ def arguments():
     parser.add_argument("file", nargs="?", help="a UTF-8 text; default: the text of pydoc_data.topics")
     parser.add_argument("--seconds", type=float, default=30.0, help="how long to train (default 30)")
     parser.add_argument("--hidden", type=int, default=96, help="hidden units (default 96)")
-    parser.add_argument("--cell", default="RNNCell", help="RNNCell, GRUCell, LSTMCell (default RNNCell)")
+    parser.add_argument("--cell", default="RNNCell", help="RNNCell, GRUCell, LSTMCell, …, or path.py:Class (default RNNCell)")
+    parser.add_argument("--layers", type=int, default=1, help="cells on top of each other (default 1)")
+    parser.add_argument("--temperature", type=float, default=0.7,
+                        help="of the sample: near 0 it repeats the likeliest, above 1 it is bold (default 0.7)")
     parser.add_argument("--out", metavar="FOLDER", default="minigrad-output/characters",
                         help="where the files go (default minigrad-output/characters)")
     parser.add_argument("--seed", type=int, default=0, help="of the initial weights and the sample (default 0)")
     parser.add_argument("--draw", metavar="PATH", help="only draw the unrolled graph there and stop (.svg, …)")
     parser.add_argument("--resume", action="store_true", help="go on from the weights of the last run in that folder")
     options = parser.parse_args()
-    cell = getattr(mg, options.cell, None)
-    if not (options.cell.endswith("Cell") and inspect.isclass(cell)):
-        parser.error(f"--cell {options.cell}: minigrad has no such cell; there are "
-                     + ", ".join(name for name in dir(mg) if name.endswith("Cell")))
+    try:
+        cell = find_cell(options.cell)
+    except Unusable as error:
+        parser.error(str(error))
     if options.hidden < 1 or not 0 < options.seconds < float("inf"):
         parser.error("--hidden and --seconds must be positive")
-    return options, cell
+    if options.layers < 1 or not 0 < options.temperature < float("inf"):
+        parser.error("--layers and --temperature must be positive")
+    return options, layered(cell, options.layers)
 
 
 def main():
@@ -312,14 +345,14 @@ def run(options, cell):
 
     prompt = test[:40]
     print("\nA sample, going on after the first 40 characters of the last tenth:\n")
-    written = sample(model, characters, prompt, 400, rng)
+    written = sample(model, characters, prompt, 400, rng, options.temperature)
     for line in f"{''.join(characters[i] for i in prompt)} … {written}".splitlines():
         print("\n".join(f"    {line[i:i + 100]}" for i in range(0, len(line) or 1, 100)))
     draw_results(model, train, V, files, history, unigram, bigram)
     final = history["held out"][1][-1]
     verdict = "better" if final < bigram else "not yet better"
-    print(f"\n{final:.2f} bits per character on the last tenth, {verdict} than the bigram's {bigram:.2f} "
-          f"({time.perf_counter() - START:.0f} s since the start).\n")
+    print(f"\n{final:.2f} bits per character on the last tenth, {verdict} than the bigram's {bigram:.2f}; "
+          f"perplexity {2 ** final:.2f} ({time.perf_counter() - START:.0f} s since the start).\n")
     here = os.path.relpath(sys.executable)
     python = "python" if here.startswith(os.pardir) else here
     print(f"""Files
@@ -348,7 +381,7 @@ def train_model(model, train, test, V, options, files, unigram, bigram):
     history, recent = {"trained": ([], []), "held out": ([], [])}, []
     interval = max(options.seconds / 12, 0.5)
     begin = time.perf_counter()
-    print(f"{'seconds':>8} {'step':>6} {'trained':>8} {'held out':>9}      "
+    print(f"{'seconds':>8} {'step':>6} {'trained':>8} {'held out':>9} {'perplexity':>11}    "
           f"bits per character; bigram {bigram:.2f}, unigram {unigram:.2f}", flush=True)
 
     def progress():
@@ -360,7 +393,7 @@ def train_model(model, train, test, V, options, files, unigram, bigram):
             history[name][0].append(step)
             history[name][1].append(bits)
         recent.clear()
-        print(f"{time.perf_counter() - begin:8.1f} {step:6d} {trained:8.2f} {held_out:9.2f}", flush=True)
+        print(f"{time.perf_counter() - begin:8.1f} {step:6d} {trained:8.2f} {held_out:9.2f} {2 ** held_out:11.2f}", flush=True)
 
     def watch(record):
         record["bits"] = record["loss"] / np.log(2)

@@ -2,7 +2,8 @@
 import math
 from html import escape
 
-INK, PALE, HUES = "#333333", "#dddddd", ("#0072b2", "#d55e00", "#009e73", "#cc79a7")      # Okabe and Ito's hues
+INK, PALE = "#333333", "#dddddd"
+HUES = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00"                   # Okabe and Ito's hues
 
 
 def _text(x, y, words, anchor="middle", colour=INK, size=12):
@@ -21,50 +22,94 @@ def _svg(width, height, parts):
     return "\n".join([head, f'<rect {size} fill="white"/>', *parts, "</svg>", ""])
 
 
-def _ticks(low, high, count=5):
-    """Round numbers from low to high, at most about ``count`` of them."""
+def _step(low, high, count=5):
+    """A round distance, so that about ``count`` of it fit between low and high."""
     rough = (high - low) / count or 1.0
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * 0.999)
+    return next(m * power for m in (1, 2, 5, 10) if m * power >= rough * 0.999)
+
+
+def _ticks(low, high):
+    """Round numbers from low to high."""
+    step = _step(low, high)
     first = math.ceil(low / step - 1e-9)
     return [round(k * step, 10) for k in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def curves(lines, levels, title, x_label, y_label):
-    """lines: name -> (xs, ys), drawn as curves; levels: name -> y, dashed across. Returns SVG text."""
-    width, height, left, right, top, bottom = 720, 420, 60, 150, 40, 50
+def _powers(low, high):
+    """1, 2 and 5 times powers of ten from low to high; the powers alone if those are many."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [m * 10.0 ** k for k in decades for m in ((1, 2, 5) if len(decades) < 5 else (1,))]
+    return [tick for tick in ticks if low * 0.999 <= tick <= high * 1.001]
+
+
+def _apart(places, gap, bottom):
+    """Sorted places moved so that they are ``gap`` apart and not below ``bottom``, if they fit."""
+    moved: list[float] = []
+    for place in places:                                            # from the top down, each below the one before
+        moved.append(max(place, moved[-1] + gap) if moved else place)
+    for i in range(len(moved) - 1, -1, -1):                         # and those that fell off the bottom up again
+        moved[i] = min(moved[i], bottom)
+        bottom = moved[i] - gap
+    return moved
+
+
+def decades(ys):
+    """Are these numbers positive and so far apart that a logarithmic axis shows them better?"""
+    return min(ys) > 0 and max(ys) / min(ys) > 20
+
+
+def curves(lines, levels, title, x_label, y_label, *, bands=None, log=False):
+    """lines: name -> (xs, ys), drawn as curves; levels: name -> y, dashed across. Returns SVG text.
+
+    bands: name of a line -> (lows, highs), a pale area around it.   log: the y axis is logarithmic.
+    """
+    right = max(150, 70 + 7 * max(map(len, [*lines, *levels]), default=0))                # room for the longest label
+    width, height, left, top, bottom = 570 + right, 420, 60, 40, 50
+    bands = bands or {}
     xs = [x for line in lines.values() for x in line[0]] or [0, 1]
-    ys = [y for line in lines.values() for y in line[1]] + list(levels.values()) or [0, 1]
-    x0, x1, y0, y1 = min(xs), max(xs), math.floor(min(ys)), math.ceil(max(ys))
+    ys = [y for line in [*lines.values(), *bands.values()] for y in line[1]] + [y for low, _ in bands.values() for y in low]
+    ys = ys + list(levels.values()) or [0, 1]
+    x0, x1, y0, y1 = min(xs), max(xs), min(ys), max(ys)
+    if not log:
+        step = _step(y0, y1)
+        y0, y1 = step * math.floor(y0 / step + 1e-9), step * math.ceil(y1 / step - 1e-9)
     x1, y1 = (x1 if x1 > x0 else x0 + 1), (y1 if y1 > y0 else y0 + 1)
 
     def across(x):
         return left + (width - left - right) * (x - x0) / (x1 - x0)
 
     def up(y):
-        return height - bottom - (height - top - bottom) * (y - y0) / (y1 - y0)
+        share = math.log(y / y0) / math.log(y1 / y0) if log else (y - y0) / (y1 - y0)
+        return height - bottom - (height - top - bottom) * share
 
     parts = [_text(left, 22, title, "start", size=15), _text((left + width - right) / 2, height - 10, x_label),
              f'<g transform="translate(16 {height / 2}) rotate(-90)">{_text(0, 0, y_label)}</g>']
-    for y in _ticks(y0, y1):
+    for y in _powers(y0, y1) if log else _ticks(y0, y1):
         parts += [f'<path d="M{left} {up(y):.1f}H{width - right}" stroke="{PALE}"/>',
                   _text(left - 8, up(y) + 4, f"{y:g}", "end")]
     for x in _ticks(x0, x1):
         parts += [f'<path d="M{across(x):.1f} {height - bottom}v5" stroke="{INK}"/>',
                   _text(across(x), height - bottom + 18, f"{x:g}")]
-    labels = []
+    labels, digits = [], ".3g" if log else f".{max(2, 1 - math.floor(math.log10(step)))}f"
     for name, y in levels.items():
         parts.append(f'<path d="M{left} {up(y):.1f}H{width - right}" stroke="{INK}" stroke-dasharray="5 4"/>')
-        labels.append((up(y), f"{name} {y:.2f}", INK))
-    for (name, (line_x, line_y)), hue in zip(lines.items(), HUES):
+        labels.append((up(y), f"{name} {y:{digits}}", INK))
+    for i, (name, (line_x, line_y)) in enumerate(lines.items()):
+        hue, dashes = HUES[i % len(HUES)], i // len(HUES) * 2
+        if name in bands:
+            low, high = bands[name]
+            edge = [*zip(line_x, high), *reversed([*zip(line_x, low)])]
+            points = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in edge)
+            parts.append(f'<polygon points="{points}" fill="{hue}" fill-opacity="0.15"/>')
         points = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in zip(line_x, line_y))
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{hue}" stroke-width="1.8"/>')
+        look = f' stroke-dasharray="{dashes} 3"' if dashes else ""
+        parts.append(f'<polyline points="{points}" fill="none" stroke="{hue}" stroke-width="1.8"{look}/>')
         if line_y:
-            labels.append((up(line_y[-1]), f"{name} {line_y[-1]:.2f}", hue))
-    floor = -math.inf
-    for place, words, hue in sorted(labels):                        # from the top down, each below the one before
-        floor = max(place, floor + 15)
-        parts.append(_text(width - right + 8, floor + 4, words, "start", hue))
+            labels.append((up(line_y[-1]), f"{name} {line_y[-1]:{digits}}", hue))
+    labels.sort()
+    for place, (_, words, hue) in zip(_apart([y for y, _, _ in labels], 15, height - 12), labels):
+        parts.append(_text(width - right + 8, place + 4, words, "start", hue))
     return _svg(width, height, parts)
 
 

@@ -60,6 +60,24 @@ def test_other_cells(monkeypatch, tmp_path, capsys, text_file, cell):
     assert f"gradients of {cell}" in capsys.readouterr().out
 
 
+def test_layers_temperature_and_perplexity(monkeypatch, tmp_path, capsys, text_file):
+    options = "--cell", "LSTMCell", "--layers", 2, "--temperature", 0.01, "--seconds", 0.5, "--hidden", 8
+    assert run(monkeypatch, tmp_path, text_file, *options) == 0
+    shown = capsys.readouterr().out
+    assert "gradients of LSTMCell under LSTMCell" in shown and "cell.cells.1.W_h" in shown
+    bits = float(shown.partition(" bits per character on the last tenth")[0].rpartition("\n")[2])
+    assert float(shown.partition("; perplexity ")[2].split()[0]) == pytest.approx(2 ** bits, rel=0.01)
+    assert ">h′<" in (tmp_path / "out" / "unrolled.svg").read_text(encoding="utf-8")
+
+
+def test_temperature_flattens_the_sample():
+    model = characters.CharacterModel(4, 3, rng=np.random.default_rng(0))
+    model.b_y.data = np.array([0, 0, 1, 2], np.float32)
+    written = {t: characters.sample(model, "abcd", [0], 300, np.random.default_rng(0), t) for t in (0.01, 1.0, 100.0)}
+    assert set(written[0.01]) == {"d"} and len(set(written[1.0])) == 4
+    assert 55 < written[100.0].count("a") < 95 and written[1.0].count("a") < 50      # 300 / 4 when all are alike
+
+
 def test_the_line_for_ones_own_cell_is_where_it_says():
     place, _, line = characters.own_cell_line().partition(": ")
     number = int(place.rpartition(" ")[2])
@@ -158,10 +176,12 @@ def test_a_missing_file_and_a_folder(monkeypatch, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("arguments, words", [
-    (["--cell", "NoCell"], "minigrad has no such cell; there are GRUCell, LSTMCell, RNNCell"),
+    (["--cell", "NoCell"], "minigrad has no such cell; there are "),
     (["--cell", "draw"], "minigrad has no such cell"),
     (["--seconds", "0"], "must be positive"),
     (["--hidden", "-3"], "must be positive"),
+    (["--layers", "0"], "must be positive"),
+    (["--temperature", "0"], "must be positive"),
 ])
 def test_unusable_options(monkeypatch, tmp_path, capsys, arguments, words):
     with pytest.raises(SystemExit) as stop:

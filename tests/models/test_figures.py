@@ -44,3 +44,37 @@ def test_ticks_are_round_and_inside():
     for low, high in ((0, 1), (1, 6053), (2, 5), (0, 0.03)):
         ticks = figures._ticks(low, high)
         assert 2 <= len(ticks) <= 7 and low <= ticks[0] and ticks[-1] <= high * (1 + 1e-9)
+
+
+def test_a_logarithmic_axis_has_equal_steps_for_equal_factors():
+    svg = figures.curves({"a": ([1, 2, 3, 4], [1e-3, 1e-2, 1e-1, 1.0])}, {}, "t", "x", "y", log=True)
+    line, = xml.fromstring(svg).iter(f"{SVG}polyline")
+    heights = np.array([p.split(",")[1] for p in line.get("points").split()], float)
+    assert np.ptp(np.diff(heights)) < 0.2 and {"0.001", "0.01", "0.1", "1", "a 1"} <= set(texts(svg))
+    assert figures.decades([0.01, 1]) and not figures.decades([0.1, 1]) and not figures.decades([0, 1])
+
+
+def test_more_lines_than_hues_are_all_drawn_and_long_names_fit():
+    lines = {f"a cell with a rather long name {i}": ([1, 2], [i, i]) for i in range(9)}
+    svg = figures.curves(lines, {}, "t", "x", "y")
+    drawn = [(line.get("stroke"), line.get("stroke-dasharray")) for line in xml.fromstring(svg).iter(f"{SVG}polyline")]
+    assert len(drawn) == len(set(drawn)) == 9
+    places = [(float(t.get("x")), float(t.get("y"))) for t in xml.fromstring(svg).iter(f"{SVG}text") if t.text.startswith("a cell")]
+    width, height = (float(xml.fromstring(svg).get(side)) for side in ("width", "height"))
+    assert all(x + 7 * 33 <= width and y < height for x, y in places)
+
+
+def test_a_band_lies_around_its_line():
+    svg = figures.curves({"a": ([1, 2], [2, 3])}, {}, "t", "x", "y", bands={"a": ([1, 2], [4, 5])})
+    band, = xml.fromstring(svg).iter(f"{SVG}polygon")
+    points = np.array([p.split(",") for p in band.get("points").split()], float)
+    assert np.allclose(points[:2, 0], points[:1:-1, 0]) and (points[:2, 1] < points[:1:-1, 1]).all()
+
+
+def test_labels_keep_apart_and_above_the_bottom():
+    assert figures._apart([10, 12, 100], 15, 400) == [10, 25, 100]
+    assert figures._apart([300, 399, 400, 401], 15, 400) == [300, 370, 385, 400]
+    svg = figures.curves({f"run {k}": ([1, 2], [1.0, 0.001 * k]) for k in range(6)}, {}, "t", "x", "y")
+    ys = sorted(float(t.get("y")) for t in xml.fromstring(svg).iter(f"{SVG}text") if t.text.startswith("run "))
+    assert min(np.diff(ys)) >= 15 and ys[-1] < 420
+    assert "run 5 0.0050" in texts(figures.curves({"run 5": ([1, 2], [0.02, 0.005])}, {}, "t", "x", "y"))

@@ -1,0 +1,482 @@
+"""The frame that all tasks share: data, a model around any cell, training, a measure, and a number to beat.
+
+A task is a module of this folder that makes one Task, called TASK, and ends with ``main = TASK.main``::
+
+    TASK = Task("parity", "say at every step whether the ones so far are odd in number",
+                inputs=1, outputs=2, data=data, read="every", loss=cross_entropy, measure=ACCURACY,
+                references=(Reference("always even", 50.0, "a coin"),), cell="GRUCell", hidden=16, epochs=20)
+
+
+    def main():
+        return TASK.main()
+
+``data()`` returns ``Data(train, test, steps)``:
+
+    train(rng)  an iterable of one epoch's Batches, made or shuffled with the Generator it is given (the seed's own)
+    test        a list of Batches, the same whatever the seed
+    steps       how many Batches there are in an epoch (generated tasks choose; 100 is a good number)
+    growing     True: ``train(rng, progress)``, where progress() is the share of the budget that is used up, so that
+                training can begin with short sequences
+    minibatches(xs, targets, lengths, size=…) makes such a ``train`` from arrays
+
+A Batch is xs (T, B, D) floats, or (T, B) integers below ``inputs``, which the model reads one-hot; targets; and, where
+needed, lengths (B,) and mask (T, B), 1 where an output counts. ``read`` says what the model answers with:
+
+    "last"   the output after each row's last step            outputs (B, K), targets (B,) or (B, K)
+    "mean"   the mean of the row's outputs over time          the same
+    "every"  one output for each step                         outputs (T, B, K), targets (T, B) or (T, B, K)
+
+``loss(outputs, batch) -> scalar Tensor``: cross_entropy (integer targets), binary_cross_entropy, squared_error, or your
+own. ``measure``: ACCURACY, BITS, RMSE or your own Measure. ``references`` are numbers with their source; the first is
+the one to meet, all are drawn as dashed lines. Another model than Network: ``network=``, a class with its signature.
+``more(runs, out)`` may print and draw more at the end of the command; runs are pairs (records, result).
+
+``TASK.train(cell, seed, budget, …) -> (records, result)`` is one run; a cell is a class or function
+``(input_size, hidden_size, *, rng, dtype) -> cell``, the name of a cell of minigrad, ``path.py:Class`` or
+``module:Class``. All arguments and both results can be pickled (a cell given by name needs no import elsewhere).
+Records are dicts, one for each evaluation: epoch, step, seconds, loss (mean since the last record), test. ``tasks()``
+finds all tasks, name -> Task.
+"""
+import argparse
+import difflib
+import importlib
+import importlib.util
+import inspect
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import minigrad as mg
+
+from . import figures
+
+EVALUATIONS = 10                        # points on the test curve
+
+
+class Unusable(Exception):
+    """The input cannot be used; the message says why and what to do. Exit status 2."""
+
+
+# ---- data ----------------------------------------------------------------------------------------------------------
+
+class Batch(NamedTuple):
+    """Sequences side by side: xs (T, B, D) or integers (T, B), targets, lengths (B,) or None, mask (T, B) or None."""
+
+    xs: np.ndarray
+    targets: np.ndarray
+    lengths: np.ndarray | None = None
+    mask: np.ndarray | None = None
+
+
+class Data(NamedTuple):
+    """train(rng) gives one epoch of ``steps`` Batches; test is a list of Batches; growing: train(rng, progress)."""
+
+    train: Callable[..., Iterable[Batch]]
+    test: list[Batch]
+    steps: int
+    growing: bool = False
+
+
+def rows(xs, targets, lengths, chosen):
+    """The chosen rows as a Batch that is no longer than its longest row. xs (T, N, …); targets (N,) or (T, N, …)."""
+    T = None if lengths is None else lengths[chosen].max()
+    targets = targets[chosen] if targets.ndim == 1 else targets[:T, chosen]
+    return Batch(xs[:T, chosen], targets, None if lengths is None else lengths[chosen])
+
+
+def minibatches(train, test, size=32):
+    """Data from two tuples (xs (T, N, …), targets, lengths (N,) or None), shuffled anew in every epoch.
+    Targets are (N,), one for each row, or (T, N, …), one for each step.
+
+    With lengths, rows of similar length come side by side, so that padding costs little.
+    """
+    def epoch(rng):
+        for chosen in mg.train.Minibatches(N, size, rng=rng, lengths=train[2]):
+            yield rows(*train, chosen)
+
+    N, tested = train[0].shape[1], test[0].shape[1]
+    order = np.arange(tested) if test[2] is None else np.argsort(test[2], kind="stable")
+    return Data(epoch, [rows(*test, order[n:n + 256]) for n in range(0, tested, 256)], math.ceil(N / size))
+
+
+def extra(module, name, what):
+    """The module of a data package, imported now; Unusable names the extra that brings it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise Unusable(f"{what} with the package {module.partition('.')[0]}, which cannot be imported ({error}): "
+                       f"pip install 'minigrad[{name}]'") from None
+
+
+# ---- the model -----------------------------------------------------------------------------------------------------
+
+class Network(mg.Module):
+    """One cell and a linear head: y_t, state = cell(x_t, state),  o = y W_y + b_y.
+
+    Called with a Batch it returns the outputs o: (B, K) with read="last" or "mean", (T, B, K) with "every".
+    """
+
+    def __init__(self, cell, inputs, outputs, hidden, *, read="last", rng, dtype=np.float32):
+        self.read, self.inputs, self.dtype = read, inputs, dtype
+        self.cell = cell(inputs, hidden, rng=rng, dtype=dtype)
+        with mg.no_grad():                                          # a cell's output need not be as wide as its state
+            y, _ = self.cell(mg.Tensor(np.zeros((1, inputs), dtype)), self.cell.initial_state(1))
+        bound = 1 / math.sqrt(y.shape[-1])
+        self.W_y = mg.parameter(rng.uniform(-bound, bound, (y.shape[-1], outputs)).astype(dtype))
+        self.b_y = mg.parameter(np.zeros(outputs, dtype))
+
+    def __call__(self, batch):
+        xs, (T, B) = batch.xs, batch.xs.shape[:2]
+        xs = np.eye(self.inputs, dtype=self.dtype)[xs] if xs.dtype.kind in "iu" else xs.astype(self.dtype, copy=False)
+        ys, _ = mg.scan(self.cell, xs, lengths=batch.lengths)       # the one place where tasks go through time
+        if self.read == "every":
+            return (ys.reshape(T * B, -1) @ self.W_y + self.b_y).reshape(T, B, -1)
+        if self.read == "mean":
+            steps = T if batch.lengths is None else batch.lengths[:, None].astype(self.dtype)
+            return (ys.sum(axis=0) / steps) @ self.W_y + self.b_y   # the padding's outputs are 0
+        last = ys[-1] if batch.lengths is None else ys[batch.lengths - 1, np.arange(B)]
+        return last @ self.W_y + self.b_y
+
+
+def _module(place, name):
+    """The module in the file ``path.py``, or the one of that dotted name."""
+    if not place.endswith(".py"):
+        try:
+            return importlib.import_module(place)
+        except ImportError as error:
+            raise Unusable(f"cell {name!r}: {place!r} cannot be imported ({error}); write module:Class or path.py:Class") from None
+    spec = importlib.util.spec_from_file_location(Path(place).stem, place)
+    if spec is None or spec.loader is None or not os.path.exists(place):
+        raise Unusable(f"cell {name!r}: there is no Python file {place!r}; write path.py:Class")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def find_cell(name):
+    """A cell's class from its name: one of minigrad's, ``path.py:Class`` or ``module:Class``. A callable stays what it is."""
+    if callable(name):
+        return name
+    place, colon, attribute = str(name).rpartition(":")
+    if colon:
+        cell = getattr(_module(place, name), attribute, None)
+        if not callable(cell):
+            raise Unusable(f"cell {name!r}: {place} has no {attribute}")
+        return cell
+    known = [known for known in dir(mg) if known.endswith("Cell") and inspect.isclass(getattr(mg, known))]
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+        raise Unusable(f"minigrad has no cell {name!r}; did you mean {near[0]}?" if near else
+                       f"cell {name}: minigrad has no such cell; there are {', '.join(known)}; or give path.py:Class")
+    return getattr(mg, name)
+
+
+# ---- losses and measures -------------------------------------------------------------------------------------------
+
+def counted(batch, shape):
+    """Which outputs count, as booleans of this shape: the mask's, else those before each row's end, else all."""
+    mask = batch.mask
+    if mask is None and batch.lengths is not None and len(shape) > 1:
+        mask = np.arange(shape[0])[:, None] < batch.lengths
+    return np.ones(shape, bool) if mask is None else np.asarray(mask, bool)
+
+
+def cross_entropy(outputs, batch):
+    """Softmax cross-entropy with integer targets, the mean over what counts."""
+    return mg.softmax_cross_entropy(outputs, batch.targets, mask=counted(batch, batch.targets.shape))
+
+
+def _mean(losses, batch):
+    mask = counted(batch, losses.shape[:-1])
+    return (losses * mask[..., None].astype(losses.dtype)).sum() / (mask.sum() * losses.shape[-1])
+
+
+def binary_cross_entropy(outputs, batch):
+    """Cross-entropy of independent yes-or-no answers, targets 0 or 1 of the outputs' shape."""
+    targets = batch.targets.astype(outputs.dtype)
+    return _mean(mg.binary_cross_entropy(outputs, targets, reduction="none"), batch)
+
+
+def squared_error(outputs, batch):
+    """The mean of (o − y)² over what counts, targets of the outputs' shape."""
+    difference = outputs - batch.targets.astype(outputs.dtype)
+    return _mean(difference * difference, batch)
+
+
+class Measure(NamedTuple):
+    """What a task is judged by. ``parts(outputs, batch) -> (total, count)`` on arrays; batches add up; then
+    ``finish(total / count)``."""
+
+    name: str
+    unit: str
+    higher_is_better: bool
+    parts: Callable[[np.ndarray, Batch], tuple[float, float]]
+    finish: Callable[[float], float] = float
+
+    def of(self, outputs, batches):
+        """The measure of several batches together."""
+        total, count = np.sum([self.parts(o, b) for o, b in zip(outputs, batches)], axis=0)
+        return float(self.finish(total / count))
+
+
+def _right(outputs, batch):
+    mask = counted(batch, batch.targets.shape)
+    return np.sum((outputs.argmax(axis=-1) == batch.targets) & mask), mask.sum()
+
+
+def _squares(outputs, batch):
+    mask = counted(batch, outputs.shape[:-1])
+    return np.sum(((outputs - batch.targets) ** 2)[mask], dtype=float), mask.sum() * outputs.shape[-1]
+
+
+def _bits(outputs, batch):
+    mask = counted(batch, batch.targets.shape)
+    nats = mg.softmax_cross_entropy(outputs.astype(float), batch.targets, mask=mask, reduction="sum")
+    return float(nats) / math.log(2), mask.sum()
+
+
+def percent(share):
+    return 100 * share
+
+
+ACCURACY = Measure("accuracy", "%", True, _right, percent)
+BITS = Measure("bits", "bits", False, _bits)
+RMSE = Measure("RMSE", "", False, _squares, math.sqrt)
+
+
+class Reference(NamedTuple):
+    """A number that somebody reached, and who and where."""
+
+    name: str
+    value: float
+    source: str = ""
+
+
+# ---- the task ------------------------------------------------------------------------------------------------------
+
+class Budget(NamedTuple):
+    """When a run ends: after so many epochs, or seconds of wall time, whichever is first. Epochs alone are repeatable
+    to the last bit."""
+
+    epochs: float | None = None
+    seconds: float | None = None
+
+    def progress(self, epochs, seconds):
+        """The share that is used up."""
+        return max(epochs / self.epochs if self.epochs else 0.0, seconds / self.seconds if self.seconds else 0.0)
+
+
+@dataclass
+class Result:
+    """One run: the final measure on the test data (of the last weights, never the best on the way), and what it cost."""
+
+    task: str
+    cell: str
+    hidden: int
+    seed: int
+    value: float
+    seconds: float
+    steps: int
+    parameters: int
+    model: Any = field(repr=False, default=None)
+
+    def __getstate__(self):                                         # a class from path.py:Class cannot be pickled
+        return {**vars(self), "model": None}
+
+
+@dataclass
+class Task:
+    """See the module's first lines."""
+
+    name: str
+    about: str
+    inputs: int
+    outputs: int
+    data: Callable[[], Data]
+    loss: Callable = cross_entropy
+    measure: Measure = ACCURACY
+    references: tuple[Reference, ...] = ()
+    read: str = "last"
+    cell: Any = "GRUCell"
+    hidden: int = 32
+    epochs: float = 20
+    learning_rate: float = 5e-3
+    weight_decay: float = 0.0
+    clip: float | None = 1.0
+    network: Callable = Network
+    more: Callable[[list, str], None] | None = None
+
+    @cached_property
+    def loaded(self):
+        """The data, read once."""
+        return self.data()
+
+    def __getstate__(self):                                         # other processes read the data themselves
+        return {key: value for key, value in vars(self).items() if key != "loaded"}
+
+    def met(self, value):
+        """Is this at least as good as the first reference? (True where there is none.)"""
+        if not self.references:
+            return True
+        bar = self.references[0].value
+        return bool(value >= bar if self.measure.higher_is_better else value <= bar)
+
+    def evaluate(self, model):
+        """The measure on the test data."""
+        model.eval()                                                # dropout and its kin rest
+        with mg.no_grad():
+            value = self.measure.of([model(batch).data for batch in self.loaded.test], self.loaded.test)
+        model.train()
+        return value
+
+    def train(self, cell=None, seed=0, budget=None, *, hidden=None, learning_rate=None, tell=None):
+        """One run from fresh weights: (records, Result). The learning rate falls along half a cosine to 0.
+
+        cell     a class, a name, or None for the task's own; seed: of the weights and of the batches
+        budget   Budget(epochs, seconds); None: the task's number of epochs
+        tell     tell(record), called after each evaluation
+        """
+        cell, hidden = cell or self.cell, hidden or self.hidden
+        budget, rate = budget or Budget(self.epochs), learning_rate or self.learning_rate
+        make = find_cell(cell)
+        weights, order = np.random.default_rng(seed).spawn(2)
+        data = self.loaded
+        name = getattr(make, "__name__", str(cell))
+        try:
+            model = self.network(make, self.inputs, self.outputs, hidden, read=self.read, rng=weights)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise Unusable(f"{name} with {self.inputs} inputs and {hidden} hidden units: {error}. Tasks make a cell as "
+                           "cell(input_size, hidden_size, rng=…, dtype=…), and it needs initial_state(batch_size)") from error
+        optimizer = mg.train.AdamW(model, rate, weight_decay=self.weight_decay)
+        records, losses, begin = [], [], time.perf_counter()
+        progress = 0.0
+
+        def batches():
+            told = (lambda: progress,) if data.growing else ()
+            while progress < 1:
+                for batch in data.train(order, *told):
+                    if progress >= 1:
+                        return
+                    yield batch
+
+        def loss(*fields):
+            batch = Batch(*fields)
+            return self.loss(model(batch), batch)
+
+        def watch(step):
+            nonlocal progress
+            epoch = step["step"] / data.steps
+            progress = budget.progress(epoch, time.perf_counter() - begin)
+            losses.append(step["loss"])
+            if progress >= min((len(records) + 1) / EVALUATIONS, 1.0):
+                test = self.evaluate(model)
+                records.append({"epoch": round(epoch, 3), "step": step["step"], "loss": float(np.mean(losses)),
+                                "test": test, "seconds": round(time.perf_counter() - begin, 3)})
+                losses.clear()
+                if tell:
+                    tell(records[-1])
+
+        mg.train.fit(loss, model, batches(), optimizer=optimizer, clip=self.clip, progress=False, watch=watch,
+                     schedule=lambda step: (1 + math.cos(math.pi * min(progress, 1.0))) / 2)
+        last = records[-1]
+        size = sum(p.data.size for p in model.parameters().values())
+        return records, Result(self.name, name, hidden, seed, last["test"], last["seconds"], last["step"], size, model)
+
+    # ---- the command ------------------------------------------------------------------------------------------------
+
+    def arguments(self, argv=None):
+        parser = argparse.ArgumentParser(prog=f"python -m models {self.name}", description=self.about)
+        parser.add_argument("--cell", default=self.cell,
+                            help=f"a cell of minigrad, path.py:Class or module:Class (default {self.cell})")
+        parser.add_argument("--hidden", type=int, default=self.hidden, help=f"hidden units (default {self.hidden})")
+        parser.add_argument("--seeds", type=int, default=3, metavar="N", help="runs, with seeds 0 … N−1 (default 3)")
+        parser.add_argument("--epochs", type=float, help=f"how long each run trains (default {self.epochs:g})")
+        parser.add_argument("--seconds", type=float, help="or how long by the clock, the epochs then being open")
+        parser.add_argument("--learning-rate", type=float, default=self.learning_rate,
+                            help=f"at the beginning; it falls to 0 (default {self.learning_rate:g})")
+        parser.add_argument("--out", metavar="FOLDER", default=f"minigrad-output/{self.name}",
+                            help=f"where the curve goes (default minigrad-output/{self.name})")
+        options = parser.parse_args(argv)
+        for name in ("hidden", "seeds", "epochs", "seconds", "learning_rate"):
+            value = getattr(options, name)
+            if value is not None and not 0 < value < math.inf:
+                parser.error(f"--{name.replace('_', '-')} is {value}, and must be positive")
+        return options
+
+    def main(self, argv=None):
+        """The command ``python -m models NAME``. 0: the reference is met, 1: it is not, 2: unusable."""
+        options = self.arguments(argv)
+        try:
+            return self.run(options)
+        except Unusable as error:
+            print(f"python -m models {self.name}: {error}", file=sys.stderr)
+            return 2
+        except FloatingPointError as error:
+            print(f"python -m models {self.name}: {error}", file=sys.stderr)
+            return 1
+
+    def run(self, options):
+        find_cell(options.cell)                                     # before the data is read
+        budget = Budget(options.epochs or (None if options.seconds else self.epochs), options.seconds)
+        self.loaded
+        print(f"{self.name}: {self.about}", flush=True)
+        heading = f"{self.measure.name} {self.measure.unit}".strip()
+        print(f"\n{'seed':>4} {'epoch':>6} {'step':>6} {'seconds':>8} {'loss':>9} {heading:>12}", flush=True)
+        runs = []
+        for seed in range(options.seeds):
+            records, result = self.train(options.cell, seed, budget, hidden=options.hidden,
+                                         learning_rate=options.learning_rate, tell=partial(show, seed))
+            runs.append((records, result))
+        return self.report(runs, options.out)
+
+    def report(self, runs, out):
+        """Print the mean over the runs beside the references, draw the curves; the exit status."""
+        results = [result for _, result in runs]
+        values = [result.value for result in results]
+        unit = f" {self.measure.unit}" if self.measure.unit else ""
+        name, mean = f"{results[0].cell}-{results[0].hidden}", float(np.mean(values))
+        spread = f" ± {np.std(values, ddof=1):.3g}" if len(values) > 1 else ""
+        print(f"\n{self.measure.name} {mean:.4g}{spread}{unit}   {name}, {results[0].parameters:,} parameters, "
+              f"{len(values)} seed{'s' * (len(values) > 1)}, {np.mean([r.seconds for r in results]):.1f} s each")
+        for i, reference in enumerate(self.references):
+            source = f" ({reference.source})" if reference.source else ""
+            verdict = "" if i else "   met" if self.met(mean) else "   NOT MET"
+            print(f"{self.measure.name} {reference.value:.4g}{unit}   {reference.name}{source}{verdict}")
+        os.makedirs(out, exist_ok=True)
+        path = os.path.join(out, "curve.svg")
+        lines = {f"seed {r.seed}": ([x["epoch"] for x in records], [x["test"] for x in records]) for records, r in runs}
+        levels = {reference.name: reference.value for reference in self.references}
+        every = [y for _, ys in lines.values() for y in ys] + list(levels.values())
+        log = not self.measure.higher_is_better and figures.decades(every)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(figures.curves(lines, levels, f"{self.name}, {name}", "epoch", f"test {self.measure.name}{unit}",
+                                      log=log))
+        if self.more:
+            self.more(runs, out)
+        print(f"\nThe curve is drawn in {path}")
+        return 0 if self.met(mean) else 1
+
+
+def show(seed, record):
+    print(f"{seed:4d} {record['epoch']:6.4g} {record['step']:6d} {record['seconds']:8.1f} {record['loss']:9.4f} "
+          f"{record['test']:12.4g}", flush=True)
+
+
+def tasks():
+    """name -> Task, of every module in this folder that makes one called TASK."""
+    folder = Path(__file__).parent
+    found = {}
+    for path in sorted(folder.glob("*.py")):
+        if "TASK" in path.read_text(encoding="utf-8") and path.name != Path(__file__).name:
+            module = importlib.import_module(f"{__package__}.{path.stem}")
+            if isinstance(getattr(module, "TASK", None), Task):
+                found[module.TASK.name] = module.TASK
+    return found
