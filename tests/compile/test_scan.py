@@ -339,6 +339,26 @@ def test_a_captured_number_may_change_between_calls():
         assert np.array_equal(scan(cell, xs, h0)[0].data, mg.unroll(cell, xs, h0)[0].data)
 
 
+def test_a_captured_array_may_change_before_backward():
+    mask, xs, h0 = np.full((2, 4), 0.5), numbers(5, 2, 3), mg.Tensor(np.zeros((2, 4)))
+
+    def cell(x, h):
+        return (step(x, h) * mask,) * 2
+    found = []
+    for how in (scan, scan, mg.unroll):                 # the first call makes the program, the second finds it
+        ys, _ = how(cell, xs, h0)
+        mask[:] = 7.0
+        found.append(mg.grad((ys * ys).sum(), [U])[0].data)
+        mask[:] = 0.5
+    assert np.allclose(found[0], found[2], rtol=1e-12) and np.allclose(found[1], found[2], rtol=1e-12)
+
+
+def test_a_complex_step_goes_through():
+    cell, xs = mg.GRUCell(3, 4), numbers(4, 2, 3)
+    report = mg.check.gradcheck(lambda: (scan(cell, xs)[0] ** 2).sum(), cell)
+    assert report.ok and all(row.error < 1e-13 for row in report.rows)
+
+
 def test_a_captured_array_may_change_between_calls():
     mask, xs, h0 = np.ones((2, 4)), numbers(5, 2, 3), mg.Tensor(np.zeros((2, 4)))
 
