@@ -45,7 +45,7 @@ class Writer:
         backward = self._backward() if self.plan.wants_gradient else []
         saves = any("saved[" in line for line in forward + backward)
         inner = [*forward, *([""] if backward else []), *backward, "", f"return forward, {'backward' if backward else None}"]
-        setup = [*self.words.constants(), *self.room.lines(), *(["saved = {}"] if saves else []), ""]
+        setup = [*self.words.constants(), *[line for _, group in self.room.lines() for line in group], *(["saved = {}"] if saves else []), ""]
         sources = self.words.sources
         helpers = sources.text()
         return "\n".join([

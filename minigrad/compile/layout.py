@@ -37,7 +37,7 @@ class Layout:
     def _place_pieces(self):
         self.piece = {}                                 # id -> (whole, slice)
         stored = self.demand.stored
-        for whole in self.demand.live:
+        for whole in reversed(self.demand.live):        # a whole that is a piece itself comes first
             if whole.op is not ASSEMBLE:
                 continue
             for v, s in zip(whole.inputs, whole.attributes["slices"]):

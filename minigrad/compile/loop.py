@@ -1,4 +1,6 @@
 """The loops of a program: statements for one step, on rows of the arrays over all steps and on buffers that every step overwrites."""
+import typing
+
 from .demand import BACKWARD, FORWARD
 from .lines import Line, assign
 from .statements import statements
@@ -7,14 +9,21 @@ from .value import ASSEMBLE
 from .words import sliced
 
 
+class Rows(typing.NamedTuple):
+    """What a loop goes through: the array, the part of it, and what the list of its rows is called."""
+    array: str
+    expression: str
+    label: str
+
+
 class Loop(Site):
-    """One loop, forward or back in time. ``rows`` are what it zips: name of the row -> (name of the array, expression)."""
+    """One loop, forward or back in time. ``rows`` is what it zips: name of the row -> Rows."""
 
     def __init__(self, writer, function):
         super().__init__(writer)
         self.plan, self.back = writer.plan, function == BACKWARD
         self.ids = {FORWARD: self.plan.loop, BACKWARD: self.plan.back}[function]
-        self.rows, self._row_of, self._views = {}, {}, {}
+        self.rows, self._row_of = {}, {}
         self.prologue, self.body = [], []
         if self.back:
             self._keep_carries()
@@ -26,14 +35,15 @@ class Loop(Site):
             self._carry_on()
         else:
             for s, v in self.layout.copies:             # what a state becomes without being computed: another state, say
-                row = self._row(self.words.of(s), f"{self.words.of(s)}[1:]", f"{self.words.of(s)}_t")
+                name = self.words.of(s)
+                row = self._row(name, f"{name}[1:]", name)
                 self.body.append(assign(row, self.row(v, s.dtype)))
 
     def lines(self):
         return self.prologue + ([Line(self._head()), *(Line("    " + str(line)) for line in self.body)] if self.body else [])
 
     def _head(self):
-        lists = [self.room.rows(array, expression, self.back) for array, expression in self.rows.values()]
+        lists = [self.room.rows(r.array, r.expression, r.label, self.back) for r in self.rows.values()]
         if not lists:
             return "for _ in range(T):"
         return f"for {', '.join(self.rows)} in {lists[0] if len(lists) == 1 else 'zip(' + ', '.join(lists) + ')'}:"
@@ -45,7 +55,7 @@ class Loop(Site):
                 d = self.words.carry(s)
                 self.arrays.carries[old.id] = every = self.words.unique(f"{d}_all")
                 self.room.buffer(every, old)
-                self.body.append(assign(self._row(every, every, f"{d}_t"), d))
+                self.body.append(assign(self._row(every, every, d), d))
 
     def _carry_on(self):
         """The carried gradients before the loop, and what they become at the end of each step."""
@@ -81,62 +91,38 @@ class Loop(Site):
             return self.words.carry(self.layout.states[v.position])
         if v.kind == "state":
             return self._row_in(v, "prev")
-        if v.id in self.ids and v.id not in self.demand.stored:
-            if v.id in self.layout.piece:
-                if self.layout.piece[v.id][0].id not in self.demand.stored:
-                    return self._piece(v)
-            elif not v.is_view:
-                return self.words.of(v)
-            elif not self._in_array(v.inputs[0]):
-                return self._view(v)
-        return self._row_in(v)
+        if not self._is_overwritten(v):
+            return self._row_in(v)
+        if v.id in self.layout.piece:                   # a part of a buffer has a name of its own
+            whole, s = self.layout.piece[v.id]
+            return self.room.view(self.words.of(v), f"{self.out(whole)}[..., {sliced(s)}]")
+        if v.is_view:
+            return self.room.view(self.words.of(v), self.arrays.view(v, self.row(v.inputs[0])))
+        return self.words.of(v)
 
-    def _in_array(self, v):
-        """Whether all steps of v are there while the loop runs."""
-        return v.id in self.demand.stored if v.id in self.ids else v.depends and v.kind != "carry"
+    def _is_overwritten(self, v):
+        """Whether v is in a buffer that every step overwrites."""
+        if v.id in self.ids and v.is_view:
+            return self._is_overwritten(v.inputs[0])
+        return v.kind == "carry" or v.id in self.ids and v.id not in self.demand.stored
 
-    def _row_in(self, v, suffix="t"):
-        return self._row(self.arrays.name(v), self.arrays.whole(v), f"{self.words.of(v)}_{suffix}")
+    def _row_in(self, v, which="t"):
+        return self._row(self.arrays.name(v), self.arrays.whole(v), self.words.of(v), which)
 
-    def _row(self, array, expression, name):
-        """The name of this step's row of ``expression``, a part of ``array``."""
+    def _row(self, array, expression, base, which="t"):
+        """The name of this step's row of ``expression``, which is (part of) ``array``."""
         if expression not in self._row_of:
-            self._row_of[expression] = name = self.words.unique(name)
-            self.rows[name] = array, expression
+            self._row_of[expression] = name = self.words.unique(f"{base}_{which}", self.rows)
+            label = {f"{array}[:-1]": f"{array}_before", f"{array}[1:]": f"{array}_after"}.get(expression, base)
+            self.rows[name] = Rows(array, expression, label)
             self.room.use(array)
         return self._row_of[expression]
 
-    def _view(self, v):
-        """A view of a buffer that every step overwrites: made once."""
-        if v.id not in self._views:
-            source = self.row(v.inputs[0])
-            if source in self.rows or not source.isidentifier():
-                return self.arrays.view(v, source)
-            self._views[v.id] = self.words.unique(self.words.of(v)), self.arrays.view(v, source)
-            self.room.define(*self._views[v.id])
-        return self._views[v.id][0]
-
-    def _piece(self, v):
-        if v.id not in self._views:
-            whole, s = self.layout.piece[v.id]
-            source = self.out(whole)
-            self._views[v.id] = self.words.unique(self.words.of(v)), f"{source}[..., {sliced(s)}]"
-            self.room.define(*self._views[v.id])
-        return self._views[v.id][0]
-
     def out(self, v):
-        """Where a value of the loop is written."""
-        if v.id in self.layout.in_place or v.id in self.layout.slot:
-            return self.words.of(v) if v.id in self.layout.in_place else self.row(v)
-        if v.id in self.layout.piece:
-            whole = self.layout.piece[v.id][0]
-            if whole.id in self.demand.stored:
-                self._declare(whole)
-        else:
-            self._declare(v)
+        """Where a value of the loop is written; the buffer is there now, if it was not."""
+        if v.id not in self.layout.in_place and v.id not in self.layout.slot:
+            whole = v
+            while whole.id in self.layout.piece:
+                whole, _ = self.layout.piece[whole.id]
+            self.room.buffer(self.words.of(whole), whole, steps="T" if whole.id in self.demand.stored else None, fill=whole.op is ASSEMBLE)
         return self.row(v)
-
-    def _declare(self, v):
-        name = self.words.of(v)
-        if name not in self.room.buffers:
-            self.room.buffer(name, v, steps="T" if v.id in self.demand.stored else None, fill=v.op is ASSEMBLE)

@@ -22,9 +22,9 @@ def _share_rows(room, loop):
     """What was computed before the loop back and is not needed behind it gives its rows to what the loop computes."""
     rows: dict = {}                                     # array -> the names of its row, and of parts of it
     whole = set()
-    for row, (array, expression) in loop.rows.items():
-        rows.setdefault(array, []).append(row)
-        if expression == array:
+    for row, r in loop.rows.items():
+        rows.setdefault(r.array, []).append(row)
+        if r.expression == r.array:
             whole.add(row)
     buffers = [room.buffers[array] for array in rows if array in room.buffers and room.buffers[array].over_time]
     old = [b for b in buffers if b.used == {"before", "loop"}]

@@ -8,10 +8,10 @@ import numpy as np
 from ..ops import TABLE, values
 from .sources import Sources
 
-RESERVED = {"T", "t", "np", "forward", "backward", "bptt", "rows", "saved", "picked", "scatter", *keyword.kwlist, *dir(builtins), *TABLE,
-            *vars(values), *vars(np)}
-LEAVES = {"x": "x", "state": "s", "invariant": "c", "cotangent": "dy"}
 NUMBERS = {0.5: "half", 1.0: "one", 2.0: "two", -1.0: "minus_one", 0.0: "zero"}
+RESERVED = {"T", "t", "np", "forward", "backward", "bptt", "rows", "saved", "picked", "scatter", *keyword.kwlist, *dir(builtins), *TABLE,
+            *vars(values), *vars(np)} - {*NUMBERS.values()}
+LEAVES = {"x": "x", "state": "s", "invariant": "c", "cotangent": "dy"}
 
 
 class Words:
@@ -19,7 +19,7 @@ class Words:
 
     def __init__(self, plan, layout):
         self.layout, self.imports, self.sources = layout, {"empty", "zeros"}, Sources()
-        self._taken, self._names, self._carries = set(RESERVED), {}, {}
+        self._taken, self._local, self._names, self._carries = set(RESERVED), set(), {}, {}
         self._constants, self._tables = {}, {}          # key -> (name, definition)
         for v in plan.values:
             if v.kind in LEAVES:
@@ -30,15 +30,16 @@ class Words:
                 self._names[v.id] = self.unique(base)
 
     # ---- names ----------------------------------------------------------------------------------------------------------
-    def unique(self, base):
+    def unique(self, base, others=None):
+        """A name that nothing else has; a function's own may be those of another function: ``others`` are this function's."""
         base = re.sub(r"\W", "_", base).strip("_") or "v"
         if base[0].isdigit():
             base = "v" + base
         name, k = base, 1
-        while name in self._taken:
+        while name in self._taken or name in (self._local if others is None else others):
             k += 1
             name = f"{base}_{k}"
-        self._taken.add(name)
+        (self._taken if others is None else self._local).add(name)
         return name
 
     def of(self, v):
