@@ -315,11 +315,11 @@ def test_a_branch_that_both_traces_miss_is_found_by_the_comparison():
 def test_a_program_that_is_wrong_is_not_used(monkeypatch):
     """The first call compares with the unroll: a wrong statement in the program makes it fall back."""
     from minigrad.compile import emit
-    written = emit.Writer._write
+    written = emit.Writer.write
 
     def wrong(self):
         return written(self).replace("subtract(one, ", "add(one, ")
-    monkeypatch.setattr(emit.Writer, "_write", wrong)
+    monkeypatch.setattr(emit.Writer, "write", wrong)
 
     def cell(x, h):
         return (step(x, h),) * 2
