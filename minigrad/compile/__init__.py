@@ -1,8 +1,15 @@
 """The compiled scan: one time step of a cell becomes a NumPy program that runs T of them, forward and back.
 
     trace.py    Tape: what a cell does in one step, and its gradients by the ops' own rules
-    plan.py     Plan: what is computed when: once, for all steps at once, or step by step
-    emit.py     Writer: the plan as NumPy source that a person can read; sources.py: what it takes from ops/
+    plan.py     Plan: what is computed when: once, for all steps at once, or step by step; of Values (value.py); sizes.py: what pays
+    demand.py   Demand: which values must be there for all steps; totals.py: what the gradient of a parameter needs of them
+    layout.py   Layout: in which array each value lives
+    emit.py     Writer: the program from top to bottom, NumPy source that a person can read; made of
+        words.py, arrays.py, formula.py    names and constants; expressions over all steps; the comments
+        steps.py, loop.py                  the parts outside of loops; the loops
+        statements.py, calls.py            how one op is written: a new op's form is one entry here; cross_entropy.py, lines.py
+        room.py, share.py                  the buffers; which of them may be one
+        sources.py                         what a program takes from ops/
     program.py  Program: the source made to run, with room for T steps that is used again
     call.py     scan: finds or makes the program, checks it against the unroll, and is one node of the graph
 """

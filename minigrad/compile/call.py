@@ -18,7 +18,7 @@ from ..recurrent.sequence import _choose, _mask, _segment_length, unroll
 from ..recurrent.state import called, check_cell
 from ..tensor import Tensor, _leaf, mode, record
 from .program import Program
-from .trace import CannotTrace, Deviates, Tape, Traced
+from .trace import CannotTrace, Complex, Deviates, Tape, Traced
 
 SIGNATURES = 64         # how many signatures are remembered
 TAPES = 4               # how many different steps of one signature
@@ -53,7 +53,8 @@ def scan(cell, xs, state=None, *, lengths=None, reverse=False, states=False, che
     program, bound = _find(call)
     if program is None:
         result = call.unrolled()                        # an error of the cell's own comes from here, as the unroll words it
-        warnings.warn(f"mg.scan runs {called(cell)} as an eager unroll: {bound}", NotCompiled, stacklevel=2)
+        if bound is not None:
+            warnings.warn(f"mg.scan runs {called(cell)} as an eager unroll: {bound}", NotCompiled, stacklevel=2)
         return result
     return call.run(program, bound)
 
@@ -199,7 +200,7 @@ class _Run:
         self.call, self.program = call, program
         self.xs = call.arrays
         self.s0 = [s.array for s in call.leaves]
-        self.bound = [b.array if type(b) is Tensor else b for b in bound]
+        self.bound = [b.array if type(b) is Tensor else b.copy() for b in bound]         # an array's owner may change it
         if program.plan.wants_gradient:
             self.wanted = [type(x) is Tensor and x.requires_grad for x in (*call.tensors, *call.leaves, *bound)]
             self.tensors = tuple([x for x, wanted in zip((*call.tensors, *call.leaves, *bound), self.wanted) if wanted])
@@ -357,6 +358,8 @@ def _find(call):
                       "mg.Tensor, or pass it in xs")
     try:
         program, bound = _compiled(call)
+    except Complex:
+        return None, None
     except Exception as error:
         reason = str(error) if isinstance(error, CannotTrace) else f"{type(error).__name__}: {error}"
         if refused is None:

@@ -19,6 +19,10 @@ class CannotTrace(TypeError):
     """A cell does what cannot be compiled; the message says what, and what to write instead."""
 
 
+class Complex(CannotTrace):
+    """A complex step goes through the cell: the unroll takes it, and nothing is wrong."""
+
+
 class Deviates(Exception):
     """A run of the cell is not what the tape says."""
 
@@ -363,6 +367,8 @@ class _Build:
         if slot is None:
             tape = self.tape
             array = x.array if isinstance(x, Tensor) else x.copy()
+            if array.dtype.kind == "c":
+                raise Complex
             grad = isinstance(x, Tensor) and x.requires_grad and tape.recording
             node = Node(len(tape.nodes), "invariant", array, position=len(tape.invariants), requires_grad=grad)
             node.name = _name_of(x)

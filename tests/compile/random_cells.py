@@ -17,7 +17,8 @@ class Case:
 
     def __init__(self, seed):
         rng = np.random.default_rng(seed)
-        self.seed, self.H, B, T = seed, *(int(rng.integers(1, n)) for n in (5, 4, 6))
+        self.seed = seed
+        self.H, B, T = (int(rng.integers(1, n)) for n in (5, 4, 6))
         self.dtype = np.dtype([np.float64, np.float64, np.float32][rng.integers(3)])
         self.xs = self._draw(rng, T, B, int(rng.integers(1, 4)))
         self.states = [0.5 * self._draw(rng, B, self.H) for _ in range(rng.integers(1, 4))]

@@ -315,11 +315,11 @@ def test_a_branch_that_both_traces_miss_is_found_by_the_comparison():
 def test_a_program_that_is_wrong_is_not_used(monkeypatch):
     """The first call compares with the unroll: a wrong statement in the program makes it fall back."""
     from minigrad.compile import emit
-    written = emit.Writer._write
+    written = emit.Writer.write
 
     def wrong(self):
         return written(self).replace("subtract(one, ", "add(one, ")
-    monkeypatch.setattr(emit.Writer, "_write", wrong)
+    monkeypatch.setattr(emit.Writer, "write", wrong)
 
     def cell(x, h):
         return (step(x, h),) * 2
@@ -337,6 +337,26 @@ def test_a_captured_number_may_change_between_calls():
     with pytest.warns(NotCompiled, match="0-d mg.Tensor"):
         scale[0] = 5.0
         assert np.array_equal(scan(cell, xs, h0)[0].data, mg.unroll(cell, xs, h0)[0].data)
+
+
+def test_a_captured_array_may_change_before_backward():
+    mask, xs, h0 = np.full((2, 4), 0.5), numbers(5, 2, 3), mg.Tensor(np.zeros((2, 4)))
+
+    def cell(x, h):
+        return (step(x, h) * mask,) * 2
+    found = []
+    for how in (scan, scan, mg.unroll):                 # the first call makes the program, the second finds it
+        ys, _ = how(cell, xs, h0)
+        mask[:] = 7.0
+        found.append(mg.grad((ys * ys).sum(), [U])[0].data)
+        mask[:] = 0.5
+    assert np.allclose(found[0], found[2], rtol=1e-12) and np.allclose(found[1], found[2], rtol=1e-12)
+
+
+def test_a_complex_step_goes_through():
+    cell, xs = mg.GRUCell(3, 4), numbers(4, 2, 3)
+    report = mg.check.gradcheck(lambda: (scan(cell, xs)[0] ** 2).sum(), cell)
+    assert report.ok and all(row.error < 1e-13 for row in report.rows)
 
 
 def test_a_captured_array_may_change_between_calls():

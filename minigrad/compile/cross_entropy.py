@@ -1,0 +1,62 @@
+"""Softmax cross-entropy of classes and its rule, written out for all steps at once: the way back uses what the way forward computed."""
+import numpy as np
+
+from .lines import Line
+from .trace import RULE_OF
+
+
+def applies(site, v):
+    """Whether v is such a loss, or its gradient, and the loss is computed for all steps at once."""
+    loss = v.inputs[1] if v.op in RULE_OF else v
+    if not loss.is_op("softmax_cross_entropy") or len(loss.inputs) != 2 or not site.over_time:
+        return False
+    x, y = loss.inputs
+    classes = y.dtype.kind in "iu" and v.attributes["rank"] == len(y.shape)
+    return bool(classes and x.depends and y.depends and loss.id in site.demand.batched)
+
+
+def lines(site, v, out):
+    return [Line(text) for text in (_gradient(site, v, out) if v.op in RULE_OF else _loss(site, v, out))]
+
+
+def _loss(site, v, out):
+    """-log softmax(logits)[target], summed: the shifted logits are exponentiated in place and kept for the way back."""
+    x, y = (site.plain(i, v) for i in v.inputs)
+    logits, targets = v.inputs
+    K, n, name = logits.shape[-1], int(np.prod(targets.shape)), site.words.of(v)
+    exps, sums, rows = site.room.kept[v.id] = [site.words.unique(f"{part}_{name}") for part in ("exp", "sum", "row")]
+    site.room.buffer(exps, logits)
+    site.room.buffer(sums, logits, shape=(*targets.shape, 1))
+    site.room.add(rows, f"arange(T * {n})")
+    site.words.imports |= {"arange", "maximum", "minimum", "subtract", "exp", "log", "add"}
+    text = [f"if minimum.reduce({y}, axis=None) < 0:",
+            '    raise IndexError("a target is negative")',
+            f"maximum.reduce({x}, axis=-1, keepdims=True, out={sums})",
+            f"subtract({x}, {sums}, {exps})",
+            f"picked = {exps}.reshape(-1, {K})[{rows}, {y}.reshape(-1)].reshape({sums}.shape[:-1])",
+            f"exp({exps}, {exps})",
+            f"add.reduce({exps}, axis=-1, keepdims=True, out={sums})"]
+    value, axes = f"log({sums}[..., 0]) - picked", tuple(range(-len(targets.shape), 0))
+    if v.attributes["reduction"] == "none" or not axes:
+        return [*text, f"{out}[...] = {value}"]
+    text.append(f"add.reduce({value}, axis={axes}, out={out})")
+    return text + _mean(site, v, n, out)
+
+
+def _gradient(site, v, out):
+    """ŷ - y, times the gradient of each loss."""
+    g, loss, logits, targets = v.inputs
+    exps, sums, rows = site.room.kept[loss.id]
+    for name in (exps, sums):
+        site.room.use(name)
+    site.words.imports |= {"divide", "multiply"}
+    none = v.attributes["reduction"] == "none"
+    each = f"{site.plain(g, v)}[..., None]" if none else site.operand(g, v)
+    text = [f"divide({exps}, {sums}, {exps})",
+            f"{exps}.reshape(-1, {logits.shape[-1]})[{rows}, {site.plain(targets, v)}.reshape(-1)] -= 1",
+            f"multiply({exps}, {each}, {out})"]
+    return text + _mean(site, v, int(np.prod(targets.shape)), out) if targets.shape else text
+
+
+def _mean(site, v, n, out):
+    return [f"{site.words.numpy('divide')}({out}, {n}, {out})"] if v.attributes["reduction"] == "mean" else []

@@ -1,0 +1,128 @@
+"""The loops of a program: statements for one step, on rows of the arrays over all steps and on buffers that every step overwrites."""
+import typing
+
+from .demand import BACKWARD, FORWARD
+from .lines import Line, assign
+from .statements import statements
+from .steps import Site
+from .value import ASSEMBLE
+from .words import sliced
+
+
+class Rows(typing.NamedTuple):
+    """What a loop goes through: the array, the part of it, and what the list of its rows is called."""
+    array: str
+    expression: str
+    label: str
+
+
+class Loop(Site):
+    """One loop, forward or back in time. ``rows`` is what it zips: name of the row -> Rows."""
+
+    def __init__(self, writer, function):
+        super().__init__(writer)
+        self.plan, self.back = writer.plan, function == BACKWARD
+        self.ids = {FORWARD: self.plan.loop, BACKWARD: self.plan.back}[function]
+        self.rows, self._row_of = {}, {}
+        self.prologue, self.body = [], []
+        if self.back:
+            self._keep_carries()
+        for v in self.demand.of_loop(self.ids):
+            if self.layout.is_written(v):
+                out = self.out(v)
+                self.body += self.said(v, statements(self, v, out))
+        if self.back:
+            self._carry_on()
+        else:
+            for s, v in self.layout.copies:             # what a state becomes without being computed: another state, say
+                name = self.words.of(s)
+                row = self._row(name, f"{name}[1:]", name)
+                self.body.append(assign(row, self.row(v, s.dtype)))
+
+    def lines(self):
+        return self.prologue + ([Line(self._head()), *(Line("    " + str(line)) for line in self.body)] if self.body else [])
+
+    def _head(self):
+        lists = [self.room.rows(r.array, r.expression, r.label, self.back) for r in self.rows.values()]
+        if not lists:
+            return "for _ in range(T):"
+        return f"for {', '.join(self.rows)} in {lists[0] if len(lists) == 1 else 'zip(' + ', '.join(lists) + ')'}:"
+
+    # ---- what is carried back ---------------------------------------------------------------------------------------------
+    def _keep_carries(self):
+        for s, old in zip(self.layout.states, self.layout.carries):
+            if old is not None and old.id in self.demand.carries:
+                d = self.words.carry(s)
+                self.arrays.carries[old.id] = every = self.words.unique(f"{d}_all")
+                self.room.buffer(every, old)
+                self.body.append(assign(self._row(every, every, d), d))
+
+    def _carry_on(self):
+        """The carried gradients before the loop, and what they become at the end of each step."""
+        late, zeros = [], []
+        for s, v, old in zip(self.layout.states, self.plan.of_state, self.layout.carries):
+            if v is None and old is None:               # no gradient comes by this state
+                continue
+            d = self.words.carry(s)
+            self.room.buffer(d, s, steps=None)
+            self.prologue.append(assign(d, self.words.last(s)))
+            if v is None:
+                zeros.append(assign(d, "0"))
+            elif v.id not in self.layout.in_place:
+                late.append((d, v, self.row(v, s.dtype)))
+        if len(late) > 1 and any(v.kind == "carry" or v.is_view for _, v, _ in late):       # they may trade places
+            self.body += [Line(f"{d}_new = {text}.copy()", (text,)) for d, _, text in late]
+            self.body += [assign(d, f"{d}_new") for d, _, _ in late]
+        else:
+            self.body += [assign(d, text) for d, _, text in late]
+        self.body += zeros
+
+    # ---- operands and places --------------------------------------------------------------------------------------------------
+    def operand(self, i, v):
+        return self.row(i, v.dtype)
+
+    def row(self, v, dtype=None):
+        """The expression for v in one step; a number as an array of ``dtype``."""
+        if v.kind == "number":
+            return self.arrays.constant(v, dtype or v.dtype)
+        if not v.depends:
+            return self.words.of(v)
+        if v.kind == "carry":
+            return self.words.carry(self.layout.states[v.position])
+        if v.kind == "state":
+            return self._row_in(v, "prev")
+        if not self._is_overwritten(v):
+            return self._row_in(v)
+        if v.id in self.layout.piece:                   # a part of a buffer has a name of its own
+            whole, s = self.layout.piece[v.id]
+            return self.room.view(self.words.of(v), f"{self.out(whole)}[..., {sliced(s)}]")
+        if v.is_view:
+            return self.room.view(self.words.of(v), self.arrays.view(v, self.row(v.inputs[0])))
+        return self.words.of(v)
+
+    def _is_overwritten(self, v):
+        """Whether v is in a buffer that every step overwrites."""
+        if v.id in self.ids and v.is_view:
+            return self._is_overwritten(v.inputs[0])
+        return v.kind == "carry" or v.id in self.ids and v.id not in self.demand.stored
+
+    def _row_in(self, v, which="t"):
+        return self._row(self.arrays.name(v), self.arrays.whole(v), self.words.of(v), which)
+
+    def _row(self, array, expression, base, which="t"):
+        """The name of this step's row of ``expression``, which is (part of) ``array``."""
+        if expression not in self._row_of:
+            self._row_of[expression] = name = self.words.unique(f"{base}_{which}", self.rows)
+            label = {f"{array}[:-1]": f"{array}_before", f"{array}[1:]": f"{array}_after"}.get(expression, base)
+            self.rows[name] = Rows(array, expression, label)
+            self.room.use(array)
+        return self._row_of[expression]
+
+    def out(self, v):
+        """Where a value of the loop is written; the buffer is there now, if it was not."""
+        if v.id not in self.layout.in_place and v.id not in self.layout.slot:
+            whole = v
+            while whole.id in self.layout.piece:
+                whole, _ = self.layout.piece[whole.id]
+            self.room.buffer(self.words.of(whole), whole, steps="T" if whole.id in self.demand.stored else None, fill=whole.op is ASSEMBLE)
+        return self.row(v)

@@ -1,0 +1,74 @@
+"""The buffers of a program, and its lists of their rows: made once for T steps, used at every call."""
+import collections
+
+from .words import literal
+
+
+class Buffer:
+    """An array of the program. ``used`` says in which parts of it; ``other`` is the buffer whose memory it shares, if any."""
+
+    def __init__(self, name, definition, used):
+        self.name, self.definition, self.used, self.other = name, definition, used, None
+        self.over_time = definition.startswith("empty((T,")
+
+
+class Room:
+    """What a program keeps between calls, as lines that make it."""
+
+    def __init__(self, words):
+        self.words, self.buffers = words, {}
+        self.part = None                                            # of the program, that is being written
+        self.kept = {}                                              # loss -> the arrays that its gradient finds again
+        self._used = collections.defaultdict(set)                   # name -> parts of the program
+        self._views, self._rows = {}, {}                            # name -> definition; expression -> name of the list
+
+    def buffer(self, name, v, steps="T", fill=False, shape=None):
+        """An array for v: over all steps, or for one (``steps=None``)."""
+        return self.add(name, self.new(v, steps, fill, shape))
+
+    @staticmethod
+    def new(v, steps="T", fill=False, shape=None):
+        return f"{'zeros' if fill else 'empty'}({_shape(steps, v.shape if shape is None else shape)}, {literal(v.dtype)})"
+
+    def add(self, name, definition):
+        """A buffer, unless there is one of this name."""
+        if name not in self.buffers:
+            self.buffers[name] = Buffer(name, definition, self._used[name])
+        self.use(name)
+        return name
+
+    def use(self, name):
+        self._used[name].add(self.part)
+
+    def view(self, name, definition):
+        """A view of a buffer, by a name of its own."""
+        self._views[name] = definition
+        return name
+
+    def rows(self, name, expression, label, back):
+        """The T rows of a part of an array, as a list; those of a buffer are made once."""
+        text = expression + ("[::-1]" if back else "")
+        if name not in self.buffers:
+            return f"rows({text})"
+        if text not in self._rows:
+            self._rows[text] = self.words.unique(f"{label}_{'back' if back else 'rows'}")
+        return self._rows[text]
+
+    def lines(self):
+        """The lines that make it: groups, each with what it is."""
+        own = [f"{b.name} = {b.definition}" for b in self.buffers.values() if b.other is None]
+        shared = [f"{b.name} = {b.other.name}" for b in sorted(self.buffers.values(), key=_depth) if b.other is not None]
+        views = [f"{name} = {definition}" for name, definition in self._views.items()]
+        rows = [f"{name} = rows({text})" for text, name in self._rows.items()]
+        return [("room for T steps, which every call uses again", own), ("which share room with what is not needed any more", shared),
+                ("parts of them", views), ("their steps, forward and back in time", rows)]
+
+
+def _depth(buffer):
+    """Whose room it shares must be there before."""
+    return 0 if buffer.other is None else 1 + _depth(buffer.other)
+
+
+def _shape(steps, shape):
+    sizes = [*([steps] if steps else []), *map(str, shape)]
+    return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"

@@ -1,0 +1,97 @@
+"""What pays at which size: rewritings of a plan that change no number's meaning, only how fast it is there.
+
+Small steps are paid by the call, large ones by the memory: small gates are gathered into one tanh, large ones get blocks of their
+own, and large values that only a loop reads are computed in it while what they read is in the cache.
+"""
+import numpy as np
+
+from ..graph.normal import SUM
+from ..ops import TABLE
+from .value import APART, BLOCKS, CARRY, GATES, STATE, X, slices_last
+
+GATES_BYTES = 16_384        # up to this size of one step, calls cost more than the numbers: gates are gathered
+FETCH_BYTES = 4_096         # from this size of one step on, memory costs more than calls: no pass over all steps
+
+
+def gather_gates(plan):
+    """Small gates that are cut from one product are computed together: σ(x) = ½ tanh(½x) + ½ makes all of them one tanh."""
+    _replace_one_by_one(plan, _gathered)
+
+
+def block_gates(plan):
+    """Large gates of equal size that are cut from one product each get a block of their own: BLAS and the cache like that better."""
+    _replace_one_by_one(plan, _blocked)
+
+
+def _replace_one_by_one(plan, find):
+    """Replace what ``find`` says of a value of the loop (id -> value); what is found next may be made from it."""
+    while True:
+        readers = plan.readers()
+        found = (find(plan, v, readers) for v in list(plan.values) if v.id in plan.loop)
+        new = next(filter(None, found), None)
+        if new is None:
+            return
+        plan.replace(new)
+        plan.renumber()
+
+
+def _gathered(plan, v, readers):
+    if v.is_view or v.nbytes > GATES_BYTES or not v.shape:
+        return None
+    cuts = _cuts(v, readers)
+    gates = [readers.get(c.id, []) for c in cuts]
+    if len(cuts) < 2 or any(len(g) != 1 or g[0] is None or not g[0].is_op("sigmoid", "tanh") for g in gates):
+        return None
+    spans = sorted((_span(c), gate.op.name) for c, (gate,) in zip(cuts, gates))
+    ends = [0, *(stop for (_, stop), _ in spans)]
+    if ends[-1] != v.shape[-1] or any(start != end for ((start, _), _), end in zip(spans, ends)):
+        return None                                     # a gap, or two that overlap
+    scale = np.concatenate([np.full(b - a, 0.5 if kind == "sigmoid" else 1.0, v.dtype) for (a, b), kind in spans])
+    shift = np.where(scale == 0.5, scale, 0).astype(v.dtype)
+    both = plan.make(GATES, [v, plan.number(scale), plan.number(shift)], {}, v.shape, v.dtype)
+    return {gate.id: plan.make(TABLE["getitem"], [both], c.attributes, gate.shape, gate.dtype, gate.name) for c, (gate,) in zip(cuts, gates)}
+
+
+def _blocked(plan, v, readers):
+    if v.op is not SUM or len(v.inputs) != 2 or len(v.shape) != 2 or v.nbytes <= GATES_BYTES:
+        return None
+    product = next((i for i in v.inputs if i.is_op("matmul") and i.id in plan.loop), None)
+    other = next((i for i in v.inputs if i is not product), None)
+    if product is None or other.shape != v.shape or other.depends != X or len(readers[product.id]) > 1:
+        return None
+    (h, W), cuts = product.inputs, _cuts(v, readers)
+    spans = [_span(c) for c in cuts]
+    if W.depends or len(W.shape) != 2 or len(set(spans)) < 2:
+        return None
+    size = spans[0][1] - spans[0][0]
+    if any(b - a != size or a % size for a, b in spans) or v.shape[-1] % size:
+        return None
+    n, B = v.shape[-1] // size, v.shape[0]
+    blocks = plan.make(BLOCKS, [W], {"size": size}, (n, W.shape[0], size), W.dtype)
+    apart = plan.make(APART, [other], {"size": size}, (n, B, size), v.dtype)
+    each = plan.make(TABLE["matmul"], [h, blocks], {}, (n, B, size), v.dtype)
+    total = plan.make(SUM, [apart, each], {}, (n, B, size), v.dtype, v.name)
+    return {c.id: plan.make(TABLE["getitem"], [total], {"index": (Ellipsis, a // size, slice(None), slice(None))}, c.shape, c.dtype, c.name)
+            for c, (a, _) in zip(cuts, spans)}
+
+
+def _cuts(v, readers):
+    """The slices along the last axis that v is cut into; none if somebody reads it whole."""
+    cuts = readers.get(v.id, [])
+    return [] if any(c is None or not c.is_op("getitem") or not slices_last(c.attributes["index"]) for c in cuts) else cuts
+
+
+def _span(cut):
+    return cut.attributes["index"][-1].indices(cut.inputs[0].shape[-1])[:2]
+
+
+def compute_in_loops(plan):
+    """Large elementwise values that only a loop reads are computed in it, while what they read is in the cache."""
+    readers = plan.readers()
+    for loop, late in ((plan.loop, STATE | CARRY), (plan.back, CARRY)):
+        for v in reversed(plan.values):
+            if v.op is None or v.id in plan.loop or v.id in plan.back or not v.depends or v.depends & late or not v.is_elementwise \
+                    or v.nbytes < FETCH_BYTES:
+                continue
+            if all(r is not None and r.id in loop for r in readers.get(v.id, [None])):
+                loop.add(v.id)

@@ -1,0 +1,77 @@
+"""The parts of a program that stand outside of its loops: values of parameters alone, and statements over all T steps at once."""
+from ..graph.normal import PRODUCT, SUM
+from . import calls
+from .lines import Line
+from .statements import statements
+from .value import ASSEMBLE
+
+
+class Site:
+    """Where statements are written, and how operands are read there; ``writer`` holds what all sites share."""
+    over_time = False
+
+    def __init__(self, writer):
+        self.writer, self.words, self.demand, self.layout = writer, writer.words, writer.demand, writer.layout
+        self.room, self.arrays = writer.room, writer.arrays
+
+    def operands(self, v):
+        return [self.operand(i, v) for i in v.inputs]
+
+    def operand(self, i, v):
+        """Input i of v, so that it broadcasts against v."""
+        raise NotImplementedError
+
+    def plain(self, i, v):
+        """Input i of v as it is."""
+        return self.operand(i, v)
+
+    def said(self, v, lines):
+        """The lines of one value, with what it is behind the first."""
+        comment = self.writer.formulas.equation(v)
+        if lines and len(comment) < 90:
+            lines[0].comment = comment
+        return lines
+
+
+class Once(Site):
+    """Values of parameters alone: expressions, as the function begins."""
+
+    def operand(self, i, v):
+        return self.arrays.every(i, dtype=v.dtype)
+
+    def lines(self, values):
+        return [Line(f"{self.words.of(v)} = {self.expression(v)}") for v in values]
+
+    def expression(self, v):
+        operands = self.operands(v)
+        if v.is_op("transpose") and len(v.shape) == 2:  # BLAS likes a copy better than a view, and it is made once
+            return f"{self.words.numpy('ascontiguousarray')}({operands[0]}.T)"
+        if v.is_view:
+            return self.arrays.view(v, operands[0])
+        if v.op in (SUM, PRODUCT):
+            return (" + " if v.op is SUM else " * ").join(operands)
+        return calls.expression(self, v, operands) + ("[0]" if v.op.saves else "")
+
+
+class AllSteps(Site):
+    """Statements over all steps at once."""
+    over_time = True
+
+    def operand(self, i, v):
+        return self.arrays.every(i, len(v.shape), v.dtype)
+
+    def plain(self, i, v):
+        return self.arrays.every(i)
+
+    def lines(self, values):
+        lines = []
+        for v in values:
+            if not self.layout.is_written(v):
+                continue
+            out = self.arrays.whole(v)
+            if v.id in self.layout.fresh:
+                lines.append(Line(f"{out} = {self.room.new(v)}"))
+            elif v.id not in self.layout.piece:
+                self.room.buffer(out, v, fill=v.op is ASSEMBLE)
+            lines += self.said(v, statements(self, v, out))
+        return lines

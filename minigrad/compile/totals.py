@@ -1,0 +1,40 @@
+"""Σ over time of a value: what the gradient of a parameter is.
+
+The sum is pushed through sums, transposes and reductions, down to one product over the rows of all steps. So the value itself
+is not needed for every step, only what it is made from; both demand.py and emit.py ask here.
+"""
+from ..graph.normal import SUM
+
+
+def total(v, every, numpy=lambda name: name):
+    """The expression for Σ_t v. ``every(w)`` gives the array with all steps of w; ``numpy(name)`` NumPy's function."""
+    if not v.depends:
+        return f"T * {every(v)}"
+    if v.op is SUM and all(i.shape == v.shape and i.depends for i in v.inputs):
+        return " + ".join(total(i, every, numpy) for i in v.inputs)
+    if v.is_op("transpose"):
+        axes = tuple(a + len(v.shape) for a in v.attributes["axes"])
+        return f"({total(v.inputs[0], every, numpy)}).transpose({axes})"
+    if _sums_rows(v):
+        rows = ", ".join(["-1", *map(str, v.shape)])
+        return f"{numpy('add')}.reduce({every(v.inputs[0])}.reshape({rows}), axis=0)"
+    if _is_product_of_rows(v):
+        a, b = v.inputs[0].inputs[0], v.inputs[1]
+        return f"{numpy('dot')}({every(a)}.reshape(-1, {a.shape[-1]}).T, {every(b)}.reshape(-1, {b.shape[-1]}))"
+    return f"{numpy('add')}.reduce({every(v)}, axis=0)"
+
+
+def _sums_rows(v):
+    """Whether v sums the leading axes of one step."""
+    if not v.is_op("sum") or v.attributes["keepdims"]:
+        return False
+    x = v.inputs[0]
+    return bool(x.depends) and v.attributes["axis"] == tuple(range(-len(x.shape), -len(v.shape)))
+
+
+def _is_product_of_rows(v):
+    """Whether v is aᵀ b for matrices a and b that change from step to step."""
+    if not v.is_op("matmul") or len(v.shape) != 2:
+        return False
+    a, b = v.inputs
+    return bool(a.is_op("transpose") and a.attributes["axes"] == (-1, -2) and a.depends and b.depends and len(b.shape) == 2)

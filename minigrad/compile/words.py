@@ -1,0 +1,124 @@
+"""The words of a program: names of values, NumPy's functions, constants, and what it takes from ops/."""
+import builtins
+import keyword
+import re
+
+import numpy as np
+
+from ..ops import TABLE, values
+from .sources import Sources
+
+NUMBERS = {0.5: "half", 1.0: "one", 2.0: "two", -1.0: "minus_one", 0.0: "zero"}
+RESERVED = {"T", "t", "np", "forward", "backward", "bptt", "rows", "saved", "picked", "scatter", *keyword.kwlist, *dir(builtins), *TABLE,
+            *vars(values), *vars(np)} - {*NUMBERS.values()}
+LEAVES = {"x": "x", "state": "s", "invariant": "c", "cotangent": "dy"}
+
+
+class Words:
+    """Each name once; what is imported, and the lines that define the constants."""
+
+    def __init__(self, plan, layout):
+        self.layout, self.imports, self.sources = layout, {"empty", "zeros"}, Sources()
+        self._taken, self._local, self._names, self._carries = set(RESERVED), set(), {}, {}
+        self._constants, self._tables = {}, {}          # key -> (name, definition)
+        for v in plan.values:
+            if v.kind in LEAVES:
+                base = v.name or LEAVES[v.kind]
+                if v.kind == "cotangent":
+                    y = plan.y[v.position].name
+                    base = f"d{y}_all" if y else "dy"
+                self._names[v.id] = self.unique(base)
+
+    # ---- names ----------------------------------------------------------------------------------------------------------
+    def unique(self, base, others=None):
+        """A name that nothing else has; a function's own may be those of another function: ``others`` are this function's."""
+        base = re.sub(r"\W", "_", base).strip("_") or "v"
+        if base[0].isdigit():
+            base = "v" + base
+        name, k = base, 1
+        while name in self._taken or name in (self._local if others is None else others):
+            k += 1
+            name = f"{base}_{k}"
+        (self._taken if others is None else self._local).add(name)
+        return name
+
+    def of(self, v):
+        """The name of the array that v is computed into."""
+        if v.id in self.layout.slot:
+            v = self.layout.slot[v.id]
+        elif v.id in self.layout.in_place:
+            return self.carry(self.layout.in_place[v.id])
+        if v.id not in self._names:
+            base = v.name or f"v{v.id}"
+            if v.is_op("transpose") and not v.depends and not v.name:
+                base = f"{self.of(v.inputs[0])}_T"
+            self._names[v.id] = self.unique(base)
+        return self._names[v.id]
+
+    def has(self, v):
+        return v.id in self._names
+
+    def carry(self, state):
+        """The gradient of a state that the next step, in time, hands back."""
+        if state.id not in self._carries:
+            self._carries[state.id] = self.unique(f"d{self.of(state)}_next")
+        return self._carries[state.id]
+
+    def last(self, state):
+        """The gradient of the last state, which comes from outside."""
+        return f"d{self.of(state)}_last"
+
+    # ---- functions and constants ------------------------------------------------------------------------------------------
+    def numpy(self, name):
+        self.imports.add(name)
+        return name
+
+    def source(self, function):
+        """The name of a function of ops/, whose source goes into the program."""
+        return self.sources.of(function)
+
+    def number(self, number, dtype):
+        """A number as a 0-d array of the dtype it meets: half the cost of a Python number per call."""
+        dtype = np.dtype(dtype)
+        if dtype.kind != "f":
+            return repr(number)
+        key = number, dtype.str
+        if key not in self._constants:
+            definition = f'{self.numpy("array")}({number!r}, "{dtype.str[1:]}")'
+            self._constants[key] = self.unique(NUMBERS.get(number, "number")), definition
+        return self._constants[key][0]
+
+    def table(self, array):
+        """An array of numbers."""
+        key = array.shape, array.dtype.str, array.tobytes()
+        if key not in self._tables:
+            self._tables[key] = self.unique("table"), self._definition(array)
+        return self._tables[key][0]
+
+    def _definition(self, a):
+        dtype = f'"{a.dtype.str[1:]}"'
+        if a.ndim == 1 and np.array_equal(a, np.arange(len(a))):
+            return f"{self.numpy('arange')}({len(a)}, dtype={dtype})"
+        if a.size and (a == a.flat[0]).all():
+            return f"{self.numpy('full')}({a.shape}, {a.flat[0].item()!r}, {dtype})"
+        return f"{self.numpy('array')}({a.tolist()!r}, {dtype})"
+
+    def constants(self):
+        """The lines that define them."""
+        return [f"{name} = {definition}" for name, definition in (*self._constants.values(), *self._tables.values())]
+
+
+# ---- parts of expressions ---------------------------------------------------------------------------------------------------
+def sliced(s):
+    """A slice as source."""
+    return f"{'' if s.start is None else s.start}:{'' if s.stop is None else s.stop}{'' if s.step is None else f':{s.step}'}"
+
+
+def indexed(index):
+    """A basic index as source, without its brackets."""
+    return ", ".join("..." if i is Ellipsis else sliced(i) if isinstance(i, slice) else str(i) for i in index)
+
+
+def literal(x):
+    """An attribute of an op as source."""
+    return f'"{x.str[1:]}"' if isinstance(x, np.dtype) else repr(x)
