@@ -1,5 +1,6 @@
 """The command line: ``python -m minigrad draw path.py:Class`` draws a cell, ``… check path.py:Class`` checks its gradients,
-``… compile path.py:Class`` prints the program that ``mg.scan`` makes of it.
+``… compile path.py:Class`` prints the program that ``mg.scan`` makes of it, ``… derive path.py:Class`` writes its derivation,
+``… exercise --seed 7`` sets one with a slip in it.
 
 Exit status: 0 agrees or done, 1 differs, 2 unusable input.
 """
@@ -50,7 +51,16 @@ def draw(options):
 
 
 def check(options):
-    """hold a cell's gradients through time against the complex step"""
+    """hold a cell's gradients through time against the complex step, or a file of notes (my_notes.py) against the engine"""
+    if options.new:
+        print(f"written: {mg.check.new_notes(options.cell or 'my_notes.py')}")
+        return 0
+    if options.cell is None:
+        raise ValueError("nothing to check: give path.py:Name (a cell) or my_notes.py (a derivation; --new writes a template)")
+    if ":" not in options.cell:
+        report = mg.check.check_notes(options.cell)
+        print(report)
+        return report.exit_status
     cell = cell_from(options.cell, options.input_size, options.hidden_size)
     if not isinstance(cell, mg.Module):
         raise ValueError(f"{options.cell} is no Module, so it has no parameters to check; use mg.check.gradcheck(fn, inputs)")
@@ -72,17 +82,38 @@ def compile(options):
     return 0
 
 
+def derive(options):
+    """write a cell's equations and its back-propagation through time"""
+    from minigrad.derivation import command
+    return command.run(options, cell_from(options.cell, options.input_size, options.hidden_size))
+
+
+def exercise(options):
+    """print a derivation with one slip in it, to be found"""
+    task = mg.check.exercise(options.seed)
+    print(task.text)
+    if options.solution:
+        with open(options.solution, "w", encoding="utf-8") as file:
+            file.write(task.solution + "\n")
+        print(f"\nthe solution: {options.solution}")
+    return 0
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m minigrad", description=__doc__.partition("\n\n")[0].replace("``", ""),
                                      epilog="exit status: 0 agrees or done, 1 differs, 2 unusable input")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    for run in (draw, check, compile):
+    for run in (draw, check, compile, derive):
         command = commands.add_parser(run.__name__, help=run.__doc__)
         command.set_defaults(run=run)
-        command.add_argument("cell", help="path.py:Name or module:Name, for example minigrad:LSTMCell")
-        command.add_argument("--steps", type=int, default=4, help="time steps (default 4)")
+        command.add_argument("cell", nargs="?" if run is check else None, help="path.py:Name or module:Name, for example minigrad:LSTMCell")
         command.add_argument("--input-size", type=int, default=5, help="numbers per input row (default 5)")
         command.add_argument("--hidden-size", type=int, default=6, help="numbers per state row (default 6)")
+        if run is derive:
+            from minigrad.derivation import command as writer
+            writer.add_arguments(command)
+            continue
+        command.add_argument("--steps", type=int, default=4, help="time steps (default 4)")
         if run is draw:
             command.add_argument("-o", "--output", default="cell.svg", help="file to write, .svg .png .pdf .dot (default cell.svg)")
             command.add_argument("--heat", action="store_true", help="gradients as heat")
@@ -92,6 +123,11 @@ def main(arguments=None):
             command.add_argument("-o", "--output", help="file to write (default: print)")
         else:
             command.add_argument("--order", type=int, choices=(1, 2), default=1, help="order of the derivatives (default 1)")
+            command.add_argument("--new", action="store_true", help="write a commented template of notes")
+    command = commands.add_parser("exercise", help=exercise.__doc__)
+    command.set_defaults(run=exercise)
+    command.add_argument("--seed", type=int, default=0, help="which exercise (default 0)")
+    command.add_argument("--solution", metavar="FILE", help="write the solution there")
     options = parser.parse_args(arguments)
     try:
         return options.run(options)

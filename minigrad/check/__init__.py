@@ -1,9 +1,20 @@
-"""Checks: is this gradient right, and if not, which one and where?
+"""Checks: is this gradient right, and if not, which line, at which step, and why?
 
-    gradcheck.py   gradcheck: the engine's gradients of any function against complex step or five-point differences
-    compare.py     compare: gradients derived by hand against the engine's (or anybody's), and the Report both return
+    gradcheck.py   gradcheck: the gradients of any function against numbers that no rule had a hand in
+    compare.py     compare: gradients, intermediates or lines derived by hand against the engine's; the Report
+    diagnose.py    diagnose: what explains the difference; exercise.py: a derivation with a slip in it, to be found
+    bptt.py        bptt: the double sum over losses and steps, term by term
+    notes.py       check_notes, new_notes: a file of notes, checked
+    probe.py       probe: numbers on which mistakes show
+
+Underneath: slopes.py, entries.py, checked.py, where.py (gradcheck); lines.py, perturb.py, slips.py, phrases.py (diagnose).
 """
+from .bptt import bptt
 from .compare import Report, Row, compare
+from .diagnose import diagnose
+from .exercise import exercise
 from .gradcheck import gradcheck
+from .notes import check_notes, new_notes
+from .probe import probe
 
-__all__ = ["Report", "Row", "compare", "gradcheck"]
+__all__ = ["Report", "Row", "bptt", "check_notes", "compare", "diagnose", "exercise", "gradcheck", "new_notes", "probe"]

@@ -37,6 +37,7 @@ class Report:
     """The outcome of a check: ``ok`` (also its truth value), ``rows`` (one Row per gradient), ``str()`` (the table)."""
     rows: list = field(default_factory=list)
     title: str = ""
+    steps: dict = field(default_factory=dict)     # name of a line -> {step: (error, ok)}, where steps were compared
 
     @property
     def ok(self):
@@ -49,18 +50,88 @@ class Report:
         wrong = sum(not row.ok for row in self.rows)
         verdict = "AGREES" if self.ok else f"DIFFERENT: {wrong} of {len(self.rows)}"
         head = f"{'gradient':<14} {'rel.err':>8}  {'cosine':>7}  {'worst entry':<12} {'yours':>14} {'reference':>14}"
-        return "\n".join([f"{self.title}{': ' if self.title else ''}{verdict}", head, *map(str, self.rows)])
+        where = f".  First wrong: {self.first[0]}, at t={self.first[1]}" if self.first else ""
+        return "\n".join([f"{self.title}{': ' if self.title else ''}{verdict}{where}", head, *map(str, self.rows), *self._time()])
 
     __repr__ = __str__
 
+    @property
+    def first(self):
+        """(line, step) of the first difference on the way back from the last step, in the order of the lines; None if there is none."""
+        times = sorted({t for steps in self.steps.values() for t in steps}, reverse=True)
+        return next(((name, t) for t in times for name, steps in self.steps.items() if t in steps and not steps[t][1]), None)
 
-def compare(derived, reference, *, tolerance=None):
+    def _time(self):
+        times = sorted({t for steps in self.steps.values() for t in steps}, reverse=True)
+        if not times:
+            return []
+        rows = [f"{'line':<14} " + " ".join(f"{f't={t}':>8}" for t in times)]
+        for name, steps in self.steps.items():
+            cells = ["" if t not in steps else "ok" if steps[t][1] else f"{steps[t][0]:.1e}" for t in times]
+            rows.append(f"{name:<14} " + " ".join(f"{c:>8}" for c in cells))
+        return rows
+
+    @property
+    def exit_status(self):
+        """For scripts, ``sys.exit(report.exit_status)``: 0 agrees, 1 differs."""
+        return 0 if self.ok else 1
+
+    def data(self):
+        """The report as plain Python values, ready for JSON."""
+        return dict(ok=self.ok, title=self.title, rows=[dict(
+            name=r.name, ok=r.ok, error=_plain(r.error), cosine=_plain(r.cosine), index=None if r.index is None else list(r.index),
+            yours=_plain(r.yours), reference=_plain(r.reference), note=r.note) for r in self.rows],
+            steps={name: {str(t): _plain(e) for t, (e, _) in steps.items()} for name, steps in self.steps.items()})
+
+    def html(self):
+        """The report as one HTML table, without scripts."""
+        from html import escape
+        cells = [[r.name, "ok" if r.ok else "differs", f"{r.error:.1e}", f"{r.cosine:+.4f}", "" if r.index is None else str(list(r.index)),
+                  "" if r.yours is None else f"{r.yours:.7g}", "" if r.reference is None else f"{r.reference:.7g}", r.note] for r in self.rows]
+        head = ["gradient", "verdict", "rel. error", "cosine", "worst entry", "yours", "reference", ""]
+        row = "<tr>{}</tr>".format
+        body = "".join(row("".join(f"<td>{escape(c)}</td>" for c in line)) for line in cells)
+        table = f"<table><caption>{escape(str(self).splitlines()[0])}</caption>{row(''.join(f'<th>{h}</th>' for h in head))}{body}</table>"
+        return table + (f"<pre>{escape(chr(10).join(self._time()))}</pre>" if self.steps else "")
+
+    _repr_html_ = html
+
+
+def align(derived, reference, names=None, convention="row"):
+    """Your dict in our names and storage: ``names`` {yours: ours}, and for convention "column" the transposes of what has two axes."""
+    if convention not in ("row", "column"):
+        raise ValueError(f"convention is {convention!r}, expected 'row' (x @ W) or 'column' (W x)")
+    names, found = dict(names or {}), {}
+    for yours, ours in names.items():
+        if yours not in derived:
+            raise ValueError(f"names maps {yours!r}, which is not among what was derived ({', '.join(map(str, derived))})")
+    for name, value in derived.items():
+        array = _array(value)
+        ours = names.get(name, name)
+        if ours not in reference and ours[:1] == "d" and ours[1:] in reference and ours[1:] not in derived:
+            ours = ours[1:]                                   # dW for the gradient of W
+        if ours in found:
+            raise ValueError(f"{ours!r} is derived twice, as {name!r} and under another name")
+        if convention == "column" and array.ndim == 2:
+            shape = np.shape(_array(reference[ours])) if ours in reference else None
+            array = array[:, 0] if shape is not None and len(shape) == 1 and array.shape == (shape[0], 1) else array.T
+        found[ours] = array
+    return found
+
+
+def compare(derived, reference, *, tolerance=None, names=None, convention="row", given=None):
     """Compare gradients that were derived by hand with a reference. Returns a Report.
 
-    derived    dict name -> array.
+    derived    dict name -> array (NumPy's, torch's, JAX's, a Tensor, a list). With a loss as reference also what is on the way:
+               ``"dh"``: an array (T, …) or a list of T, the adjoint of the variable h in every step; or a function, one line of the
+               derivation, ``"da": lambda dh, h: dh * (1 - h**2)``, which is called on reference values (see ``diagnose``).
     reference  dict name -> array, or a loss Tensor: then the parameters are found in its recorded graph by their names
                and the engine differentiates. Their ``.grad`` is left alone.
     tolerance  the largest max|yours − reference| / max|reference| that agrees; default 1e-12 (float64), 1e-5 (float32).
+    names      {your name: ours} where they differ
+    convention "row" (x @ W, ours) or "column" (W x): then what has two axes is taken for the transpose of ours
+
+    given      values that your lines take and the network does not have, as in ``diagnose``
 
     A name that is missing or unknown, a wrong shape (a transposed one is recognised) and NaN are rows with a note, not
     exceptions: one report says everything.
@@ -74,11 +145,21 @@ def compare(derived, reference, *, tolerance=None):
     """
     if not isinstance(derived, dict):
         raise TypeError(f"derived is a {type(derived).__name__}, expected a dict name -> array")
+    loss = None
     if isinstance(reference, Tensor):
-        reference = gradients_by_name(reference)
+        loss, reference = reference, gradients_by_name(reference)
     elif not isinstance(reference, dict):
         raise TypeError(f"reference is a {type(reference).__name__}, expected a dict name -> array or a loss Tensor")
-    rows = []
+    report = Report()
+    if loss is not None and len(derived) > len(usual := _gradients_only(derived, reference, names)):
+        from .lines import compare_steps
+        compare_steps(report, {n: v for n, v in derived.items() if n not in usual}, loss, names, convention, tolerance, given)
+        derived = usual
+        reference = {n: g for n, g in reference.items() if derived}
+        names = {n: to for n, to in (names or {}).items() if n in derived}
+    if names or convention != "row" or any(n not in reference for n in derived):
+        derived = align(derived, reference, names, convention)
+    rows = report.rows
     for name in [*reference, *(name for name in derived if name not in reference)]:
         if name not in derived:
             unknown = [n for n in derived if n not in reference]
@@ -87,7 +168,19 @@ def compare(derived, reference, *, tolerance=None):
             rows.append(Row(name, False, note=_suggest("unknown name", name, reference)))
         else:
             rows.append(compare_arrays(name, derived[name], reference[name], tolerance, largest(reference.values())))
-    return Report(rows)
+    return report
+
+
+def _gradients_only(derived, reference, names):
+    """Those of what was derived that are gradients of parameters: no functions, and no adjoints of every step."""
+    def usual(name, value):
+        if callable(value) and not hasattr(value, "__array__"):
+            return False
+        ours = (names or {}).get(name, name)
+        if ours in reference or not isinstance(ours, str) or ours[:1] != "d" and ours[:6] != "carry_":
+            return True
+        return ours[1:] in reference and np.shape(_array(value)) in (np.shape(reference[ours[1:]]), np.shape(reference[ours[1:]])[::-1])
+    return {name: value for name, value in derived.items() if usual(name, value)}
 
 
 def gradients_by_name(loss):
@@ -146,6 +239,12 @@ def largest(arrays):
     """The largest finite absolute entry of some arrays, 0 if there is none."""
     sizes = [np.abs(a) for a in map(_array, arrays) if a.dtype.kind in "biufc"]
     return max((float(np.max(s, initial=0.0, where=np.isfinite(s))) for s in sizes), default=0.0)
+
+
+def _plain(x):
+    if x is None or isinstance(x, complex):
+        return None if x is None else str(x)
+    return float(x) if np.isfinite(x) else None
 
 
 def _array(value):

@@ -1,30 +1,65 @@
-"""The engine's gradients against numbers that no rule had a hand in: the complex step, or five-point differences.
+"""gradcheck: gradients, the engine's or yours, against numbers that no rule had a hand in. How those are found is slopes.py.
 
-Complex step: f(x + ih) = f(x) + ih f'(x) − …, so Im f(x + ih) / h is f'(x) without cancellation: h = 1e-30 loses no
-digit (Squire and Trapp 1998). It needs a function that is analytic and lets complex numbers through; |x|, max or a
-comparison may not be, and then it lies silently. So along one random direction it is held against a five-point
-difference first, and where the two part, the differences are the reference.
+Two questions are kept apart. *What is the true slope?* The complex step, where differences confirm it; else the differences
+(slopes.py). *How far may a correct gradient be from it?* As far as rounding takes it, and that is measured, entry by entry:
+the gradients are computed a few times more with every recorded value moved by an ulp or so, as if each op had rounded another
+way (Monte Carlo arithmetic: Parker 1997). What the entries then do is c·eps·Σ|terms| times the condition, without a formula.
 """
+import inspect
+from dataclasses import dataclass, field
+
 import numpy as np
 
-from ..autodiff import grad
+from ..module import Module
+from ..nested import flatten, rebuild
+from ..recurrent import unroll
 from ..tensor import Tensor
-from .compare import Report, compare_arrays, largest, tolerance_of
+from .checked import Derived, Function, arguments
+from .compare import Report
+from .entries import EXTENDED, Entries, finer
+from .probe import SIZES, draw
+from .slopes import REFUSES
+from .where import where
 
-STEP, COARSE = 1e-30, 1e-9                        # the complex step's h; the tolerance of five-point differences
+SAMPLES = 5                                       # other roundings that are tried
 
 
-def gradcheck(fn, inputs, order=1, *, tolerance=None, seed=0):
-    """Check the gradients of ``fn`` with respect to ``inputs``. Returns a Report: ``.ok``, ``.rows``, ``str()``.
+@dataclass(repr=False)
+class GradientReport(Report):
+    """What gradcheck found: ``.ok`` (also its truth value), ``.rows``, ``.remarks``, ``str()``; ``.assert_ok()`` for tests."""
+    remarks: list = field(default_factory=list)   # where the mistake is, and what could not be decided
+
+    def __str__(self):
+        return "\n".join([super().__str__(), *self.remarks])
+
+    def assert_ok(self):
+        """Raise AssertionError with the whole report if anything differs; return the report."""
+        __tracebackhide__ = True
+        if not self.ok:
+            raise AssertionError(str(self))
+        return self
+
+
+def gradcheck(fn, inputs=None, order=1, *, tolerance=None, seed=0, derived=None, entries=1000):
+    """Check the gradients of ``fn`` with respect to ``inputs``. Returns a report: ``.ok``, ``.rows``, ``str()``, ``.assert_ok()``.
 
     fn      takes Tensors and returns a Tensor of any shape, or a tuple of them (projected on random cotangents).
     inputs  one array or Tensor; a list or tuple, fn(*inputs); or a dict name -> array, fn(**inputs). They are copied.
             Arrays of integers or bools are passed on and not differentiated. Or a Module: then fn() is called without
             arguments and checked with respect to the Module's parameters, which are as before when the check is done.
+            Or nothing, and fn is a cell or a cell's class: then a probe is drawn on which mistakes show (3 rows, 4 steps,
+            5 inputs, 6 hidden; weights and biases 0.7 randn, a state the cell has been in), and every parameter, the inputs
+            and the initial state are checked.
     order   1: gradients; 2: gradients of gradients (grad of grad against the complex step of grad).
-    tolerance   default 1e-12 for float64 inputs (1e-9 where differences are the reference), 1e-5 for float32.
+    tolerance  max|difference| / max|reference| that agrees. By default each entry has its own, measured: what rounding can do.
+    derived    your own gradients instead of the engine's: a function of the same arguments (arrays) that returns a dict
+               name -> array, or as many arrays as there are inputs. fn then is the loss, a number, and may be plain NumPy.
+    entries    up to so many entries an array is checked one by one; a larger one along random directions, and if these
+               differ, the entry is found by halving.
 
-    Rows are called as the dict's keys, the Tensors' names, or "0", "1", ...
+    Rows are called as the dict's keys, the Tensors' names, or "0", "1", ... If they differ, the recorded ops are checked one
+    by one: a remark says the op, its argument and the entry, or what was cut from the graph. At a kink any value between the
+    slopes of the two sides is accepted, and the row's note gives both.
 
     >>> import minigrad as mg
     >>> mg.check.gradcheck(lambda x, W: mg.tanh(x @ W), {"x": np.ones((2, 3)), "W": np.eye(3)}).ok
@@ -32,124 +67,132 @@ def gradcheck(fn, inputs, order=1, *, tolerance=None, seed=0):
     >>> wrong = lambda x: x * mg.Tensor(x.data)                  # a gradient that is cut off: half of the true 2x
     >>> mg.check.gradcheck(wrong, np.array([3.0])).ok
     False
+    >>> mg.check.gradcheck(lambda x: np.sin(x).sum(), np.ones(3), derived=lambda x: np.cos(x)).ok
+    True
+    >>> mg.check.gradcheck(mg.GRUCell).assert_ok().rows[0].name
+    'cell.W_x'
     """
     if order not in (1, 2):
         raise ValueError(f"order is {order!r}, expected 1 or 2")
+    if inputs is None:
+        return _checked_cell(fn, order, tolerance, seed, entries)
     own = inputs.parameters() if hasattr(inputs, "parameters") else {}
-    call, names, arrays = _arguments((lambda **_: fn()) if own else fn, own or inputs)
+    call, names, arrays = arguments((lambda **_: fn()) if own else fn, own or inputs)
     free = [i for i, a in enumerate(arrays) if a.dtype.kind == "f"]
     if not free:
         raise TypeError(f"nothing to differentiate: the inputs have dtypes {[str(a.dtype) for a in arrays]}, "
                         "expected a float among them")
-    if tolerance is None:
-        tolerance, coarse = tolerance_of(*(arrays[i] for i in free)), None
+    if derived is None:
+        checked = Function(call, free, order, seed, list(own.values()))
+    elif own or order == 2:
+        raise ValueError("derived= needs order 1 and inputs that are arrays, not a Module")
     else:
-        coarse = tolerance
-    function = _Function(call, free, order, seed, list(own.values()))
+        checked = Derived(fn, derived, inputs, names, free)
     try:
-        yours = function.gradients(arrays)
-        exact = [a.astype(float) if i in free else a for i, a in enumerate(arrays)]  # the reference is always float64
-        references = [_reference(function, exact, i) for i in free]
+        return _report(checked, names, arrays, tolerance, seed, entries, f"gradcheck, order {order}")
     finally:
         for p, array in zip(own.values(), arrays):
             p.array = array
-    scale = largest(reference for reference, _ in references)
-    rows = []
-    for i, mine, (reference, method) in zip(free, yours, references):
-        bound = tolerance if method == "complex step" or coarse else max(tolerance, COARSE)
-        row = compare_arrays(names[i], mine, reference, bound, scale)
-        row.note = "; ".join(filter(None, [row.note, "" if method == "complex step" else method]))
-        rows.append(row)
-    return Report(rows, title=f"gradcheck, order {order}")
 
 
-class _Function:
-    """fn made scalar: its outputs (order 1) or its gradients (order 2) projected on fixed random directions."""
-
-    def __init__(self, call, free, order, seed, own=()):
-        self.call, self.free, self.order, self.seed, self.own = call, free, order, seed, own
-
-    def scalar(self, tensors):
-        outputs = self.call(tensors)
-        outputs = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
-        for y in outputs:
-            if not isinstance(y, Tensor):
-                raise TypeError(f"fn returned a {type(y).__name__}, expected a Tensor or a tuple of Tensors")
-        rng = np.random.default_rng(self.seed)
-        total = _projected(outputs, rng)
-        if self.order == 2 and total.requires_grad:
-            total = _projected(grad(total, [tensors[i] for i in self.free], create_graph=True), rng)
-        return total
-
-    def tensors(self, arrays):
-        for p, array in zip(self.own, arrays):                    # not through .data, which keeps a parameter's dtype
-            p.array = array
-        return list(self.own) or [Tensor(a, requires_grad=i in self.free) for i, a in enumerate(arrays)]
-
-    def gradients(self, arrays):
-        tensors = self.tensors(arrays)
-        free, total = [tensors[i] for i in self.free], self.scalar(tensors)
-        if not total.requires_grad:                               # constant, or cut off: the reference knows which
-            return [np.zeros_like(x.data) for x in free]
-        return [g.data for g in grad(total, free)]
-
-    def value(self, arrays):
-        return self.scalar(self.tensors(arrays)).data
+def _report(checked, names, arrays, tolerance, seed, entries, title, explain=True):
+    checked.refuse_chance([finer(a) for a in arrays])
+    checks = [Entries(checked, arrays, i, seed, tolerance, entries) for i in checked.free]
+    yours, samples, scale = sampled(checked, arrays, seed)
+    rows = [check.row(names[check.i], *parts, scale) for check, *parts in zip(checks, yours, samples)]
+    if tolerance is None and EXTENDED and any(c.undecided for c in checks):
+        rows = _again_in_extended_precision(checked, names, arrays, rows, checks, seed, entries)
+    report = GradientReport(rows, title=title)
+    if explain and not report.ok:
+        report.remarks += where(checked, arrays, seed, _report)
+    zero = [names[i] for i in checked.free if arrays[i].size and arrays[i].ndim and not arrays[i].any()]
+    if zero and explain:
+        report.remarks.append(f"COULD NOT DECIDE  what only shows where {', '.join(zero)} is not zero; draw it at random")
+    return report
 
 
-def _projected(outputs, rng):
-    """Sum over the outputs of <output, random direction>; entries of size 0.5 to 1.5, so that none is dropped."""
-    total = 0.0
-    for y in outputs:
-        direction = rng.uniform(0.5, 1.5, y.shape) * rng.choice([-1.0, 1.0], y.shape)
-        total = total + (y * direction.astype(np.float32 if y.dtype == np.float32 else float)).sum()
-    return total
-
-
-def _reference(function, arrays, i):
-    """The derivative with respect to input i, and how it was found."""
-    rng = np.random.default_rng(function.seed + 1)
-    direction = rng.uniform(0.5, 1.5, arrays[i].shape) * rng.choice([-1.0, 1.0], arrays[i].shape)
-
-    def along(step):                                              # the function at input i moved by step, an array
-        return function.value([a + step if k == i else a for k, a in enumerate(arrays)])
-
-    slope = _five_point(along, direction)
+def _again_in_extended_precision(checked, names, arrays, rows, checks, seed, entries):
+    """Where rounding leaves no digit in float64, np.longdouble has three more."""
+    longer = [a.astype(np.longdouble) if i in checked.free and a.dtype == float else a for i, a in enumerate(arrays)]
     try:
-        with np.errstate(all="ignore"):
-            complex_slope = _complex_step(along, direction)
-            trusted = np.isfinite(complex_slope) and any(           # two steps: on a curved function the longer one is not exact
-                abs(complex_slope - _five_point(along, direction, h)) <= 1e-6 * max(abs(slope), 1e-3) for h in (1e-3, 1e-4))
-    except (TypeError, ValueError, NotImplementedError):          # the function does not let complex numbers through
-        trusted = False
-    difference, method = (_complex_step, "complex step") if trusted else (_five_point, "by five-point differences")
-    reference = np.empty(arrays[i].shape)
-    for index in np.ndindex(reference.shape):
-        unit = np.zeros(reference.shape)
-        unit[index] = 1.0
-        reference[index] = difference(along, unit)
-    return reference, method
+        again = [Entries(checked, longer, c.i, seed, None, entries) for c in checks]
+        yours, samples, scale = sampled(checked, longer, seed)
+        for n, (check, old) in enumerate(zip(again, checks)):
+            if old.undecided and rows[n].ok:
+                row = check.row(names[check.i], yours[n], samples[n], scale)
+                if not check.undecided:
+                    row.note = "; ".join(filter(None, [row.note, "in extended precision"]))
+                    rows[n] = row
+    except REFUSES:
+        pass                                      # not for this function (np.linalg has no extended precision)
+    return rows
 
 
-def _complex_step(along, direction):
-    return along(1j * STEP * direction).imag.item() / STEP
+def sampled(checked, arrays, seed):
+    """The gradients; how other roundings move them (for each array a list of differences); and the scale of fn: how they move
+    its value, the value's own rounding included, and its largest output."""
+    yours, value = checked.gradients(arrays)
+    largest = checked.magnitude
+    rng, moved, noise = np.random.default_rng(seed + 2), [[] for _ in yours], 0.0
+    for _ in range(SAMPLES):
+        sample = checked.disturbed(arrays, rng)
+        if sample is None or not np.isfinite(sample[1]):
+            continue
+        noise = max(noise, abs(sample[1] - value))
+        for kept, new, mine in zip(moved, sample[0], yours):
+            if mine is not None and np.shape(new) == np.shape(mine) and np.isfinite(new).all() and np.isfinite(mine).all():
+                kept.append(np.abs(np.asarray(new) - mine))
+    eps = max(np.finfo(arrays[i].dtype).eps for i in checked.free)
+    return yours, [m or [np.zeros(np.shape(y))] for m, y in zip(moved, yours)], (noise / eps + abs(value), largest)
 
 
-def _five_point(along, direction, h=1e-3):
-    near, far = along(h * direction) - along(-h * direction), along(2 * h * direction) - along(-2 * h * direction)
-    return ((8 * near - far) / (12 * h)).real.item()
+class _Probe(Module):
+    """A cell away from its initial values, a sequence, and a state the cell has been in: all of them parameters.
+
+    On initial values mistakes hide: zeros in biases and states, ones in gains, symmetry in identities.
+    """
+
+    def __init__(self, cell, input_size, rng):
+        self.cell = cell
+        for p in cell.parameters().values():
+            p.array = draw(p.shape, rng).astype(p.dtype)
+        dtype = np.result_type(*(p.dtype for p in cell.parameters().values()))
+        xs = rng.standard_normal((2 + SIZES["T"], SIZES["B"], input_size)).astype(dtype)
+        _, state = unroll(cell, xs[:2])
+        self.xs = Tensor(xs[2:], requires_grad=True)
+        self.state = rebuild(state, [self._near(s, rng) if s.dtype.kind == "f" else s for s in flatten(state)])
+
+    @staticmethod
+    def _near(state, rng):
+        return Tensor(state.data + (0.3 * rng.standard_normal(state.shape)).astype(state.dtype), requires_grad=True)
+
+    def __call__(self):
+        ys, state = unroll(self.cell, self.xs, self.state)
+        return (ys, *(s for s in flatten(state) if s.dtype.kind in "fc"))
 
 
-def _arguments(fn, inputs):
-    """fn as a function of a list of Tensors, the inputs' names, and their arrays."""
-    if isinstance(inputs, dict):
-        keys = list(inputs)
-        return lambda tensors: fn(**dict(zip(keys, tensors))), keys, [_copy(a) for a in inputs.values()]
-    if not isinstance(inputs, (list, tuple)):
-        inputs = [inputs]
-    names = [getattr(a, "name", None) or str(i) for i, a in enumerate(inputs)]
-    return lambda tensors: fn(*tensors), names, [_copy(a) for a in inputs]
+def _checked_cell(cell, order, tolerance, seed, entries):
+    if inspect.isclass(cell) and issubclass(cell, Module):
+        cell = _made(cell)
+    if not isinstance(cell, Module) or not cell.parameters():
+        raise TypeError("gradcheck without inputs needs a cell with parameters, or a cell's class; for any other function: "
+                        "gradcheck(fn, inputs)")
+    size = getattr(cell, "input_size", None) or next((p.shape[0] for n, p in cell.parameters().items()
+                                                      if n.split(".")[-1].startswith("W_x") and p.ndim == 2), None)
+    if size is None:
+        raise ValueError(f"gradcheck cannot see the input size of this {type(cell).__name__}: give it an attribute input_size, or "
+                         "pass its class")
+    before = {p: p.array for p in cell.parameters().values()}
+    try:
+        probe = _Probe(cell, size, np.random.default_rng(seed))
+        return gradcheck(probe, probe, order, tolerance=tolerance, seed=seed, entries=entries)
+    finally:
+        for p, array in before.items():
+            p.array = array
 
 
-def _copy(value):
-    return np.array(value.data if isinstance(value, Tensor) else value)
+def _made(cls):
+    try:
+        return cls(SIZES["D"], SIZES["H"])
+    except ValueError:                            # a size that the cell cannot have: clockwork groups, heads
+        return cls(SIZES["D"], 8)

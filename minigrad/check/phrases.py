@@ -1,0 +1,231 @@
+"""A recorded graph in words: what a value is called, and the line of the derivation that an edge of the reverse walk stands for.
+
+Formulas of rules are not written down here: a rule of the op table is called with ``Symbol``s, and says itself what it computes.
+"""
+import re
+
+import numpy as np
+
+from ..ops import FUNCTIONS
+
+
+class Symbol:
+    """A text that calculates: rules called with Symbols return their own formula."""
+    __slots__ = ("text", "tight")
+    ndim, shape, dtype = 2, (), float
+
+    def __init__(self, text, tight=3):
+        self.text, self.tight = text, tight                     # 3 an atom, 2 a product, 1 a sum
+
+    def at(self, least):
+        return self.text if self.tight >= least else f"({self.text})"
+
+    def _two(a, b, sign, tight):
+        a, b = (x if isinstance(x, Symbol) else Symbol(f"{x:g}" if isinstance(x, (int, float)) else str(x)) for x in (a, b))
+        if sign == "*" and "1" in (a.text, b.text):
+            return b if a.text == "1" else a
+        if sign == "*" and a.text == b.text:
+            return Symbol(f"{a.at(3)}**2")
+        if sign == "@":
+            tight = 2.5
+        return Symbol(f"{a.at(tight)} {sign} {b.at(3 if sign in '-/@' and tight > 1 else tight + (sign in '-/'))}", tight)
+
+    def __add__(a, b): return a._two(b, "+", 1)
+    def __radd__(a, b): return Symbol._two(b, a, "+", 1)
+    def __sub__(a, b): return a._two(b, "-", 1)
+    def __rsub__(a, b): return Symbol._two(b, a, "-", 1)
+    def __mul__(a, b): return a._two(b, "*", 2)
+    def __rmul__(a, b): return Symbol._two(b, a, "*", 2)
+    def __truediv__(a, b): return a._two(b, "/", 2)
+    def __rtruediv__(a, b): return Symbol._two(b, a, "/", 2)
+    def __matmul__(a, b): return a._two(b, "@", 2)
+    def __pow__(a, b): return Symbol(f"{a.at(3)}**{b}")
+    def __neg__(a): return Symbol(f"-{a.at(2)}", 2)
+    def __gt__(a, b): return Symbol(f"({a.text} > {b})")
+    def astype(a, dtype): return a
+
+    @property
+    def mT(a):
+        return Symbol(f"{a.at(3)}.T")
+
+    @property
+    def real(a):
+        return a
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        two = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "matmul": "@"}.get(ufunc.__name__)
+        if two:
+            return Symbol._two(inputs[0], inputs[1], two, 1 if two in "+-" else 2)
+        return Symbol(f"{ufunc.__name__}({', '.join(x.text if isinstance(x, Symbol) else f'{x:g}' for x in inputs)})")
+
+    def __array_function__(self, function, types, args, kwargs):
+        name = getattr(FUNCTIONS.get(function), "name", function.__name__)
+        return Symbol(f"{name}({', '.join(x.text if isinstance(x, Symbol) else str(x) for x in args)})")
+
+
+class Phrases:
+    """Names of values and lines, for one ``Reverse``."""
+
+    def __init__(self, reverse):
+        self.reverse, self.nodes, self.known = reverse, reverse.nodes, {}
+        self.arguments = {}                                   # the unnamed argument of a function -> the function's node
+        for node in self.nodes:
+            if node.op is not None and len(node.inputs) == 1 and node.op.call is None and node.op.name not in ("negative",):
+                x = self.nodes[node.inputs[0]]
+                if x.name is None and x.op is not None and x.requires_grad:
+                    self.arguments.setdefault(x.id, node.id)
+        same = {}                                             # the h of two layers are 1.h and 2.h, as in taps
+        for node in self.nodes:
+            if node.name and node.op is not None and node.step:
+                same.setdefault((node.name, node.step), []).append(node.id)
+        self.apart = {i: f"{k}.{name}" for (name, _), ids in same.items() if len(ids) > 1 for k, i in enumerate(ids, 1)}
+        self.alone = {s: [i for i in self.arguments if self.nodes[i].step == s] for s in {self.nodes[i].step for i in self.arguments}}
+
+    def name(self, id, step=None):
+        """What the value is called; ``[t-1]`` behind it if it belongs to the step before ``step``."""
+        node = self.nodes[id]
+        if id not in self.known:
+            self.known[id] = self._name(node)
+        late = step is not None and node.step is not None and node.step == step - 1 and node.kind != "parameter"
+        return self.known[id] + ("[t-1]" if late else "")
+
+    def _name(self, node):
+        if node.kind == "constant":
+            return f"{node.value.item():g}" if node.value.size == 1 else "constant"
+        if node.name:
+            return self.apart.get(node.id, node.name)
+        if node.op is not None and node.op.name == "stack":
+            return f"{self.name(node.inputs[-1])}[1…{len(node.inputs)}]"
+        if node.id in self.arguments:
+            if len(self.alone[node.step]) == 1:
+                return "a"
+            result = self.nodes[self.arguments[node.id]]
+            return f"a_{self.apart.get(result.id, result.name) or self.alone[node.step].index(node.id) + 1}"
+        return self.formula(node.id) if node.op is not None else node.kind
+
+    def formula(self, id, step=None):
+        """How the value is computed, in names: ``tanh(a)``, ``x @ W_x + h[t-1] @ W_h + b``."""
+        return self._symbol(id, step if step is not None else self.nodes[id].step, True).text
+
+    def _symbol(self, id, step, top=False):
+        node = self.nodes[id]
+        if not top and (node.op is None or node.name or id in self.arguments):
+            return Symbol(self.name(id, step))
+        if node.op is None:
+            return Symbol(self.name(id, step))
+        operands = [self._symbol(i, step) for i in node.inputs]
+        name = node.op.name
+        if name in ("add", "subtract", "multiply", "divide", "matmul"):
+            sign = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "matmul": "@"}[name]
+            return operands[0]._two(operands[1], sign, 1 if sign in "+-" else 2)
+        if name == "negative":
+            return -operands[0]
+        if name == "getitem":
+            return Symbol(f"{operands[0].at(3)}[{_index(node.attributes['index'], self.nodes[node.inputs[0]].value.ndim)}]")
+        if name in ("stack", "concatenate"):
+            return Symbol(f"{name}(…)")
+        if node.op.call is None:
+            return Symbol(f"{name}({', '.join(o.text for o in operands)})")
+        return Symbol(f"{name}({operands[0].text}{', …' if len(operands) > 1 else ''})")
+
+    def coefficient(self, edge):
+        """The local derivative of a "scale" edge as text: one term per way from target to source."""
+        total = None
+        for path in edge.paths:
+            term = Symbol("1")
+            negative = False
+            for factor, text, other in path:
+                if text == "-":
+                    negative = not negative
+                    continue
+                owner, position = self.nodes[text[0]], text[1]
+                term = term * self._rule(owner, position, Symbol("1"), edge.step)
+            if total is None:
+                total = -term if negative else term
+            else:
+                total = total - term if negative else total + term
+        return total or Symbol("1")
+
+    def _rule(self, node, position, g, step):
+        try:
+            return node.op.rule(position)(g, Symbol(self.name(node.id, step)), *(self._symbol(i, step) for i in node.inputs), **node.attributes)
+        except Exception:                                     # a rule that does more than calculate
+            return g * Symbol(f"∂{node.op.name}")
+
+    def adjoint(self, id, step=None):
+        """What a derivation calls ∂L/∂value: ``da``; where a value only enters a sum, the sum's own."""
+        arriving = self.reverse.incoming[id]
+        if self.nodes[id].name is None and id not in self.arguments and len(arriving) == 1 and arriving[0].kind == "scale":
+            source = arriving[0].source
+            if self.coefficient(arriving[0]).text == "1" and self.nodes[source].value.shape == self.nodes[id].value.shape:
+                return self.adjoint(source, step)
+        return "d" + atom(self.name(id, step))
+
+    def line(self, edge):
+        """The line of a derivation that this edge stands for, right."""
+        r, x, y = self.reverse, self.nodes[edge.target], self.nodes[edge.source]
+        dx, dy = self.adjoint(edge.target, edge.step), Symbol(self.adjoint(edge.source))
+        several = " +=" if len(r.incoming[edge.target]) > 1 else " ="
+        if edge.source == r.root and edge.kind == "scale":
+            dy = Symbol("1")
+        if edge.kind == "scale":
+            right = (dy * self.coefficient(edge)).text
+            if x.value.shape != y.value.shape and x.value.size < y.value.size:
+                right = f"sum over the batch of {right}"
+        elif edge.kind == "left":
+            right = f"{dy.text} @ {self._symbol(edge.node.inputs[1], edge.step).at(3)}.T"
+        elif edge.kind == "right":
+            right = f"{self._symbol(edge.node.inputs[0], edge.step).at(3)}.T @ {dy.text}"
+        elif edge.node.op.name in ("softmax_cross_entropy", "binary_cross_entropy", "squared_error"):
+            right = {"so": f"softmax({self.name(edge.target)}) - y", "bi": f"sigmoid({self.name(edge.target)}) - y",
+                     "sq": f"2 * ({self.name(edge.target)} - y)"}[edge.node.op.name[:2]]
+            right = f"({right}){self._weight(edge)}" if self._weight(edge) else right
+        elif edge.node.op.name in ("stack", "reshape", "concatenate", "transpose"):
+            right = f"its part of {dy.text}"
+        elif edge.node.op.name == "getitem":
+            right = f"{dy.text}, at [{_index(edge.node.attributes['index'], x.value.ndim)}]"
+        else:
+            right = self._rule(edge.node, edge.position, dy, edge.step).text
+        return f"{dx}{several} {right}"
+
+    def _weight(self, edge):
+        """What a loss's derivative is multiplied by: one over the rows of a mean, and what stands in front of the loss."""
+        arriving = self.reverse.incoming[edge.source]
+        text = self.coefficient(arriving[0]).text if len(arriving) == 1 and arriving[0].kind == "scale" else "1"
+        if edge.node.attributes["reduction"] == "mean":
+            x = self.nodes[edge.target].value
+            return f" / {x.size // x.shape[-1] if edge.node.op.name[:2] == 'so' else x.size}" + (f" * {atom(text)}" if text != "1" else "")
+        return "" if text == "1" else f" / {text[4:]}" if text.startswith("1 / ") else f" * {atom(text)}"
+
+    def why(self, edge):
+        """The forward equation from which the line follows, and how."""
+        y, step = self.nodes[edge.source], edge.step
+        left = self.name(edge.source)
+        right = self.formula(edge.source)
+        forward = f"{left} = {right}" if left != right else left
+        what = self.name(edge.target, step)
+        if edge.kind == "left":
+            return f"{forward}  ⇒  ∂/∂{what} multiplies by {atom(self.name(edge.node.inputs[1], step))}.T from the right"
+        if edge.kind == "right":
+            return f"{forward}  ⇒  ∂/∂{what} puts {atom(self.name(edge.node.inputs[0], step))}.T on the left; every step and row adds its part"
+        if edge.kind == "scale":
+            shapes = y.value.shape != self.nodes[edge.target].value.shape
+            return f"{forward}  ⇒  ∂{atom(left)}/∂{atom(what)} = {self.coefficient(edge).text}, entry by entry" + (
+                "; it serves every row, so the rows add up" if shapes else "")
+        return forward
+
+
+def atom(text):
+    """The text, in parentheses unless it is one name."""
+    return text if re.fullmatch(r"[\w.]+(\[[^][]*\])?", text) else f"({text})"
+
+
+def _index(index, ndim):
+    """The author's index: a full one needs no dots."""
+    def one(i):
+        if i is Ellipsis:
+            return "..."
+        if isinstance(i, slice):
+            return f"{'' if i.start is None else i.start}:{'' if i.stop is None else i.stop}"
+        return str(i) if not isinstance(i, np.ndarray) else "…"
+    return ", ".join(map(one, index[1:] if len(index) == ndim + 1 and index[0] is Ellipsis else index))

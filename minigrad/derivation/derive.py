@@ -1,0 +1,272 @@
+"""``mg.derive``: minigrad writes the derivation of a cell's back-propagation through time, line by line.
+
+What a step is and what its gradients are is found out in ``step.py``, how it is written in ``notation.py`` and ``program.py``.
+Here the lines are put in order.
+"""
+import re
+import textwrap
+
+import numpy as np
+
+from ..module import Module
+from ..ops import binary_cross_entropy, softmax_cross_entropy, squared_error
+from ..recurrent.state import called
+from ..tensor import parameter
+from .lines import Lines
+from .notation import Latex, Text
+from .program import program
+from .step import read_step
+from .trace import trace_step
+
+WIDTH = 108         # of text in a terminal
+
+
+class Derivation:
+    """What ``derive`` wrote.
+
+    text        the equations for a terminal; ``print(derivation)``
+    latex       the same as amsmath ``align`` environments; ``document`` is a whole LaTeX file
+    numpy       the source of a function ``bptt`` that computes it with NumPy and nothing else
+    lines       the equations as data: section, name, formula, text, latex
+    parameters  {argument of bptt: parameter of the cell}
+    arguments   {argument of bptt: array}: the parameters as they are now, and arrays that the cell met
+    notes       what a reader should know, for example ops without a written gradient
+    """
+
+    def __init__(self, title, lines, numpy, parameters, constants, notes, arrange):
+        self.title, self.lines, self.numpy, self.parameters, self.notes = title, lines, numpy, parameters, notes
+        self._constants, self._arrange = constants, arrange
+
+    @property
+    def arguments(self):
+        return {name: self._arrange(array) for name, array in
+                [*((name, p.data) for name, p in self.parameters.items()), *self._constants.items()]}
+
+    @property
+    def text(self):
+        parts, section = [self.title], None
+        for i, line in enumerate(self.lines, 1):
+            if line.section != section:
+                section = line.section
+                parts += ["", f"{section}{_EXPLANATIONS[section][0]}"]
+            front = f"  ({i})".ljust(7)
+            parts.append(textwrap.fill(line.text, WIDTH, initial_indent=front, subsequent_indent=" " * 13, break_long_words=False,
+                                       break_on_hyphens=False))
+        if self.notes:
+            parts += ["", *(textwrap.fill(f"Note: {note}", WIDTH, subsequent_indent="      ") for note in self.notes)]
+        return "\n".join(parts)
+
+    def __str__(self):
+        return self.text
+
+    def __repr__(self):
+        return f"<{self.title}: {len(self.lines)} lines>"
+
+    @property
+    def latex(self):
+        parts, section = [], None
+        for line in self.lines:
+            if line.section != section:
+                if section is not None:
+                    parts[-1] = parts[-1].removesuffix(r" \\") + "\n" + r"\end{align}"
+                section = line.section
+                parts.append(rf"\noindent\textbf{{{section}}}{_EXPLANATIONS[section][1]}")
+                parts.append(r"\begin{align}" if parts[:-1] else r"\setcounter{equation}{0}" + "\n" + r"\begin{align}")
+            parts.append("  " + line.latex + r" \\")
+        parts[-1] = parts[-1].removesuffix(r" \\") + "\n" + r"\end{align}"
+        return "\n".join(parts)
+
+    @property
+    def document(self):
+        """A LaTeX file of its own: ``pdflatex`` turns it into pages."""
+        rows = [re.sub(r"\\(notag|quad|operatorname|mathrm|left|right|frac)\b|[{}^_&]|\\[,!]", "", row) for line in self.lines
+                for row in line.latex.split(r" \\ ")]
+        rows = [re.sub(r"\\[A-Za-z]+", "x", row) for row in rows]
+        longest = max(map(len, rows))
+        title, notes = _escaped(self.title), [rf"\par Note: {_escaped(note)}" for note in self.notes]
+        return "\n".join([r"\documentclass{article}", r"\usepackage[utf8]{inputenc}", r"\usepackage{amsmath,amssymb}",
+                          rf"\usepackage[paperwidth={max(24, round(8 + 0.17 * longest))}cm,paperheight=32cm,margin=2cm]{{geometry}}",
+                          r"\allowdisplaybreaks", r"\setlength{\parindent}{0pt}", r"\begin{document}", rf"\section*{{{title}}}",
+                          self.latex, *notes, r"\end{document}", ""])
+
+    def _repr_markdown_(self):
+        rows = "\n".join(rf"&{line.latex} \\" for line in self.lines)
+        return f"**{self.title}**\n\n$$\n\\begin{{aligned}}\n{rows}\n\\end{{aligned}}\n$$"
+
+
+def _escaped(text):
+    for letter, code in {"\\": r"\textbackslash{}", "_": r"\_", "&": r"\&", "%": r"\%", "#": r"\#", "^": r"\^{}", "…": r"\dots{}",
+                         "∂": r"$\partial$", "′": "'", "½": r"$\frac{1}{2}$", ">": "$>$", "<": "$<$"}.items():
+        text = text.replace(letter, code)
+    return text
+
+
+# ---- heads: the loss of one step ------------------------------------------------------------------------------------------
+
+class _Head(Module):
+    """o = y W_y + b_y, and a loss of o; the parameters are made when the width of y is known, with names that are free."""
+    width = 7
+
+    def __init__(self, taken):
+        self.names = next(names for names in [("W_y", "b_y"), ("W_o", "b_o"), ("V", "c"), ("W_head", "b_head")] if not taken & set(names))
+
+    def prepare(self, y):
+        """Make the parameters, before the step is recorded."""
+        if hasattr(self, "W") and len(self.W) == y.shape[-1]:
+            return
+        if y.ndim < 1 or y.ndim > 1 and y.shape[-1] == 1:
+            raise ValueError(f"the ready-made heads read rows (D,), and the output has shape {y.shape}; give a head of your own: "
+                             "head(y, target) -> loss")
+        rng = np.random.default_rng(1)
+        self.W = parameter(rng.standard_normal((y.shape[-1], self.width)), name=self.names[0])
+        self.b = parameter(rng.standard_normal(self.width), name=self.names[1])
+
+    def __call__(self, _y, target):
+        o = _y @ self.W + self.b
+        return self.loss(o, target)
+
+
+class _Softmax(_Head):
+    def loss(self, o, target):
+        return softmax_cross_entropy(o, target, reduction="sum")
+
+
+class _Sigmoid(_Head):
+    def loss(self, o, target):
+        return binary_cross_entropy(o, target, reduction="sum")
+
+
+class _Linear(_Head):
+    def loss(self, o, target):
+        return squared_error(o, target, reduction="sum")
+
+
+HEADS = {"softmax": (_Softmax, 0), "sigmoid": (_Sigmoid, np.zeros(_Head.width)), "linear": (_Linear, np.zeros(_Head.width))}
+
+
+def derive(cell, x=None, state=None, *, head=None, target=None, convention=None):
+    """Write the derivation of ``cell``: its equations, its back-propagation through time, and both as a NumPy function.
+
+    cell        callable ``y, state = cell(x, state)``: any of minigrad's, or your own
+    x           one row of input, (D,), as an example; found out by itself if the cell has parameters
+    state       one row of the state; default ``cell.initial_state``
+    head        the loss of one step, in terms of the cell's output: ``"softmax"`` (o = h W_y + b_y, softmax cross-entropy), ``"sigmoid"``
+                (binary cross-entropy), ``"linear"`` (squared error), or your own ``loss = head(y, target)``, a number, with ``target`` an
+                example of one row's target; default None: the gradients of outputs and last state are given
+    convention  "row" (x W) or "column" (W x); default: as the cell is written
+
+    Returns a Derivation: ``.text``, ``.latex``, ``.numpy``, ``.lines``. The gradients are those of the ops' own rules, simplified; names
+    are those of the author's variables. Written for one sequence; for a batch, gradients of parameters are also summed over its rows.
+
+    >>> import minigrad as mg
+    >>> for line in derive(mg.RNNCell(3, 4)).lines[:4]:
+    ...     print(line.text)
+    h_t = tanh(x_t W_x + h_{t-1} W_h + b)
+    L = Σ_t L_t(h_t)
+    ∂L/∂h_t = ∂L_t/∂h_t + δ_{t+1} W_hᵀ = ∂L_t/∂h_t + (∂L/∂h_{t+1} ⊙ (1 - h_{t+1}²)) W_hᵀ
+    δ_t = ∂L/∂h_t ⊙ (1 - h_t²)
+    """
+    if convention not in (None, "row", "column"):
+        raise ValueError(f"derive() got convention={convention!r}; expected 'row' (x W), 'column' (W x) or None (as the cell is written)")
+    head, target, named = _head(cell, head, target)
+    graph, roles = trace_step(cell, x, state, head, target)
+    native = _native(graph)
+    convention = convention or native
+    step = read_step(cell, graph, roles)
+    options = {"flip": convention != native, "rows": step.rows, "width": step.width}
+    leaf = {before: _leaf_gradient(step, before) for before, *_ in step.states}
+    leaf[step.x] = _leaf_gradient(step, step.x)
+    writers = [kind(nabla=convention == "column", **options) for kind in (Text, Latex)]
+    heads = head.parameters().values() if isinstance(head, Module) else ()
+    lines = Lines(step, leaf, writers, heads, native == "column").all()
+    title = f"Derivation of {called(cell)}{f' with {named} head' if named else ''}, {convention} vectors"
+    source, code = program(step, {k: v for k, v in leaf.items() if v is not None},
+                           lambda code, arguments: _describe(step, code, title, arguments), **options)
+    if any(contains(r.definition, "wins") for r in [*step.backward, *step.after]):
+        step.notes.append("1[a > b] is ½ where a = b: equal candidates share the gradient.")
+    for name in code.stubs:
+        if "_pullback_" not in name:
+            step.notes.append(f"{name} is no function of NumPy: fill it in where the NumPy function leaves it open.")
+    parameters = {code.identifiers[r]: t for r, t in step.parameters.items()}
+    constants = {code.identifiers[r]: v for r, v in step.constants.items() if r.shape}
+    notes = list(dict.fromkeys(step.notes))
+    return Derivation(title, lines, source, parameters, constants, notes, _columns if options["flip"] else np.asarray)
+
+
+def contains(e, op):
+    """Does op occur in e?"""
+    return e.op == op or any(contains(a, op) for a in e.args)
+
+
+def _columns(a):
+    """An array in the other convention: matrices transposed, vectors as columns."""
+    return a.mT if a.ndim > 1 else a[:, None] if a.ndim else a
+
+
+def _head(cell, head, target):
+    if head is None:
+        if target is not None:
+            raise TypeError("derive() got a target but no head; give the loss of one step: head(y, target), or 'softmax'")
+        return None, None, None
+    if isinstance(head, str):
+        if head not in HEADS:
+            raise ValueError(f"derive() got head={head!r}; expected {', '.join(map(repr, HEADS))}, or a function head(y, target) -> loss")
+        kind, default = HEADS[head]
+        taken = {name.split(".")[-1] for name in cell.parameters()} if isinstance(cell, Module) else set()
+        return kind(taken), default, head
+    if not callable(head):
+        raise TypeError(f"derive() got a {type(head).__name__} as head; expected a function head(y, target) -> loss, or one of "
+                        f"{', '.join(map(repr, HEADS))}")
+    if target is None:
+        raise TypeError("derive() needs target with a head of your own: an example of one row's target, for example 0 (a class) or "
+                        "np.zeros(K)")
+    return head, target, called(head)
+
+
+def _native(graph):
+    """Row or column: on which side of what moves do the matrices stand?"""
+    moving = {i for i in graph.inputs}
+    right = left = 0
+    for n in graph.nodes:
+        if any(i in moving for i in n.inputs):
+            moving.add(n.id)
+        if n.op is not None and n.op.name == "matmul":
+            a, b = (i in moving for i in n.inputs)
+            right += a and not b
+            left += b and not a
+    return "column" if left > right else "row"
+
+
+def _leaf_gradient(step, leaf):
+    """The gradient of x or of a part of the old state, in terms of the lines above; None if nothing arrives."""
+    return next((g.definition for g in step.backward if g.of is leaf), None)
+
+
+_EXPLANATIONS = {
+    "Once": (" (what depends on the parameters alone)", " (what depends on the parameters alone)"),
+    "Forward": (", t = 1 … T", r", $t = 1 \dots T$"),
+    "Backward": (", t = T … 1; terms of step T+1 are 0, or what is given for the last state",
+                 r", $t = T \dots 1$; terms of step $T+1$ are 0, or what is given for the last state"),
+    "Gradients": ("", ""),
+    "The same as a double sum": ("; in Π the latest factor stands next to ∂L_t, in ∂h_k/∂W the state before is fixed, v is any vector",
+                                 r"; in $\prod$ the latest factor stands next to $\partial L_t$, in $\partial h_k / \partial W$ the state "
+                                 r"before is fixed, $v$ is any vector"),
+}
+
+
+def _describe(step, code, title, arguments):
+    """The docstring of the program."""
+    column = code.flip
+    states = [code.starts[s[1]] for s in step.states]
+    xs = "(T, B, D)" if not column else "(T, D, B)"
+    lines = [f"{title}: gradients of everything, back-propagation through time.", "",
+             f"xs {xs if step.rows else '(T, …)'}: the inputs of T steps; {', '.join(states)}: the initial state."]
+    if step.loss is not None:
+        lines.append("ys: the targets of T steps. The loss is the sum of all steps' losses.")
+    else:
+        lines.append("dys: the gradients that arrive at the T outputs.")
+    ends = [code.ends[s[3]] for s in step.states if s[2] is not None]
+    if ends:
+        lines.append(f"{', '.join(ends)}: the gradient that arrives at the last state, if any.")
+    lines.append(f"Returns a dict: {'the loss L and ' if step.loss is not None else ''}the gradient of each argument, under its name.")
+    return "\n".join(f"    {line}" if i and line else line for i, line in enumerate(lines)) + "\n    "

@@ -1,0 +1,442 @@
+"""How expressions are written: as text for a terminal, and as LaTeX. Row or column vectors."""
+from .expression import GRADIENTS, is_gradient, last_slice, split_number
+
+ADD, NEGATIVE, TIMES, HADAMARD, MATMUL, GRADIENT, POSTFIX, ATOM = range(1, 9)      # how tightly something holds together
+
+GREEK = dict(zip("alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau phi chi psi omega".split(),
+                 "αβγδεζηθικλμνξπρστφχψω"))
+GREEK.update({name.capitalize(): letter.upper() for name, letter in GREEK.items()})
+TO_LATEX = {letter: "\\" + name for name, letter in GREEK.items()}
+UPRIGHT = {"Α": "A", "Β": "B", "Ε": "E", "Ζ": "Z", "Η": "H", "Ι": "I", "Κ": "K", "Μ": "M", "Ν": "N", "Ρ": "P", "Τ": "T", "Χ": "X"}
+SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+FUNCTIONS = {"sigmoid": "σ", "logsigmoid": "log σ", "layer_norm": "LN", "matrix_exp": "expm", "maximum": "max", "minimum": "min",
+             "absolute": "abs", "log_softmax": "log softmax"}
+LATEX_FUNCTIONS = {"tanh", "exp", "log", "sin", "cos", "max", "min"}
+RELATIONS = {"greater": (">", ">"), "greater_equal": ("≥", r"\ge"), "less": ("<", "<"), "less_equal": ("≤", r"\le"),
+             "equal": ("=", "="), "not_equal": ("≠", r"\ne")}
+
+
+class Text:
+    """Writes expressions as text.
+
+    flip   True: every matrix is written transposed, which turns row vectors into column vectors and back
+    nabla  True: ∇_h L for ∂L/∂h
+    width  the length of the state, H: slices and shapes are told in multiples of it
+    rows   the length of the batch in the samples; sums over it are not written
+    """
+    times, dot, transposed, sum_t, dots = " ⊙ ", " ", "ᵀ", "Σ_t ", "…"
+
+    def __init__(self, *, flip=False, nabla=False, width=None, rows=None):
+        self.flip, self.nabla, self.width, self.rows = flip, nabla, width, rows
+
+    # ---- names ----------------------------------------------------------------------------------------------------------
+    def name(self, reference, lag=0, t="t"):
+        """The name of a reference at time t + lag."""
+        if reference.kind in GRADIENTS:
+            return self.gradient(reference, lag, t)
+        return self.timed(reference.name, None if reference.once else self.time(lag, t))
+
+    @staticmethod
+    def time(lag, t):
+        if isinstance(t, int):
+            return str(t + lag)
+        return t if not lag else f"{t}{'+' if lag > 0 else '-'}{abs(lag)}"
+
+    def timed(self, name, time):
+        base, _, layer = name.partition(".")
+        primes = base[len(base.rstrip("′")):]
+        base = self.letters(base.rstrip("′")) + primes + (f"⁽{layer.translate(SUPERSCRIPTS)}⁾" if layer else "")
+        return base if time is None else f"{base}_{time}" if len(time) == 1 else f"{base}_{{{time}}}"
+
+    @staticmethod
+    def letters(base):
+        parts = base.split("_")
+        parts = [GREEK.get(p, p) for p in parts]
+        parts = ["".join(ch + "\u0302" if ch in "ohxz" else {"y": "ŷ"}.get(ch, ch) for ch in parts[0]), *parts[2:]] \
+            if parts[1:2] == ["hat"] and len(parts[0]) == 1 else parts
+        return "_".join(parts)
+
+    def gradient(self, g, lag, t):
+        time = None if g.once else self.time(lag, t)
+        if isinstance(g.name, tuple):
+            letter, near = g.name
+            return self.timed(letter + (self.letters(near.name or "") if near is not None else ""), time)
+        loss = self.timed("L", time) if g.kind == "given" else "L"
+        return self.derivative(loss, self.timed(g.of.name if g.kind == "gradient" else g.name.name, time))
+
+    def derivative(self, loss, what):
+        return f"∇_{{{what}}} {loss}" if self.nabla else f"∂{loss}/∂{what}"
+
+    def number(self, x):
+        return str(x) if isinstance(x, int) else f"{x:.12g}"
+
+    def amount(self, n):
+        """A size, as a multiple of H if it is one."""
+        if self.width and n and n % self.width == 0:
+            return "H" if n == self.width else f"{n // self.width}H"
+        return str(n)
+
+    # ---- expressions ----------------------------------------------------------------------------------------------------
+    def write(self, e, t="t", above=0):
+        """e at time t; in parentheses if it does not hold together as tightly as ``above`` asks."""
+        text, level = self._parts(e, t)
+        return self.parentheses(text) if level < above else text
+
+    @staticmethod
+    def parentheses(text):
+        return f"({text})"
+
+    def _parts(self, e, t):
+        write = getattr(self, "_" + e.op, None)
+        return write(e, t) if write else self._function(e, t)
+
+    def _ref(self, e, t):
+        reference, lag = e.extra
+        return self.name(reference, lag, t), GRADIENT if reference.kind in GRADIENTS and not isinstance(reference.name, tuple) else ATOM
+
+    def _number(self, e, t):
+        return self.number(e.extra), ATOM if e.extra >= 0 else NEGATIVE
+
+    def _zeros(self, e, t):
+        return "0", ATOM
+
+    def _array(self, e, t):
+        return "const", ATOM
+
+    def _onehot(self, e, t):
+        return self._parts(e.args[0], t)
+
+    def _size(self, e, t):
+        factor, letters = e.extra
+        return self.dot.join([str(factor)] * (factor != 1) + list(letters)), MATMUL if factor != 1 or len(letters) > 1 else ATOM
+
+    def _add(self, e, t):
+        terms = sorted(e.args, key=lambda a: split_number(a)[0] < 0) if split_number(e.args[0])[0] < 0 else e.args
+        text = ""
+        for a in terms:
+            negative = split_number(a)[0] < 0
+            piece = self.write(a, t, NEGATIVE)
+            if negative:
+                text += (" - " if text else "-") + piece.removeprefix("-")
+            else:
+                text += (" + " if text else "") + piece
+        return text, ADD
+
+    def _mul(self, e, t):
+        c, _ = split_number(e)
+        factors = [a for a in e.args if a.op != "number"]
+        scalars = [a for a in factors if a.shape == ()]
+        others = [a for a in factors if a not in scalars]
+        others.sort(key=lambda a: 0 if self._is_front(a) else 1)
+        pieces = [self.number(abs(c))] if abs(c) != 1 else []
+        pieces += [self.write(a, t, GRADIENT) for a in scalars]
+        if len(others) == 1:
+            pieces.append(self.write(others[0], t, MATMUL if pieces else TIMES))
+        elif others:
+            parts = [self._parts(a, t) for a in others]
+            pieces.append(self.times.join(text if level > MATMUL or level == HADAMARD else self.parentheses(text) for text, level in parts))
+        level = HADAMARD if len(others) > 1 else TIMES if others and self._parts(others[0], t)[1] == TIMES else MATMUL
+        return ("-" if c < 0 else "") + self.dot.join(pieces), NEGATIVE if c < 0 else level
+
+    def _is_front(self, a):
+        """Slopes stand in front of the gradient where columns are written: diag(1 - h²) ∇L; elsewhere the rules' order stays."""
+        return self.nabla and not is_gradient(a)
+
+    def _divide(self, e, t):
+        a, b = e.args
+        return f"{self.write(a, t, TIMES)} / {self.write(b, t, GRADIENT)}", TIMES
+
+    def _power(self, e, t):
+        base, n = e.args
+        if n.op == "number" and isinstance(n.extra, int) and n.extra > 0:
+            mark = self.superscript(n.extra)
+            if base.op in ("tanh", "sin", "cos"):
+                return f"{self.function_name(base.op)}{mark}{self.parentheses(self.write(base.args[0], t))}", ATOM
+            return self.write(base, t, ATOM) + mark, POSTFIX
+        return self.raised(self.write(base, t, ATOM), n, t), POSTFIX
+
+    def superscript(self, n):
+        return str(n).translate(SUPERSCRIPTS)
+
+    def raised(self, base, n, t):
+        return f"{base}^{self.write(n, t, ATOM)}"
+
+    def _chain(self, e):
+        if e.op != "matmul":
+            return [e]
+        parts = [*self._chain(e.args[0]), *self._chain(e.args[1])]
+        return parts
+
+    def _matmul(self, e, t):
+        factors = self._chain(e)
+        if self.flip:
+            factors.reverse()
+        last = len(factors) - 1
+        pieces = [self.diagonal(a, t, i == last) or self.write(a, t, POSTFIX if self.nabla and i < last else MATMUL)
+                  for i, a in enumerate(factors)]
+        return self.dot.join(pieces), MATMUL
+
+    def diagonal(self, e, t, last=True):
+        """slope ⊙ ∇L as a matrix times a column, diag(slope) ∇L; None where it is something else."""
+        while e.op == "reshape" or e.op == "sum" and all(e.args[0].shape[i] == self.rows for i in e.extra[0]):
+            e = e.args[0]
+        if not self.nabla or e.op != "mul" or e.args[0].op == "number" or sum(map(is_gradient, e.args)) != 1:
+            return None
+        g = next(a for a in e.args if is_gradient(a))
+        if len(g.shape) > 2 or not all(a is g or a.shape in (g.shape, g.shape[-1:]) for a in e.args):
+            return None                     # a matrix, or a slope that is stretched over the vector
+        slope = self.times.join(self.write(a, t, GRADIENT) for a in e.args if a is not g) if len(e.args) > 2 else self.write(
+            next(a for a in e.args if a is not g), t)
+        return self.dot.join([f"{self.function('diag')}({slope})", self.write(g, t, MATMUL if last else POSTFIX)])
+
+    def _T(self, e, t):
+        return self.write(e.args[0], t, ATOM) + self.transposed, POSTFIX
+
+    def _transpose(self, e, t):
+        return f"transpose({self.write(e.args[0], t)}, {e.extra})", ATOM
+
+    def _reshape(self, e, t):
+        return self._parts(e.args[0], t)
+
+    _broadcast = _reshape
+
+    def _index(self, e, t):
+        index = e.extra.value
+        at = last_slice(index)
+        items = [self.span(at)] if at is not None else [self.dots if i is Ellipsis else self.span(i) if isinstance(i, slice) else
+                                                        "i" if hasattr(i, "shape") else str(i) for i in index]
+        return f"{self.write(e.args[0], t, ATOM)}{self.brackets(', '.join(items))}", ATOM
+
+    @staticmethod
+    def brackets(text):
+        return f"[{text}]"
+
+    def span(self, s):
+        return ("" if s.start is None else self.amount(s.start)) + ":" + ("" if s.stop is None else self.amount(s.stop))
+
+    def _scatter(self, e, t):
+        index = e.extra.value[0]
+        at = last_slice(index)
+        where = self.span(at) if at is not None else "i"
+        return f"{self.function('place')}({self.write(e.args[0], t)} at {where})", ATOM
+
+    def _concatenate(self, e, t):
+        across, down = (-2, -1) if self.flip else (-1, -2)
+        if e.extra == down and all(a.op == "concatenate" and a.extra == across for a in e.args):
+            return self.block([[self.write(x, t) for x in a.args] for a in e.args]), ATOM
+        if e.extra == across and all(a.op == "concatenate" and a.extra == down for a in e.args):
+            return self.block([list(row) for row in zip(*([self.write(x, t) for x in a.args] for a in e.args))]), ATOM
+        pieces = [self.write(a, t) for a in e.args]
+        return self.block([pieces] if e.extra == across else [[p] for p in pieces]), ATOM
+
+    @staticmethod
+    def block(rows):
+        return "[" + "; ".join(", ".join(row) for row in rows) + "]"
+
+    def _sum(self, e, t):
+        axis, _ = e.extra
+        a = e.args[0]
+        if all(a.shape[i] == self.rows for i in axis):                  # the rows of a batch
+            return self._parts(a, t)
+        return self.total(self.write(a, t, GRADIENT)), MATMUL
+
+    def total(self, text):
+        return f"Σ {text}"
+
+    def _sum_t(self, e, t):
+        return self.sum_t + (self.diagonal(e.args[0], t) or self.write(e.args[0], t, TIMES)), MATMUL
+
+    def _wins(self, e, t):
+        return self.indicator(self.write(e.args[0], t), ">", self.write(e.args[1], t)), ATOM
+
+    def indicator(self, a, relation, b):
+        return f"1[{a} {relation} {b}]"
+
+    def _solve(self, e, t):
+        a, b = self.inverse(e.args[0], t), self.write(e.args[1], t, MATMUL)
+        return self.dot.join([b, a] if self.flip else [a, b]), MATMUL
+
+    def _inv(self, e, t):
+        return self.inverse(e.args[0], t), POSTFIX
+
+    def inverse(self, e, t):
+        return self.write(e, t, ATOM) + "⁻¹"
+
+    def _sqrt(self, e, t):
+        return f"√({self.write(e.args[0], t)})", ATOM
+
+    def _softmax_cross_entropy(self, e, t):
+        return self.cross_entropy(e, t) + " / B" * (dict(e.extra.value)["reduction"] == "mean"), NEGATIVE
+
+    def cross_entropy(self, e, t):
+        target = self.write(e.args[1], t, ATOM)
+        return f"-Σ {target} log {self.shown(e, t)}"
+
+    def shown(self, e, t):
+        return f"ŷ_{self.time(0, t)}"
+
+    def _binary_cross_entropy(self, e, t):
+        y, shown = self.write(e.args[1], t, ATOM), self.shown(e, t)
+        return self.reduced(f"-{y} log {shown} - (1 - {y}) log(1 - {shown})", e), ADD
+
+    def _squared_error(self, e, t):
+        square = self.parentheses(f"{self.write(e.args[0], t)} - {self.write(e.args[1], t, MATMUL)}") + self.superscript(2)
+        return self.reduced(square, e), MATMUL
+
+    def reduced(self, text, e):
+        """The elements of a loss, put together as it says."""
+        how = dict(e.extra.value)["reduction"]
+        several = text[0] == "-"
+        return text if how == "none" else self.function("mean") + self.parentheses(text) if how == "mean" else self.total(
+            self.parentheses(text) if several else text)
+
+    def _pullback(self, e, t):
+        g, *arguments = e.args
+        op, i = e.extra.value
+        f = f"{op.name}({', '.join(self.write(a, t) for a in arguments)})"
+        return f"{self.write(g, t, GRADIENT)} ∂{f}/∂{self.write(arguments[i], t, ATOM)}", MATMUL
+
+    def _function(self, e, t):
+        """Anything else: its name, and its arguments in parentheses."""
+        if e.op in RELATIONS:
+            return self.indicator(self.write(e.args[0], t), self.relation(e.op), self.write(e.args[1], t)), ATOM
+        return f"{self.function_name(e.op)}({', '.join(self.write(a, t) for a in e.args)})", ATOM
+
+    def relation(self, op):
+        return RELATIONS[op][0]
+
+    def function_name(self, op):
+        return self.function(FUNCTIONS.get(op, op))
+
+    @staticmethod
+    def function(name):
+        return name
+
+
+class Latex(Text):
+    """Writes expressions as LaTeX (amsmath)."""
+    times, dot, transposed, sum_t, dots = r" \odot ", r"\,", r"^{\top}", r"\sum_{t=1}^{T} ", r"\ldots"
+
+    def timed(self, name, time):
+        base, _, layer = name.partition(".")
+        primes = len(base) - len(base.rstrip("′"))
+        head, *below = base.rstrip("′").split("_")
+        hat = below[:1] == ["hat"] and len(head) == 1
+        below = below[1:] if hat else below
+        head = self.letter(head)
+        head = rf"\hat{{{head}}}" if hat else head
+        above = "".join([r"\prime" * primes, f"({layer})" if layer else ""])
+        below = [self.letter(b) for b in below] + ([time] if time is not None else [])
+        return head + (f"^{{{above}}}" if above else "") + (f"_{{{','.join(below)}}}" if below else "")
+
+    @staticmethod
+    def letter(word):
+        """One letter is a variable, several are a word."""
+        if word == "ŷ":
+            return r"\hat{y}"
+        word = GREEK.get(word, word)
+        if len(word) == 1 or word.isdigit():
+            return UPRIGHT.get(word, TO_LATEX.get(word, word))
+        return rf"\mathrm{{{word}}}"
+
+    def gradient(self, g, lag, t):
+        time = None if g.once else self.time(lag, t)
+        if isinstance(g.name, tuple):
+            letter, near = g.name
+            letter, primes = letter.rstrip("′"), len(letter) - len(letter.rstrip("′"))
+            above = r"\prime" * primes + (" " if primes else "") + (self.timed(near.name, None) if near is not None and near.name else "")
+            return self.letter(letter) + (f"^{{{above}}}" if above else "") + (f"_{{{time}}}" if time is not None else "")
+        return super().gradient(g, lag, t)
+
+    def derivative(self, loss, what):
+        return rf"\nabla_{{{what}}} {loss}" if self.nabla else rf"\frac{{\partial {loss}}}{{\partial {what}}}"
+
+    def number(self, x):
+        text = super().number(x)
+        mantissa, e, exponent = text.partition("e")
+        return rf"{mantissa} \cdot 10^{{{int(exponent)}}}" if e else text
+
+    @staticmethod
+    def parentheses(text):
+        return rf"\left({text}\right)"
+
+    @staticmethod
+    def brackets(text):
+        return f"[{text}]"
+
+    def _divide(self, e, t):
+        a, b = e.args
+        return rf"\frac{{{self.write(a, t)}}}{{{self.write(b, t)}}}", MATMUL
+
+    def span(self, s):
+        return super().span(s).replace(":", "{:}")
+
+    def superscript(self, n):
+        return f"^{{{n}}}"
+
+    def raised(self, base, n, t):
+        return f"{base}^{{{self.write(n, t)}}}"
+
+    def write(self, e, t="t", above=0):
+        """A name that has something at its top gets braces before more is put there."""
+        text = super().write(e, t, above)
+        return f"{{{text}}}" if above == ATOM and e.op == "ref" and "^" in text else text
+
+    @staticmethod
+    def block(rows):
+        return r"\begin{bmatrix}" + r" \\ ".join(" & ".join(row) for row in rows) + r"\end{bmatrix}"
+
+    def total(self, text):
+        return rf"\sum {text}"
+
+    def indicator(self, a, relation, b):
+        return rf"\mathbf{{1}}\!\left[{a} {relation} {b}\right]"
+
+    def relation(self, op):
+        return RELATIONS[op][1]
+
+    def inverse(self, e, t):
+        return self.write(e, t, ATOM) + "^{-1}"
+
+    def _sqrt(self, e, t):
+        return rf"\sqrt{{{self.write(e.args[0], t)}}}", ATOM
+
+    def _absolute(self, e, t):
+        return rf"\left|{self.write(e.args[0], t)}\right|", ATOM
+
+    def cross_entropy(self, e, t):
+        return rf"-\sum_k y_{{{self.time(0, t)},k}} \log \hat{{y}}_{{{self.time(0, t)},k}}"
+
+    def shown(self, e, t):
+        return rf"\hat{{y}}_{{{self.time(0, t)}}}"
+
+    def _binary_cross_entropy(self, e, t):
+        y, shown = self.write(e.args[1], t, ATOM), self.shown(e, t)
+        return self.reduced(rf"-{y} \log {shown} - (1 - {y}) \log(1 - {shown})", e), ADD
+
+    def _function(self, e, t):
+        if e.op in RELATIONS:
+            return super()._function(e, t)
+        return self.function_name(e.op) + r"\!" + self.parentheses(", ".join(self.write(a, t) for a in e.args)), ATOM
+
+    def function_name(self, op):
+        if op in LATEX_FUNCTIONS:
+            return "\\" + op
+        if op in ("sigmoid", "logsigmoid"):
+            return r"\sigma" if op == "sigmoid" else r"\log\sigma"
+        return self.function(FUNCTIONS.get(op, op))
+
+    @staticmethod
+    def function(name):
+        return rf"\operatorname{{{name.replace('_', chr(92) + '_')}}}"
+
+    def _pullback(self, e, t):
+        g, *arguments = e.args
+        op, i = e.extra.value
+        f = f"{self.function(op.name)}({', '.join(self.write(a, t) for a in arguments)})"
+        return rf"{self.write(g, t, GRADIENT)}\,\frac{{\partial {f}}}{{\partial {self.write(arguments[i], t)}}}", MATMUL
+
+    def _scatter(self, e, t):
+        index = e.extra.value[0]
+        at = last_slice(index)
+        return rf"\operatorname{{place}}({self.write(e.args[0], t)} \text{{ at }} {self.span(at) if at is not None else 'i'})", ATOM

@@ -1,0 +1,226 @@
+"""Symbol: an array that is written down instead of computed with. It answers NumPy's functions with expressions.
+
+The ops' gradient rules are plain NumPy, so given Symbols they write the adjoint, comparisons and signs included: what a rule reads
+from the numbers (the real part of x, above or below 0) is a Symbol again, and no sample's choice is frozen into the formula.
+"""
+import numpy as np
+
+from ..ops import FUNCTIONS, Op
+from ..ops.calls import axes_from_end
+from ..ops.record import scatter
+from ..tensor import Tensor
+from .expression import Expression, Static, build, make, number, zeros
+
+
+class Size(int):
+    """The length of an axis that has a letter: it keeps it when it is multiplied, B · 3 H."""
+    letters: tuple = ()
+    factor = 1
+
+    @classmethod
+    def of(cls, n, letters, factor=1):
+        size = cls(n)
+        size.letters, size.factor = letters, factor
+        return size
+
+    def __mul__(self, other):
+        return Size.of(int(self) * int(other), self.letters + getattr(other, "letters", ()),
+                       self.factor * (other.factor if isinstance(other, Size) else int(other)))
+
+    __rmul__ = __mul__
+
+    def __sub__(self, other):
+        return int(self) - int(other)
+
+
+class Symbol:
+    """``e`` the expression; ``value`` a sample, from which shape and dtype are known; ``letters`` of lengths: {11: "B"}."""
+    __slots__ = ("e", "value", "letters")
+    __array_priority__ = 2000.0
+    __hash__ = None         # type: ignore[assignment]
+
+    def __init__(self, e, value, letters=None):
+        self.e, self.value, self.letters = e, np.asarray(value), letters or {}
+
+    shape = property(lambda self: tuple(Size.of(n, (self.letters[n],)) if n in self.letters else n for n in self.value.shape))
+    ndim = property(lambda self: self.value.ndim)
+    size = property(lambda self: self.value.size)
+    dtype = property(lambda self: self.value.dtype)
+    data = real = property(lambda self: self)
+    mT = property(lambda self: self._new("T", (self.e,), None, self.value.mT))
+    T = property(lambda self: np.transpose(self))
+
+    def __repr__(self):
+        return f"Symbol({self.e})"
+
+    def _new(self, op, args, extra, value):
+        value = np.asarray(value)
+        return Symbol(build(op, args, extra, value.shape), value, self.letters)
+
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError("a rule that turns its arguments into arrays has no written form")
+
+    def __len__(self):
+        return len(self.value)
+
+    def __getitem__(self, index):
+        index = index if isinstance(index, tuple) else (index,)
+        index = index if any(i is Ellipsis for i in index) else (*index, Ellipsis)
+        n = self.value.ndim - sum(i is not None and i is not Ellipsis for i in index)
+        full = []
+        for i in index:                                 # written out, with ... in front: as the table has it
+            full.extend([slice(None)] * n if i is Ellipsis else [i])
+        if any(isinstance(i, Symbol) for i in full):
+            raise TypeError("an index that is computed in the step has no written form")
+        return self._new("index", (self.e,), Static((Ellipsis, *full)), self.value[tuple(full)])
+
+    def __bool__(self):
+        raise TypeError("a rule that branches on the numbers has no written form")
+
+    def reshape(self, *shape):
+        shape = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape
+        value = self.value.reshape(shape)
+        return self._new("reshape", (self.e,), value.shape, value)
+
+    def astype(self, dtype, copy=True):
+        return Symbol(self.e, self.value.astype(dtype), self.letters)
+
+    def sum(self, axis=None, keepdims=False):
+        return np.sum(self, axis=axis, keepdims=keepdims)
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        if method != "__call__" or kwargs:
+            raise TypeError(f"np.{ufunc.__name__}.{method} has no written form")
+        return self._apply(ufunc, _NAMES.get(ufunc.__name__, ufunc.__name__), inputs, {})
+
+    def __array_function__(self, function, types, args, kwargs):
+        if function in (np.shape, np.ndim, np.size):
+            return {np.shape: self.shape, np.ndim: self.ndim, np.size: self.size}[function]
+        if function in (np.zeros_like, np.ones_like):
+            return function(args[0].value)
+        if function in (np.real, np.iscomplexobj):
+            return self if function is np.real else False
+        if function is scatter:
+            g, index, shape = args
+            return self._new("scatter", (g.e,), Static((tuple(index), tuple(map(int, shape)))), scatter(g.value, index, tuple(shape)))
+        record = FUNCTIONS.get(function)
+        name = record.name if type(record) is Op else function.__name__
+        return self._apply(function, name, args, kwargs)
+
+    def _apply(self, function, name, args, kwargs):
+        """Any function of NumPy's or ours: its value on the sample, and the expression of it."""
+        with np.errstate(all="ignore"):
+            value = function(*_plain(args), **_plain(kwargs))
+        write = _WRITTEN.get(name)
+        if write is not None:
+            op, operands, extra = write(np.shape(value), *args, **kwargs)
+        else:
+            flat = [x for a in args for x in (a if isinstance(a, (list, tuple)) else (a,))]
+            operands = [a for a in flat if isinstance(a, (Symbol, np.ndarray, float, int)) or a is None]
+            if len(operands) != len(flat):
+                raise TypeError(f"np.{name} of {flat} has no written form")
+            op, extra = name, Static(tuple(sorted(kwargs.items()))) if kwargs else None
+        return self._new(op, tuple(as_expression(x) for x in operands), extra, value)
+
+
+def _plain(x):
+    if isinstance(x, Symbol):
+        return x.value
+    if isinstance(x, (list, tuple)):
+        return type(x)(_plain(v) for v in x)
+    if isinstance(x, dict):
+        return {k: _plain(v) for k, v in x.items()}
+    return x
+
+
+def as_expression(x):
+    if isinstance(x, Expression):
+        return x
+    if isinstance(x, Symbol):
+        return x.e
+    if isinstance(x, Size):
+        return make("size", (), (x.factor, x.letters))
+    if isinstance(x, Tensor):
+        x = x.array
+    if np.ndim(x) == 0:
+        return number(x)
+    x = np.asarray(x)
+    return make("array", (), Static(x), x.shape) if x.any() else zeros(x.shape)
+
+
+def _operator(ufunc, swapped=False):
+    def apply(self, other):
+        return ufunc(other, self) if swapped else ufunc(self, other)
+    return apply
+
+
+for _name, _ufunc in {"add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide, "pow": np.power,
+                      "matmul": np.matmul}.items():
+    setattr(Symbol, f"__{_name}__", _operator(_ufunc))
+    setattr(Symbol, f"__r{_name}__", _operator(_ufunc, swapped=True))
+for _name, _ufunc in {"lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal,
+                      "ne": np.not_equal}.items():
+    setattr(Symbol, f"__{_name}__", _operator(_ufunc))
+setattr(Symbol, "__neg__", lambda self: np.negative(self))
+
+
+# ---- how calls are written: (out, *args, **kwargs) -> op, operands, extra ------------------------------------------------
+
+def negated(x):
+    e = as_expression(x)
+    return build("mul", (number(-1), e), None, e.shape)
+
+
+def _reduced(op):
+    def write(out, x, axis=None, keepdims=False, **more):
+        extra = axes_from_end(axis, np.ndim(x)), bool(keepdims)
+        return op, (x,), extra + tuple(sorted(more.items())) if more else extra
+    return write
+
+
+def _along(op):
+    return lambda out, x, axis=-1: (op, (x,), axes_from_end(axis, np.ndim(x))[0])
+
+
+def _joined(out, arrays, axis=0):
+    return "concatenate", tuple(arrays), axes_from_end(axis, len(out))[0]
+
+
+def _permuted(out, x, axes=None):
+    n = np.ndim(x)
+    axes = tuple(range(n))[::-1] if axes is None else tuple(int(a) % n for a in axes)
+    if axes == tuple(range(n)):
+        return "reshape", (x,), np.shape(x)
+    if n > 1 and axes == (*range(n - 2), n - 1, n - 2):
+        return "T", (x,), None
+    return "transpose", (x,), tuple(a - n for a in axes)
+
+
+def _swapped(out, x, a, b):
+    axes = list(range(np.ndim(x)))
+    axes[a], axes[b] = axes[b], axes[a]
+    return _permuted(out, x, axes)
+
+
+_NAMES = {"true_divide": "divide"}
+_WRITTEN = {
+    "add": lambda out, a, b: ("add", (a, b), None),
+    "subtract": lambda out, a, b: ("add", (a, negated(b)), None),
+    "negative": lambda out, a: ("mul", (number(-1), a), None),
+    "multiply": lambda out, a, b: ("mul", (a, b), None),
+    "square": lambda out, a: ("power", (a, number(2)), None),
+    "matmul": lambda out, a, b: ("matmul", (a, b), None),
+    "transpose": _permuted, "swapaxes": _swapped,
+    "matrix_transpose": lambda out, a: ("T", (a,), None),
+    "reshape": lambda out, x, *more, **even: ("reshape", (x,), out),
+    "expand_dims": lambda out, x, *more, **even: ("reshape", (x,), out),
+    "broadcast_to": lambda out, x, *more, **even: ("broadcast", (x,), out),
+    "concatenate": _joined,
+    "sum": _reduced("sum"), "mean": _reduced("mean"), "var": _reduced("var"), "max": _reduced("max"), "min": _reduced("min"),
+    "prod": _reduced("prod"), "logsumexp": _reduced("logsumexp"),
+    "softmax": _along("softmax"), "log_softmax": _along("log_softmax"), "cumsum": _along("cumsum"),
+    "flip": lambda out, x, axis=None: ("flip", (x,), axes_from_end(axis, np.ndim(x))),
+    "triu": lambda out, x, k=0: ("triu", (x,), k), "tril": lambda out, x, k=0: ("tril", (x,), k),
+    "einsum": lambda out, text, *operands: ("einsum", operands, text),
+    "layer_norm": lambda out, x, eps=1e-5: ("layer_norm", (x,), eps),
+}
