@@ -58,8 +58,8 @@ def __getattr__(name):
 
 __all__ = ["AntisymmetricRNNCell", "CfCCell", "ClockworkRNNCell", "CoRNNCell", "GRUCell", "GatedDeltaNetCell", "IRNNCell", "JANETCell",
            "LEMCell", "LMUCell", "LSTMCell", "LayerNormLSTMCell", "MGUCell", "MLSTMCell", "MinGRUCell", "MinLSTMCell", "Module",
-           "OrthogonalRNNCell", "RGLRUCell", "RNNCell", "SLSTMCell", "Tensor", "bidirectional", "check", "checkpoint", "custom_gradient", "debug", "derive", "detach", "draw", "dropout",
-           "grad", "jacobian", "learned_start", "load", "masked", "no_grad", "normalized", "parameter", "projected", "residual", "save", "scan",
-           "stacked", "steps", "stop_gradient", "tableau", "taps", "train", "unroll", "zoneout",
-           "binary_cross_entropy", "gelu", "layer_norm", "log_softmax", "logsigmoid", "logsumexp", "matrix_exp", "relu", "scatter_add",
-           "sigmoid", "silu", "softmax", "softmax_cross_entropy", "softplus", "squared_error"]
+           "OrthogonalRNNCell", "RGLRUCell", "RNNCell", "SLSTMCell", "Tensor", "bidirectional", "check", "checkpoint", "custom_gradient",
+           "debug", "derive", "detach", "draw", "dropout", "grad", "jacobian", "learned_start", "load", "masked", "no_grad",
+           "normalized", "parameter", "projected", "residual", "save", "scan", "stacked", "steps", "stop_gradient", "tableau", "taps",
+           "train", "unroll", "zoneout", "binary_cross_entropy", "gelu", "layer_norm", "log_softmax", "logsigmoid", "logsumexp",
+           "matrix_exp", "relu", "scatter_add", "sigmoid", "silu", "softmax", "softmax_cross_entropy", "softplus", "squared_error"]

@@ -19,7 +19,7 @@ class Loop:
         self.id, self.names, self.cell, self.x, self.state, self.initial = _loops(), {}, None, None, None, ()
 
     def remember(self, x, state):
-        """Keep the arguments of the first step; of x the numbers alone: it has a place, which has this loop, and may be a view of all xs."""
+        """Keep the arguments of the first step; of x the numbers alone: its place has this loop, and it may be a view of all xs."""
         leaves = flatten(x)
         self.x = rebuild(x, list(range(len(leaves)))), [(v.array.copy(), v.requires_grad) for v in leaves]
         self.state, self.initial = state, flatten(state)

@@ -87,7 +87,8 @@ class Report:
         """The report as one HTML table, without scripts."""
         from html import escape
         cells = [[r.name, "ok" if r.ok else "differs", f"{r.error:.1e}", f"{r.cosine:+.4f}", "" if r.index is None else str(list(r.index)),
-                  "" if r.yours is None else f"{r.yours:.7g}", "" if r.reference is None else f"{r.reference:.7g}", r.note] for r in self.rows]
+                  "" if r.yours is None else f"{r.yours:.7g}", "" if r.reference is None else f"{r.reference:.7g}", r.note]
+                 for r in self.rows]
         head = ["gradient", "verdict", "rel. error", "cosine", "worst entry", "yours", "reference", ""]
         row = "<tr>{}</tr>".format
         body = "".join(row("".join(f"<td>{escape(c)}</td>" for c in line)) for line in cells)

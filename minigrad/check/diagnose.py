@@ -4,6 +4,7 @@ The recorded graph's reverse walk is run again with one generic slip in it after
 are held against yours. What reproduces your numbers *explains* them; that is all that numbers can say. Where you give the lines of your
 derivation as functions, each is evaluated on reference inputs, so that one mistake does not hide the next.
 """
+
 import inspect
 from dataclasses import dataclass, field, replace
 
@@ -24,6 +25,7 @@ class Explanation:
     line      the wrong line as it would read  fix    the line as it should be      why   from which equation that follows
     where     steps, columns or parameters     residual  max |yours − explained|, relative to each gradient's largest entry
     """
+
     says: str
     kind: str
     line: str = ""
@@ -31,9 +33,9 @@ class Explanation:
     why: str = ""
     where: str = ""
     residual: float = 0.0
-    yours: str = ""                       # the name of your line, where lines were given
+    yours: str = ""  # the name of your line, where lines were given
     slip: object = None
-    parts: list = field(default_factory=list)       # (slip, names of the pieces it explains or None for all)
+    parts: list = field(default_factory=list)  # (slip, names of the pieces it explains or None for all)
     same: list = field(default_factory=list)
 
     def __str__(self):
@@ -48,11 +50,12 @@ class Explanation:
 
 @dataclass
 class Diagnosis:
-    """What ``diagnose`` found: ``ok``, ``explanations`` (all that are needed together, each an Explanation), ``str()``, ``html()``, ``data()``.
+    """What ``diagnose`` found: ``ok``, ``explanations`` (all needed together, each an Explanation), ``str()``, ``html()``, ``data()``.
 
     residual   of the explanations together       next_best   the residual of the best other explanation, and what it says
     report     the table of ``compare``           time_map    dict parameter -> weights m[t, k] of the terms, or None
     """
+
     report: object
     explanations: list = field(default_factory=list)
     residual: float = float("nan")
@@ -75,19 +78,37 @@ class Diagnosis:
 
     def data(self):
         """Everything as plain Python values, ready for JSON."""
-        one = [dict(kind=e.kind, says=e.says, line=e.line, fix=e.fix, why=e.why, where=e.where, yours=e.yours, residual=_number(e.residual))
-               for e in self.explanations]
-        return dict(ok=self.ok, explanations=one, exact=self.exact, residual=_number(self.residual), next_best=_number(self.next_best[0]),
-                    next_says=self.next_best[1], report=self.report.data(), undecided=self.undecided,
-                    time_map={k: [[_number(x) for x in row] for row in m] for k, m in self.time_map.items()})
+        one = [
+            dict(kind=e.kind, says=e.says, line=e.line, fix=e.fix, why=e.why, where=e.where, yours=e.yours, residual=_number(e.residual))
+            for e in self.explanations
+        ]
+        return dict(
+            ok=self.ok,
+            explanations=one,
+            exact=self.exact,
+            residual=_number(self.residual),
+            next_best=_number(self.next_best[0]),
+            next_says=self.next_best[1],
+            report=self.report.data(),
+            undecided=self.undecided,
+            time_map={k: [[_number(x) for x in row] for row in m] for k, m in self.time_map.items()},
+        )
 
     def html(self):
         """The same as a piece of HTML: the table and the explanation, no scripts."""
         from html import escape
+
         parts = [self.report.html()]
         for e in self.explanations:
-            parts.append(f"<h4>{escape(e.says)}</h4><dl>" + "".join(f"<dt>{t}</dt><dd><code>{escape(v)}</code></dd>" for t, v in (
-                ("wrong", e.line), ("right", e.fix), ("why", e.why), ("where", e.where)) if v) + "</dl>")
+            parts.append(
+                f"<h4>{escape(e.says)}</h4><dl>"
+                + "".join(
+                    f"<dt>{t}</dt><dd><code>{escape(v)}</code></dd>"
+                    for t, v in (("wrong", e.line), ("right", e.fix), ("why", e.why), ("where", e.where))
+                    if v
+                )
+                + "</dl>"
+            )
         parts.append(f"<p>{escape(self._how_well())}</p>")
         return "\n".join(parts)
 
@@ -109,7 +130,11 @@ class Diagnosis:
             return "nothing to explain"
         if not self.explanations:
             return "no slip explains your numbers"
-        how = f"explains your numbers to {self.residual:.0e}" if self.exact else f"comes closest, but leaves {self.residual:.1e}: not an explanation"
+        how = (
+            f"explains your numbers to {self.residual:.0e}"
+            if self.exact
+            else f"comes closest, but leaves {self.residual:.1e}: not an explanation"
+        )
         what = "the next best" + (f" ({self.next_best[1]})" if self.next_best[1] else "")
         return how + (f"; {what} leaves {self.next_best[0]:.1e}" if np.isfinite(self.next_best[0]) else "")
 
@@ -124,7 +149,9 @@ class Diagnosis:
         rows.append(f"{'':9}{self._how_well()}")
         for name, m in self.time_map.items():
             rows.append(f"TIME MAP {name}: the weight of each term, loss t through the use at step k (right: all 1)")
-            rows += [f"{'':9}t={t + 1}  " + " ".join("   ·  " if not np.isfinite(x) else f"{x:6.3g}" for x in row) for t, row in enumerate(m)]
+            rows += [
+                f"{'':9}t={t + 1}  " + " ".join("   ·  " if not np.isfinite(x) else f"{x:6.3g}" for x in row) for t, row in enumerate(m)
+            ]
         rows += [f"COULD NOT DECIDE  {u}" for u in self.undecided]
         return "\n".join(rows)
 
@@ -149,7 +176,7 @@ class _Context:
         self.pieces = self._pieces()
         largest = np.max(np.abs(self.right), initial=0.0)
         self.sizes = np.array([max(np.max(np.abs(self.right[i]), initial=0.0), 1e-3 * largest) for _, i in self.pieces])
-        for i in np.flatnonzero(~self.direction):                       # a slip that changes nothing here explains nothing
+        for i in np.flatnonzero(~self.direction):  # a slip that changes nothing here explains nothing
             if np.max(np.abs(self.vectors[i] - self.right), initial=0.0) <= 1e-12 * largest:
                 self.cost[i] = np.inf
 
@@ -169,8 +196,13 @@ class _Context:
     def residuals(self, vectors, u):
         """(how many vectors, how many pieces): the largest difference in each piece, relative to the piece."""
         with np.errstate(all="ignore"):
-            return np.stack([np.max(np.abs(vectors[:, i] - u[i]), axis=1, initial=0.0) / max(s, np.max(np.abs(u[i]), initial=0.0))
-                             for (_, i), s in zip(self.pieces, self.sizes)], 1)
+            return np.stack(
+                [
+                    np.max(np.abs(vectors[:, i] - u[i]), axis=1, initial=0.0) / max(s, np.max(np.abs(u[i]), initial=0.0))
+                    for (_, i), s in zip(self.pieces, self.sizes)
+                ],
+                1,
+            )
 
 
 def diagnose(derived, reference, *, names=None, convention="row", tolerance=None, given=None, context=None):
@@ -213,8 +245,10 @@ def diagnose(derived, reference, *, names=None, convention="row", tolerance=None
     if not isinstance(derived, dict):
         raise TypeError(f"derived is a {type(derived).__name__}, expected a dict name -> array or function")
     if not isinstance(reference, Tensor):
-        raise TypeError(f"diagnose: reference is a {type(reference).__name__}, expected the loss, a Tensor: its recorded graph is what the "
-                        "hypotheses are made from (compare takes arrays)")
+        raise TypeError(
+            f"diagnose: reference is a {type(reference).__name__}, expected the loss, a Tensor: its recorded graph is what the "
+            "hypotheses are made from (compare takes arrays)"
+        )
     context = context or _Context(reference)
     r = context.reverse
     if not r.leaves:
@@ -225,12 +259,15 @@ def diagnose(derived, reference, *, names=None, convention="row", tolerance=None
     found = Diagnosis(Report(title="derivation check"))
     if functions:
         from .lines import diagnose_lines
+
         diagnose_lines(found, functions, context, names, convention, tolerance, given)
     from .compare import _gradients_only
+
     usual = _gradients_only(arrays, right, names)
     steps = {n: v for n, v in arrays.items() if n not in usual}
     if steps:
         from .lines import diagnose_steps
+
         diagnose_steps(found, steps, context, names, convention, tolerance)
     arrays, names = usual, {n: to for n, to in (names or {}).items() if n in usual}
     if arrays:
@@ -244,7 +281,7 @@ def diagnose(derived, reference, *, names=None, convention="row", tolerance=None
     return found
 
 
-diagnose.context = _Context                                   # type: ignore[attr-defined]
+diagnose.context = _Context  # type: ignore[attr-defined]
 
 
 def _explain(found, arrays, context, tolerance):
@@ -262,7 +299,7 @@ def _explain(found, arrays, context, tolerance):
     pieces = [p for p, j in zip(context.pieces, judged) if j]
     whole = R.max(axis=1)
     wrong = context.residuals(right[None], u)[0, judged] > max(1e-3 * exact, dtype)
-    if not wrong.any():                                       # agrees within the tolerance of one entry, by a hair
+    if not wrong.any():  # agrees within the tolerance of one entry, by a hair
         wrong = context.residuals(right[None], u)[0, judged] > 0
     fits = np.flatnonzero((whole <= exact) & np.isfinite(cost))
     finite = np.flatnonzero(np.isfinite(cost))
@@ -271,8 +308,11 @@ def _explain(found, arrays, context, tolerance):
     if len(fits):
         best = min(fits, key=lambda i: (cost[i], whole[i]))
         found.explanations, found.residual, found.exact = [_worded(context, list_[best], whole[best], says[best])], float(whole[best]), True
-        found.explanations[0].same = [_short(list_[i], says[i]) for i in sorted(fits, key=lambda i: cost[i])
-                                      if i != best and _short(list_[i], says[i]) != _short(list_[best], says[best])]
+        found.explanations[0].same = [
+            _short(list_[i], says[i])
+            for i in sorted(fits, key=lambda i: cost[i])
+            if i != best and _short(list_[i], says[i]) != _short(list_[best], says[best])
+        ]
         _next_best(found, finite, whole, exact, list_, says)
         return
     several = _cover(R, wrong, exact, cost, list_, pieces, context, u, judged)
@@ -289,8 +329,15 @@ def _explain(found, arrays, context, tolerance):
         for n in wrong_names:
             text = f"the local derivatives in d{n} are right, but not which terms are added: see the time map"
             at = {p for p, (name, _) in enumerate(context.pieces) if name == n}
-            found.explanations.append(Explanation(text, "terms", where=f"in d{n}", residual=float(masks[n][1]),
-                                                  parts=[(Slip("weights", None, "", "", "", 0, factor=masks[n][0]), at)]))
+            found.explanations.append(
+                Explanation(
+                    text,
+                    "terms",
+                    where=f"in d{n}",
+                    residual=float(masks[n][1]),
+                    parts=[(Slip("weights", None, "", "", "", 0, factor=masks[n][0]), at)],
+                )
+            )
         found.residual, found.exact = max(e.residual for e in found.explanations), True
         _next_best(found, finite, whole, exact, list_, says)
         return
@@ -298,8 +345,10 @@ def _explain(found, arrays, context, tolerance):
     if scaled is not None:
         i, c, residual = scaled
         i = finite[i]
-        found.explanations = [_worded(context, list_[i], residual, says[i]), Explanation(_of_scale(c, context), "scale", residual=residual,
-                                                                                           parts=[(Slip("scale", None, "", "", "", 0, factor=c), None)])]
+        found.explanations = [
+            _worded(context, list_[i], residual, says[i]),
+            Explanation(_of_scale(c, context), "scale", residual=residual, parts=[(Slip("scale", None, "", "", "", 0, factor=c), None)]),
+        ]
         found.residual, found.exact = residual, True
         _next_best(found, finite, whole, exact, list_, says)
         return
@@ -342,11 +391,19 @@ def _of_scale(c, context):
     batch = next((n.value.shape[0] for n in r.nodes if n.step and n.op is not None and n.value.ndim == 2), 0)
     known = {-1.0: "the sign: the derivative of -L", 2.0: "a factor 2", 0.5: "a factor 1/2"}
     if r.T > 1:
-        known.update({1 / r.T: f"1/T, T = {r.T} steps: a mean over time that the loss does not have",
-                      float(r.T): f"T = {r.T}: the mean over time is missing"})
+        known.update(
+            {
+                1 / r.T: f"1/T, T = {r.T} steps: a mean over time that the loss does not have",
+                float(r.T): f"T = {r.T}: the mean over time is missing",
+            }
+        )
     if batch > 1:
-        known.update({1 / batch: f"1/B, B = {batch} rows: a mean over the batch that the loss does not have",
-                      float(batch): f"B = {batch}: the mean over the batch is missing, a sum stands in its place"})
+        known.update(
+            {
+                1 / batch: f"1/B, B = {batch} rows: a mean over the batch that the loss does not have",
+                float(batch): f"B = {batch}: the mean over the batch is missing, a sum stands in its place",
+            }
+        )
     for value, text in known.items():
         if abs(c - value) <= 1e-4 * abs(value):
             return f"everything is off by the factor {c:.6g}, {text}"
@@ -376,8 +433,17 @@ def _short(slip, text=""):
 
 def _worded(context, slip, residual, text=""):
     e, say = slip.edge, context.reverse.phrases
-    return Explanation(text or slip.says, slip.kind, slip.wrote, say.line(e) if e is not None else "", say.why(e) if e is not None else "",
-                       slip.where, float(residual), slip=slip, parts=(slip.parts if slip.number is not None or not slip.changes else []) or [(slip, None)])
+    return Explanation(
+        text or slip.says,
+        slip.kind,
+        slip.wrote,
+        say.line(e) if e is not None else "",
+        say.why(e) if e is not None else "",
+        slip.where,
+        float(residual),
+        slip=slip,
+        parts=(slip.parts if slip.number is not None or not slip.changes else []) or [(slip, None)],
+    )
 
 
 def _cover(R, wrong, exact, cost, list_, pieces, context, u, judged):
@@ -392,7 +458,7 @@ def _cover(R, wrong, exact, cost, list_, pieces, context, u, judged):
         if covered:
             local = _touches(context, i, slip, pieces)
             inconsistent = sum(1 for p in range(len(pieces)) if R[i, p] > exact and p not in covered and p in local)
-            inconsistent *= not slip.kind.startswith("terms")          # a sum over steps can be wrong in one parameter's line only
+            inconsistent *= not slip.kind.startswith("terms")  # a sum over steps can be wrong in one parameter's line only
             key = slip.group if slip.group is not None else ("one", i)
             groups.setdefault(key, []).append((inconsistent, cost[i], i, covered))
     # one group that covers all
@@ -421,7 +487,6 @@ def _cover(R, wrong, exact, cost, list_, pieces, context, u, judged):
             slips = [list_[m[2]] for m in used]
             residual = max(R[m[2], p] for m in used for p in m[3])
             first = slips[0]
-            where = first.where
             others = [context.reverse.phrases.adjoint(s.edge.target) for s in slips if s.edge is not None]
             text = first.says
             if len(dict.fromkeys(others)) > 1:
@@ -431,7 +496,9 @@ def _cover(R, wrong, exact, cost, list_, pieces, context, u, judged):
         if len(result) <= 2 or all(len(c[1]) > 0 for c in chosen) and len(result) <= 3:
             return result
     # a slip in the recurrence, and another in the line of a parameter that it reaches
-    recurrent = [(len([p for p in wrong_at if R[i, p] <= exact]), -cost[i], i) for i, s in enumerate(list_) if s.changes and np.isfinite(cost[i])]
+    recurrent = [
+        (len([p for p in wrong_at if R[i, p] <= exact]), -cost[i], i) for i, s in enumerate(list_) if s.changes and np.isfinite(cost[i])
+    ]
     recurrent = sorted((x for x in recurrent if x[0]), reverse=True)[:4]
     for _, _, i in recurrent:
         rest = [p for p in range(len(pieces)) if R[i, p] > exact]
@@ -443,7 +510,10 @@ def _cover(R, wrong, exact, cost, list_, pieces, context, u, judged):
                 v = r.run({**list_[i].changes, **slip.changes}).flat()
                 residual = context.residuals(v[None], u)[0, judged].max()
                 if residual <= exact:
-                    return [(replace(list_[i], parts=[((list_[i], slip), None)]), residual, ""), (replace(slip, parts=[((list_[i], slip), None)]), residual, "")]
+                    return [
+                        (replace(list_[i], parts=[((list_[i], slip), None)]), residual, ""),
+                        (replace(slip, parts=[((list_[i], slip), None)]), residual, ""),
+                    ]
     return []
 
 
@@ -492,15 +562,16 @@ def _mask_regression(context, u, have):
 
 def _on(slip, context, g):
     """The gradients with a slip, on a context's probe; ``g`` those that it is to change where it comes last."""
-    if isinstance(slip, tuple):                               # several together
+    if isinstance(slip, tuple):  # several together
         changes = {}
         for one in slip:
             changes.update(context.slips.found[one.number].changes)
         return context.reverse.run(changes).flat()
     if slip.kind == "weights":
         C = context.reverse.terms()
-        return context.reverse.outside + sum((slip.factor[t - 1, k - 1] if k else 1) * c for (t, k), c in C.items() if not k or
-                                             np.isfinite(slip.factor[t - 1, k - 1]))
+        return context.reverse.outside + sum(
+            (slip.factor[t - 1, k - 1] if k else 1) * c for (t, k), c in C.items() if not k or np.isfinite(slip.factor[t - 1, k - 1])
+        )
     if slip.number is None:
         return slip.factor * g if slip.kind == "scale" else np.clip(g, -slip.factor, slip.factor)
     same = context.slips.found[slip.number]

@@ -1,4 +1,5 @@
 """Exercises: a derivation with one slip in it, to be found; made from the recorded graph with diagnose's own perturbations."""
+
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,8 +10,22 @@ from .probe import probe
 from .slips import Slips
 
 CELLS = (RNNCell, GRUCell, LSTMCell, MGUCell)
-KINDS = {"no derivative", "squared", "not transposed", "transposed", "wrong step", "sign", "wrong derivative", "wrong adjoint", "factor missing", "mean",
-         "wrong value", "inverted", "diagonal softmax", "no softmax"}
+KINDS = {
+    "no derivative",
+    "squared",
+    "not transposed",
+    "transposed",
+    "wrong step",
+    "sign",
+    "wrong derivative",
+    "wrong adjoint",
+    "factor missing",
+    "mean",
+    "wrong value",
+    "inverted",
+    "diagonal softmax",
+    "no softmax",
+}
 
 
 @dataclass
@@ -20,6 +35,7 @@ class Exercise:
     lines      the derivation's lines, one of them wrong      wrong  its number, from 1
     gradients  what the wrong derivation gives on the probe   loss   the probe's loss, for ``mg.check.diagnose(gradients, loss)``
     """
+
     text: str
     solution: str
     lines: list = field(repr=False)
@@ -46,12 +62,24 @@ def exercise(seed=0, cell=None):
     drawn = probe(cell, seed=seed)
     r = Reverse(drawn.loss)
     slips, say = Slips(r), r.phrases
-    edges = [e for e in slips.last.values() if not slips._passes(e) and e.source != r.root and (e.kind != "op" or "entropy" in e.node.op.name)]
+    edges = [
+        e for e in slips.last.values() if not slips._passes(e) and e.source != r.root and (e.kind != "op" or "entropy" in e.node.op.name)
+    ]
     right = [say.line(e) for e in edges]
     possible = {}
-    for s in slips:                                           # first a kind, then one of its slips: the frequent kinds do not win
-        if s.kind in KINDS and s.edge in edges and s.where == "" and s.wrote and s.wrote not in right and " with " not in s.wrote and " at t" not in s.wrote \
-                and s.cost < 1.3 and s.changes and not s.direction:
+    for s in slips:  # first a kind, then one of its slips: the frequent kinds do not win
+        if (
+            s.kind in KINDS
+            and s.edge in edges
+            and s.where == ""
+            and s.wrote
+            and s.wrote not in right
+            and " with " not in s.wrote
+            and " at t" not in s.wrote
+            and s.cost < 1.3
+            and s.changes
+            and not s.direction
+        ):
             if _differs(s, r, slips.right):
                 possible.setdefault(s.kind, []).append(s)
     kind = sorted(possible)[rng.integers(len(possible))]
@@ -59,16 +87,35 @@ def exercise(seed=0, cell=None):
     at = edges.index(slip.edge)
     lines = [*right[:at], slip.wrote, *right[at + 1:]]
     gradients = r.run(slip.changes).gradients()
-    errors = [(n, float(np.max(np.abs(g - r.slope[i]))) / (float(np.max(np.abs(r.slope[i]))) or 1.0)) for (n, i), g in zip(r.leaves.items(), gradients.values())]
+    errors = [
+        (n, float(np.max(np.abs(g - r.slope[i]))) / (float(np.max(np.abs(r.slope[i]))) or 1.0))
+        for (n, i), g in zip(r.leaves.items(), gradients.values())
+    ]
     name = cell.__name__ if isinstance(cell, type) else type(cell).__name__
     text = [f"Exercise {seed}: {name}", "", "One step forward:", ""]
     text += [f"    {line}" for line in _forward(r)]
-    text += ["", "L is the mean over the rows, and the sum over the steps, of the cross-entropy of softmax(logits) with the targets y.",
-             "Row vectors. dX is ∂L/∂X of the step; += adds to what is there; [t-1] is the step before. Backwards, from the last step to the first:", ""]
+    text += [
+        "",
+        "L is the mean over the rows, and the sum over the steps, of the cross-entropy of softmax(logits) with the targets y.",
+        "Row vectors. dX is ∂L/∂X of the step; += adds to what is there; [t-1] is the step before. "
+        "Backwards, from the last step to the first:",
+        "",
+    ]
     text += [f"  {i:3}  {line}" for i, line in enumerate(lines, 1)]
-    text += ["", "One line is wrong. Which, and what should it be? Held against the true gradients, the derivation is off by (relative to the largest entry):",
-             "", *(f"    d{n:<8} {'exact' if e <= 1e-12 else f'{e:.2g}'}" for n, e in errors)]
-    solution = [f"Line {at + 1}: {slip.says}.", "", f"    wrong   {slip.wrote}", f"    right   {right[at]}", f"    why     {say.why(slip.edge)}"]
+    text += [
+        "",
+        "One line is wrong. Which, and what should it be? Held against the true gradients, the derivation is off by "
+        "(relative to the largest entry):",
+        "",
+        *(f"    d{n:<8} {'exact' if e <= 1e-12 else f'{e:.2g}'}" for n, e in errors),
+    ]
+    solution = [
+        f"Line {at + 1}: {slip.says}.",
+        "",
+        f"    wrong   {slip.wrote}",
+        f"    right   {right[at]}",
+        f"    why     {say.why(slip.edge)}",
+    ]
     return Exercise("\n".join(text), "\n".join(solution), lines, at + 1, gradients, drawn.loss)
 
 

@@ -2,6 +2,7 @@
 
 Because every line starts from right values, a mistake in one does not reach the next: several mistakes are each found where they are.
 """
+
 import inspect
 
 import numpy as np
@@ -20,13 +21,13 @@ class Values:
         self.r, self.names, self.given = reverse, dict(names or {}), dict(given or {})
         self.column = convention == "column"
         r = reverse
-        self.known, self.order = {}, {}                     # (name, step) -> node id: the last of that name in the step
+        self.known, self.order = {}, {}  # (name, step) -> node id: the last of that name in the step
         for n in r.nodes:
             if n.kind == "constant" or n.step is None:
                 continue
             name = r.phrases.name(n.id)
             self.known[name, n.step] = n.id
-        self.carried = {}                                   # (name of a state, step) -> edges that hand something to it from the step after
+        self.carried = {}  # (name of a state, step) -> edges that hand something to it from the step after
         for line in r.crossings():
             for e in r.lines[line].values():
                 state = r.state(line, e.step)
@@ -38,7 +39,7 @@ class Values:
         """The id of a variable at a step, or None."""
         if (name, step) in self.known:
             return self.known[name, step]
-        if step == 0:                                       # the initial state
+        if step == 0:  # the initial state
             return next((e.target for e in self.carried.get((name, 0), ())), self.known.get((name, 0)))
         return None
 
@@ -78,7 +79,7 @@ class Values:
             if id is not None and self.r.g[id] is not None:
                 return self.r.g[id]
             like = self.node(base[1:], step)
-            if at > self.r.T and like is not None:          # beyond the last step: nothing arrives
+            if at > self.r.T and like is not None:  # beyond the last step: nothing arrives
                 return np.zeros_like(self.r.value(like))
         like = self.node(base, step)
         if at > self.r.T and like is not None:
@@ -136,8 +137,14 @@ def evaluate(function, name, values):
         try:
             want = values.result(name, t)
         except KeyError:
-            return [], [], [], f"the recorded network has nothing that {name!r} could be; it has {', '.join(values.names_known())}, their adjoints d…, and " \
-                f"carry_… of {', '.join(sorted(values.states)) or 'nothing'}"
+            return (
+                [],
+                [],
+                [],
+                f"the recorded network has nothing that {name!r} could be; it has {', '.join(values.names_known())}, their "
+                "adjoints d…, and "
+                f"carry_… of {', '.join(sorted(values.states)) or 'nothing'}",
+            )
         if want is None or want(reference) is None:
             continue
         given = {}
@@ -145,14 +152,26 @@ def evaluate(function, name, values):
             try:
                 given[a] = np.array(values.theirs(values.argument(a, t)))
             except KeyError:
-                return [], [], [], f"takes {a!r}, which is no variable of the step; there are {', '.join(values.names_known())}; d…, …_prev, …_next and carry_… " \
-                    "go with them, everything else by given={…}"
+                return (
+                    [],
+                    [],
+                    [],
+                    f"takes {a!r}, which is no variable of the step; there are {', '.join(values.names_known())}; "
+                    "d…, …_prev, …_next and carry_… "
+                    "go with them, everything else by given={…}",
+                )
         before = {a: np.array(v) for a, v in given.items()}
         try:
             got = function(**given)
         except Exception as error:
             shapes = ", ".join(f"{a} {np.shape(v)}" for a, v in given.items())
-            return [], [], [], f"raises {type(error).__name__} at t={t}: {error} (it got {shapes}; the result should have shape {np.shape(values.theirs(want(reference)))})"
+            return (
+                [],
+                [],
+                [],
+                f"raises {type(error).__name__} at t={t}: {error} (it got {shapes}; "
+                f"the result should have shape {np.shape(values.theirs(want(reference)))})",
+            )
         changed = next((a for a in given if not np.array_equal(before[a], given[a], equal_nan=given[a].dtype.kind == "f")), None)
         if changed:
             return [], [], [], f"changes its argument {changed!r}: a line must leave its inputs as they are (write a = a * b for a *= b)"
@@ -160,8 +179,13 @@ def evaluate(function, name, values):
         expected = np.asarray(want(reference))
         got = values.theirs(got)
         if got.shape != expected.shape:
-            return [], [], [], f"returns shape {got.shape} at t={t}, expected {expected.shape}" + (
-                ": transposed" if got.shape == expected.shape[::-1] else "")
+            return (
+                [],
+                [],
+                [],
+                f"returns shape {got.shape} at t={t}, expected {expected.shape}"
+                + (": transposed" if got.shape == expected.shape[::-1] else ""),
+            )
         if not np.all(np.isfinite(got)):
             return [], [], [], f"returns NaN or infinity at t={t}"
         mine.append(got)
@@ -180,8 +204,16 @@ def intermediates(name, value, values):
         try:
             want = values.result(name, t)
         except KeyError:
-            return [], [], [], f"is neither a parameter's gradient nor the adjoint of a variable; there are d… and carry_… of {', '.join(values.names_known())}"
-        got = values.theirs(np.asarray(getattr(value[t - 1], "data", value[t - 1]) if not isinstance(value[t - 1], np.ndarray) else value[t - 1]))
+            return (
+                [],
+                [],
+                [],
+                "is neither a parameter's gradient nor the adjoint of a variable; there are d… and carry_… of "
+                f"{', '.join(values.names_known())}",
+            )
+        got = values.theirs(
+            np.asarray(getattr(value[t - 1], "data", value[t - 1]) if not isinstance(value[t - 1], np.ndarray) else value[t - 1])
+        )
         if want is None or want(reference) is None:
             continue
         expected = np.asarray(want(reference))
@@ -209,7 +241,9 @@ def judged(report, name, mine, right, steps, trouble, tolerance, note):
     a, b = np.stack(mine).ravel(), np.stack(right).ravel()
     cosine = float(a @ b / ((np.linalg.norm(a) * np.linalg.norm(b)) or 1.0)) if b.any() or a.any() else 1.0
     at = "every step" if len(wrong) == len(steps) > 1 else "t=" + ", ".join(map(str, wrong))
-    report.rows.append(Row(name, not wrong, max(errors), cosine, index, mine[k][index].item(), right[k][index].item(), f"{note}{at}" if wrong else ""))
+    report.rows.append(
+        Row(name, not wrong, max(errors), cosine, index, mine[k][index].item(), right[k][index].item(), f"{note}{at}" if wrong else "")
+    )
     report.steps[name] = {t: (e, e <= bound) for t, e in zip(steps, errors)}
     return wrong, scale, bound
 
@@ -294,8 +328,12 @@ def predicted(slip, name, arguments, values, steps, factors=None):
 
 def hypotheses(name, arguments, values, context, steps):
     """(slip, what the line gives with it as a matrix of steps): every slip that lies between the line's arguments and its result."""
-    pinning = tuple(a for a in arguments if any(values.pins(a, steps[0])[0] + values.pins(a, steps[0])[1]) or
-                    any(values.pins(a, steps[-1])[0] + values.pins(a, steps[-1])[1]))
+    pinning = tuple(
+        a
+        for a in arguments
+        if any(values.pins(a, steps[0])[0] + values.pins(a, steps[0])[1])
+        or any(values.pins(a, steps[-1])[0] + values.pins(a, steps[-1])[1])
+    )
     key = name, pinning, tuple(steps)
     if key not in context.lines:
         lines, found = relevant(name, arguments, values), []
@@ -306,7 +344,7 @@ def hypotheses(name, arguments, values, context, steps):
         for a in pinning:
             rule = {0: f"{a} is missing in {name}", -1: f"the sign of {a} is wrong in {name}", 2: f"{a} is counted twice in {name}"}
             for c, says in rule.items():
-                slip = Slip({0: "missing", -1: "sign", 2: "twice"}[c], None, "", "", says, .25 + .1 * abs(c), factor={a: c})
+                slip = Slip({0: "missing", -1: "sign", 2: "twice"}[c], None, "", "", says, 0.25 + 0.1 * abs(c), factor={a: c})
                 found.append((slip, _rows(predicted(None, name, arguments, values, steps, {a: c}))))
         context.lines[key] = found
     return context.lines[key]
@@ -318,20 +356,25 @@ def _rows(arrays):
 
 def _explain_line(name, function, values, context, mine, right, steps, scale, bound):
     from .diagnose import Explanation, _short, _worded
+
     arguments = [p.name for p in inspect.signature(function).parameters.values() if p.default is p.empty]
     u, g = _rows(mine), _rows(right)
     scale = max(scale, float(np.max(np.abs(u))))
     limit = max(1e-9, 100 * bound)
-    tried = [(s, v) for s, v in hypotheses(name, arguments, values, context, steps) if np.all(np.isfinite(v)) and np.max(np.abs(v - g)) > 1e-12 * scale]
+    tried = [
+        (s, v)
+        for s, v in hypotheses(name, arguments, values, context, steps)
+        if np.all(np.isfinite(v)) and np.max(np.abs(v - g)) > 1e-12 * scale
+    ]
     ours = values.names.get(name, name)
     edge = next((e for e in context.slips.last.values() if context.reverse.phrases.adjoint(e.target, e.step) == ours), None)
     c = float(np.vdot(g, u) / (np.vdot(g, g) or 1.0))
-    tried.append((Slip("scale", edge, "", f"{c:.6g} * (…)", f"{name} is off by the factor {c:.6g}", .1, factor=c), c * g))
+    tried.append((Slip("scale", edge, "", f"{c:.6g} * (…)", f"{name} is off by the factor {c:.6g}", 0.1, factor=c), c * g))
     if all(m.ndim == 2 and m.shape[0] == m.shape[1] for m in right):
-        tried.append((Slip("transposed", edge, "", "", f"{name} is transposed", .1), _rows([m.T for m in right])))
+        tried.append((Slip("transposed", edge, "", "", f"{name} is transposed", 0.1), _rows([m.T for m in right])))
     best = [(float(np.max(np.abs(u - v))) / scale, s.cost, s) for s, v in tried]
     fits = sorted((b for b in best if b[0] <= limit), key=lambda b: (b[1], b[0]))
-    if not fits:                                              # two terms of one line
+    if not fits:  # two terms of one line
         fits = _two_at_once(name, arguments, values, u, g, tried, steps, scale, limit)
     rest = sorted((b for b in best if b[0] > limit), key=lambda b: b[:2])
     if fits:
@@ -340,8 +383,16 @@ def _explain_line(name, function, values, context, mine, right, steps, scale, bo
     else:
         (residual, _, slip), rest = rest[0], rest[1:]
         closest = _worded(context, slip, residual)
-        explanation = Explanation(f"no slip explains it; closest: {closest.says}", "unknown", closest.line, closest.fix, closest.why, closest.where, residual,
-                                  slip=slip)
+        explanation = Explanation(
+            f"no slip explains it; closest: {closest.says}",
+            "unknown",
+            closest.line,
+            closest.fix,
+            closest.why,
+            closest.where,
+            residual,
+            slip=slip,
+        )
     if not explanation.fix and edge is not None:
         explanation.fix, explanation.why = context.reverse.phrases.line(edge), context.reverse.phrases.why(edge)
     explanation.yours = name
@@ -355,9 +406,20 @@ def _two_at_once(name, arguments, values, u, g, tried, steps, scale, limit):
         for second, b in some[:i]:
             residual = float(np.max(np.abs(u - g - a - b))) / scale
             if residual <= limit and not set(first.changes) & set(second.changes):
-                both = Slip(f"{second.kind} + {first.kind}", second.edge or first.edge, "", second.wrote, f"{second.says}; and {first.says}", 2,
-                            changes={**first.changes, **second.changes}, parts=[first, second],
-                            factor={**(first.factor if isinstance(first.factor, dict) else {}), **(second.factor if isinstance(second.factor, dict) else {})})
+                both = Slip(
+                    f"{second.kind} + {first.kind}",
+                    second.edge or first.edge,
+                    "",
+                    second.wrote,
+                    f"{second.says}; and {first.says}",
+                    2,
+                    changes={**first.changes, **second.changes},
+                    parts=[first, second],
+                    factor={
+                        **(first.factor if isinstance(first.factor, dict) else {}),
+                        **(second.factor if isinstance(second.factor, dict) else {}),
+                    },
+                )
                 v = _rows(predicted(both, name, arguments, values, steps, both.factor))
                 if np.max(np.abs(u - v)) / scale <= limit:
                     return [(residual, 2, both)]
@@ -381,6 +443,7 @@ def carried_out(slip, name, arguments, values, context, steps):
 def diagnose_steps(found, derived, context, names, convention, tolerance):
     """Adjoints of every step: compared, and explained by the slips that give all of them."""
     from .diagnose import _short, _worded
+
     values, u, g, scales = Values(context.reverse, names, convention), [], [], []
     wanted, bound = [], 0.0
     for name, value in derived.items():

@@ -109,7 +109,8 @@ def _load(path):
 def _on_a_probe(path, notes, seed):
     rng = np.random.default_rng(seed)
     parameters = {name: _drawn(path, name, what, rng, draw) for name, what in notes.parameters.items()}
-    data = {name: _drawn(path, name, what, rng, lambda shape, rng: rng.standard_normal(shape)) for name, what in getattr(notes, "data", {}).items()}
+    data = {name: _drawn(path, name, what, rng, lambda shape, rng: rng.standard_normal(shape))
+            for name, what in getattr(notes, "data", {}).items()}
     forward = _by_name(path, notes.forward, {**parameters, **data})
     options = dict(names=getattr(notes, "names", None), convention=getattr(notes, "convention", "row"))
     gradients = _derived(path, notes, {**parameters, **data}) if callable(getattr(notes, "derived", None)) else {}

@@ -379,9 +379,7 @@ class Reverse:
             self._terms, self.outside = found, outside
         return self._terms
 
-
-    # ---- one step at a time -------------------------------------------------------------------------------------------------------
-
+    # ---- one step at a time -----------------------------------------------------------------------------------------------------
     def through(self, step, arriving):
         """The parts that one step's edges make of what arrives from outside it: {node id: adjoint} -> {edge: part}."""
         g, parts = dict(arriving), {}

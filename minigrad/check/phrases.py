@@ -148,7 +148,8 @@ class Phrases:
 
     def _rule(self, node, position, g, step):
         try:
-            return node.op.rule(position)(g, Symbol(self.name(node.id, step)), *(self._symbol(i, step) for i in node.inputs), **node.attributes)
+            operands = [self._symbol(i, step) for i in node.inputs]
+            return node.op.rule(position)(g, Symbol(self.name(node.id, step)), *operands, **node.attributes)
         except Exception:                                     # a rule that does more than calculate
             return g * Symbol(f"∂{node.op.name}")
 
@@ -207,7 +208,8 @@ class Phrases:
         if edge.kind == "left":
             return f"{forward}  ⇒  ∂/∂{what} multiplies by {atom(self.name(edge.node.inputs[1], step))}.T from the right"
         if edge.kind == "right":
-            return f"{forward}  ⇒  ∂/∂{what} puts {atom(self.name(edge.node.inputs[0], step))}.T on the left; every step and row adds its part"
+            left = atom(self.name(edge.node.inputs[0], step))
+            return f"{forward}  ⇒  ∂/∂{what} puts {left}.T on the left; every step and row adds its part"
         if edge.kind == "scale":
             shapes = y.value.shape != self.nodes[edge.target].value.shape
             return f"{forward}  ⇒  ∂{atom(left)}/∂{atom(what)} = {self.coefficient(edge).text}, entry by entry" + (

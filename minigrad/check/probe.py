@@ -1,8 +1,10 @@
 """The probe decides whether a check means anything: a good one is drawn here, and of any other is said what it cannot show.
 
-Of 57 wrong derivations, the customary probe (weights 0.01·randn, zero biases and initial state, one sequence) lets 14 pass torch's gradcheck.
+Of 57 wrong derivations, the customary probe (weights 0.01·randn, zero biases and initial state, one sequence) lets 14 pass torch's
+gradcheck.
 On weights of 0.7·randn, with biases and initial states that are not zero and sizes that are all different, none passes.
 """
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +15,8 @@ from ..ops import softmax_cross_entropy
 from ..recurrent import unroll
 from ..tensor import Tensor, parameter
 
-SIZES = {"B": 3, "T": 4, "D": 5, "H": 6, "C": 7}         # rows, steps, inputs, units, classes: all different, none 1 or 2
-SIZE = 0.7                                               # standard deviation of parameters
+SIZES = {"B": 3, "T": 4, "D": 5, "H": 6, "C": 7}  # rows, steps, inputs, units, classes: all different, none 1 or 2
+SIZE = 0.7  # standard deviation of parameters
 
 
 @dataclass
@@ -25,6 +27,7 @@ class Probe:
     parameters  dict name -> Tensor: the cell's, W_out, b_out, and the initial states
     xs, targets  arrays (T, B, D), and (T, B) classes
     """
+
     loss: Tensor
     parameters: dict
     xs: np.ndarray
@@ -55,9 +58,13 @@ def probe(cell, *, seed=0, rows=SIZES["B"], steps=SIZES["T"]):
     if isinstance(cell, type):
         cell = cell(SIZES["D"], SIZES["H"])
     parameters = dict(cell.parameters())
-    size = getattr(cell, "input_size", None) or next((p.shape[0] for n, p in parameters.items() if n.split(".")[-1].startswith("W_x")), None)
+    size = getattr(cell, "input_size", None) or next(
+        (p.shape[0] for n, p in parameters.items() if n.split(".")[-1].startswith("W_x")), None
+    )
     if size is None:
-        raise ValueError(f"probe cannot see the input size of this {type(cell).__name__}: give it an attribute input_size, or pass its class")
+        raise ValueError(
+            f"probe cannot see the input size of this {type(cell).__name__}: give it an attribute input_size, or pass its class"
+        )
     for p in parameters.values():
         p.data = draw(p.shape, rng)
     leaves = [parameter(draw(s.shape, rng)) for s in flatten(cell.initial_state(rows))]
@@ -71,7 +78,7 @@ def probe(cell, *, seed=0, rows=SIZES["B"], steps=SIZES["T"]):
     loss.name = "loss"
     called = {id(n.tensor): n.name for n in Graph.of(loss).nodes if n.tensor is not None}
     names = [called.get(id(leaf)) or "state" for leaf in leaves]
-    for i, (leaf, name) in enumerate(zip(leaves, names)):       # the author's variable at step 0
+    for i, (leaf, name) in enumerate(zip(leaves, names)):  # the author's variable at step 0
         leaf.name = f"{name}_0" if names.count(name) == 1 else f"{i + 1}.{name}_0"
     return Probe(loss, {**parameters, "W_out": with_layer.W_out, "b_out": with_layer.b_out, **{x.name: x for x in leaves}}, xs, targets)
 
@@ -85,7 +92,7 @@ class _Classifier:
         self.W_out, self.b_out = (parameter(draw(s, rng), name=n) for s, n in (((size, SIZES["C"]), "W_out"), ((SIZES["C"],), "b_out")))
 
     def __call__(self, *step):
-        return self.head(*self.cell(*step))                     # no variables here, so that the cell's own names stay
+        return self.head(*self.cell(*step))  # no variables here, so that the cell's own names stay
 
     def head(self, output, state):
         logits = output @ self.W_out + self.b_out
@@ -104,17 +111,29 @@ def undecided(reverse):
         found.append("one time step: nothing is carried back, so no mistake in the recurrence shows")
     elif r.T == 2:
         found.append("two time steps: truncation and powers of the Jacobian show with three or more")
-    zero = {r.phrases.name(r.lines[line][1].target) for line in r.crossings() if 1 in r.lines[line] and not np.any(r.value(r.lines[line][1].target))}
-    constant = any(n.step in (0, 1) and n.op is None and n.kind == "input" and n.value.ndim == 2 and n.value.size and not np.any(n.value) for n in r.nodes)
+    zero = {
+        r.phrases.name(r.lines[line][1].target)
+        for line in r.crossings()
+        if 1 in r.lines[line] and not np.any(r.value(r.lines[line][1].target))
+    }
+    constant = any(
+        n.step in (0, 1) and n.op is None and n.kind == "input" and n.value.ndim == 2 and n.value.size and not np.any(n.value)
+        for n in r.nodes
+    )
     if zero or constant:
         found.append(f"the initial state{' ' + ', '.join(sorted(zero)) if zero else ''} is 0: what it multiplies at step 1 does not show")
     small = [n for n, i in r.leaves.items() if r.value(i).size and np.max(np.abs(r.value(i))) < 0.1]
     if small:
-        found.append(f"{', '.join(small)} {'is' if len(small) == 1 else 'are'} small: functions are almost linear there, and their slopes almost 1")
+        found.append(
+            f"{', '.join(small)} {'is' if len(small) == 1 else 'are'} small: functions are almost linear there, and their slopes almost 1"
+        )
     if r.T > 1 and list(r.entries()) == [r.T]:
         found.append("the loss enters at the last step only: what happens to earlier losses does not show")
-    square = [n for n, i in r.leaves.items() if r.value(i).ndim == 2 and r.value(i).shape[0] == r.value(i).shape[1] and
-              np.allclose(r.value(i), r.value(i).T)]
+    square = [
+        n
+        for n, i in r.leaves.items()
+        if r.value(i).ndim == 2 and r.value(i).shape[0] == r.value(i).shape[1] and np.allclose(r.value(i), r.value(i).T)
+    ]
     if square:
         found.append(f"{', '.join(square)} {'is' if len(square) == 1 else 'are'} symmetric: a forgotten transpose does not show")
     return found

@@ -3,6 +3,7 @@
 Nothing here knows a cell. A slip says which line of the reverse walk it is in, at which steps, what was written instead, and computes
 the gradients that follow from it.
 """
+
 import itertools
 import re
 from dataclasses import dataclass, field, replace
@@ -10,17 +11,38 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ..ops import softmax, values
-from .phrases import Symbol, atom
+from .phrases import atom
 
-SLOPES = {                    # wrong derivatives of functions that are seen in practice, of the result y and the argument x
-    "tanh": [("{y}**2", lambda y, x: y ** 2), ("1 - {y}", lambda y, x: 1 - y), ("(1 - {y})**2", lambda y, x: (1 - y) ** 2),
-             ("{y} * (1 - {y})", lambda y, x: y * (1 - y)), ("1 + {y}**2", lambda y, x: 1 + y ** 2), ("{y}", lambda y, x: y),
-             ("1 - {x}**2", lambda y, x: 1 - x ** 2), ("1 - tanh({x})", lambda y, x: 1 - np.tanh(x)), ("1 - tanh({y})**2", lambda y, x: 1 - np.tanh(y) ** 2),
-             ("{x} * (1 - {x})", lambda y, x: x * (1 - x)), ("-2 * {y}", lambda y, x: -2 * y), ("(1 - {y}**2) / 2", lambda y, x: (1 - y * y) / 2)],
-    "sigmoid": [("1 - {y}", lambda y, x: 1 - y), ("{y}", lambda y, x: y), ("1 - {y}**2", lambda y, x: 1 - y * y), ("{y} * (1 + {y})", lambda y, x: y * (1 + y)),
-                ("(1 - {y})**2", lambda y, x: (1 - y) ** 2), ("{y}**2", lambda y, x: y ** 2), ("{x} * (1 - {x})", lambda y, x: x * (1 - x)),
-                ("{y} - 1", lambda y, x: y - 1), ("σ({y}) * (1 - σ({y}))", lambda y, x: values.sigmoid(y) * (1 - values.sigmoid(y))),
-                ("{y} * (1 - {y}**2)", lambda y, x: y * (1 - y * y)), ("1 - {x}**2", lambda y, x: 1 - x * x), ("1 - {x}", lambda y, x: 1 - x)]}
+SLOPES = {  # wrong derivatives of functions that are seen in practice, of the result y and the argument x
+    "tanh": [
+        ("{y}**2", lambda y, x: y**2),
+        ("1 - {y}", lambda y, x: 1 - y),
+        ("(1 - {y})**2", lambda y, x: (1 - y) ** 2),
+        ("{y} * (1 - {y})", lambda y, x: y * (1 - y)),
+        ("1 + {y}**2", lambda y, x: 1 + y**2),
+        ("{y}", lambda y, x: y),
+        ("1 - {x}**2", lambda y, x: 1 - x**2),
+        ("1 - tanh({x})", lambda y, x: 1 - np.tanh(x)),
+        ("1 - tanh({y})**2", lambda y, x: 1 - np.tanh(y) ** 2),
+        ("{x} * (1 - {x})", lambda y, x: x * (1 - x)),
+        ("-2 * {y}", lambda y, x: -2 * y),
+        ("(1 - {y}**2) / 2", lambda y, x: (1 - y * y) / 2),
+    ],
+    "sigmoid": [
+        ("1 - {y}", lambda y, x: 1 - y),
+        ("{y}", lambda y, x: y),
+        ("1 - {y}**2", lambda y, x: 1 - y * y),
+        ("{y} * (1 + {y})", lambda y, x: y * (1 + y)),
+        ("(1 - {y})**2", lambda y, x: (1 - y) ** 2),
+        ("{y}**2", lambda y, x: y**2),
+        ("{x} * (1 - {x})", lambda y, x: x * (1 - x)),
+        ("{y} - 1", lambda y, x: y - 1),
+        ("σ({y}) * (1 - σ({y}))", lambda y, x: values.sigmoid(y) * (1 - values.sigmoid(y))),
+        ("{y} * (1 - {y}**2)", lambda y, x: y * (1 - y * y)),
+        ("1 - {x}**2", lambda y, x: 1 - x * x),
+        ("1 - {x}", lambda y, x: 1 - x),
+    ],
+}
 
 
 @dataclass
@@ -35,6 +57,7 @@ class Slip:
     cost    how far-fetched: of several that fit equally well, the smallest comes first
     group   slips in different parameters' lines that are the same mistake share it
     """
+
     kind: str
     edge: object
     where: str
@@ -45,10 +68,10 @@ class Slip:
     changes: dict = field(default_factory=dict)
     compute: object = None
     group: object = None
-    direction: bool = False               # u = right + c * vector, for one unknown c
-    number: int | None = None             # its place in the list, the same for every probe of one network
-    factor: object = 0.0                  # the c that was found
-    parts: list = field(default_factory=list)     # of a mistake in several places: (slip, the pieces of the gradients it explains)
+    direction: bool = False  # u = right + c * vector, for one unknown c
+    number: int | None = None  # its place in the list, the same for every probe of one network
+    factor: object = 0.0  # the c that was found
+    parts: list = field(default_factory=list)  # of a mistake in several places: (slip, the pieces of the gradients it explains)
 
     def gradients(self, reverse):
         if self.vector is None:
@@ -88,14 +111,22 @@ class Slips:
     def _passes(self, e):
         """A mere name for the same adjoint: the sum's adjoint that a matrix product in it receives."""
         r = self.r
-        return e.kind == "scale" and not e.leaf and len(e.paths) == 1 and not e.paths[0] and not r.crossing(e) \
-            and r.nodes[e.target].value.shape == r.nodes[e.source].value.shape and len(r.incoming[e.target]) == 1 \
-            and r.nodes[e.target].op is not None and r.nodes[e.target].op.name in ("matmul", "getitem")
+        return (
+            e.kind == "scale"
+            and not e.leaf
+            and len(e.paths) == 1
+            and not e.paths[0]
+            and not r.crossing(e)
+            and r.nodes[e.target].value.shape == r.nodes[e.source].value.shape
+            and len(r.incoming[e.target]) == 1
+            and r.nodes[e.target].op is not None
+            and r.nodes[e.target].op.name in ("matmul", "getitem")
+        )
 
     # ---- entering a slip ------------------------------------------------------------------------------------------------------------
 
     def add(self, kind, e, fn, wrote, says, cost, *, steps, scope="all", blocks=True, group=None):
-        """A slip that makes ``fn(run, edge, g)`` of an edge's adjoint: at every step, or at one, or at all but one; and per block of columns."""
+        """A slip that makes ``fn(run, edge, g)`` of an edge's adjoint: at every step, at one, at all but one; and per block of columns."""
         r = self.r
         times = sorted(t for t in steps if t is not None)
         scopes = [("", list(steps.values()), 0)]
@@ -104,15 +135,28 @@ class Slips:
             if scope == "but":
                 scopes += [(f"except at t={t}", [steps[s] for s in times if s != t], 1.5) for t in times]
             if scope == "one" and r.crossing(e) and 1 in steps:
-                scopes.append(("except at t=1", [steps[t] for t in times if t != 1], .5))
+                scopes.append(("except at t=1", [steps[t] for t in times if t != 1], 0.5))
         for where, edges, more in scopes:
-            self.found.append(Slip(kind, e, where, wrote, says, cost + more, changes={x: fn for x in edges},
-                                   group=(kind, where, group) if e.leaf else None))
+            self.found.append(
+                Slip(
+                    kind, e, where, wrote, says, cost + more, changes={x: fn for x in edges}, group=(kind, where, group) if e.leaf else None
+                )
+            )
         if blocks:
             for block in r.blocks_of(e):
                 name = self.block_name(e.source, block)
-                self.found.append(Slip(kind, e, f"for {name}", wrote, says, cost + .5, changes={x: _only(fn, block) for x in steps.values()},
-                                       group=(kind, name, group) if e.leaf else None))
+                self.found.append(
+                    Slip(
+                        kind,
+                        e,
+                        f"for {name}",
+                        wrote,
+                        says,
+                        cost + 0.5,
+                        changes={x: _only(fn, block) for x in steps.values()},
+                        group=(kind, name, group) if e.leaf else None,
+                    )
+                )
 
     def block_name(self, id, block):
         """What the author calls these columns of a packed value."""
@@ -146,31 +190,66 @@ class Slips:
         if e.source == r.root and len(steps) == 1:
             return
         zero = "" if not several else f"the term {rule} is missing in {target}"
-        self.add("missing", e, _nothing, f"{left}= 0" if not several else f"{target} without {rule}",
-                 zero or f"{target} = {rule} is missing", 0.2, steps=steps, scope="but")
+        self.add(
+            "missing",
+            e,
+            _nothing,
+            f"{left}= 0" if not several else f"{target} without {rule}",
+            zero or f"{target} = {rule} is missing",
+            0.2,
+            steps=steps,
+            scope="but",
+        )
         self.add("twice", e, _times(2), f"{left}= 2 * ({rule})", f"{rule} is counted twice in {target}", 1, steps=steps, scope="one")
-        self.add("sign", e, _times(-1), f"{left}= -({rule})", f"the sign of {rule} is wrong", .7, steps=steps, scope="one")
+        self.add("sign", e, _times(-1), f"{left}= -({rule})", f"the sign of {rule} is wrong", 0.7, steps=steps, scope="one")
         if e.leaf and len(steps) > 1:
             for t in (min(steps), max(steps)):
                 loop = "from the last step to the first" if t == min(steps) else "from the first step to the last"
-                self.found.append(Slip("overwritten", e, f"only t={t} is left", f"{target} = {rule}", f"{target} is overwritten where it should be "
-                                       f"added to (= for +=, in a loop {loop})", .6, changes={steps[s]: _nothing for s in steps if s != t},
-                                       group=("overwritten", t)))
+                self.found.append(
+                    Slip(
+                        "overwritten",
+                        e,
+                        f"only t={t} is left",
+                        f"{target} = {rule}",
+                        f"{target} is overwritten where it should be added to (= for +=, in a loop {loop})",
+                        0.6,
+                        changes={steps[s]: _nothing for s in steps if s != t},
+                        group=("overwritten", t),
+                    )
+                )
         if e.leaf and r.nodes[e.target].value.shape != r.nodes[e.source].value.shape and e.kind == "scale":
             rows = r.nodes[e.source].value.size // max(r.nodes[e.target].value.size, 1)
-            self.add("mean", e, _times(1 / rows), f"{left}= mean over the batch of {rule.replace('sum over the batch of ', '')}",
-                     f"the rows of {target} are averaged where they add up", .6, steps=steps, group="bias")
+            self.add(
+                "mean",
+                e,
+                _times(1 / rows),
+                f"{left}= mean over the batch of {rule.replace('sum over the batch of ', '')}",
+                f"the rows of {target} are averaged where they add up",
+                0.6,
+                steps=steps,
+                group="bias",
+            )
 
             def first_row(run, edge, g):
                 x = run.reverse.nodes[edge.target].value
                 return (g * edge.D)[(0,) * (g.ndim - x.ndim)].reshape(x.shape)
-            self.add("one row", e, first_row, f"{left}= the first row", f"only the first row of the batch counts in {target}", 1, steps=steps,
-                     group="bias", blocks=False)
+
+            self.add(
+                "one row",
+                e,
+                first_row,
+                f"{left}= the first row",
+                f"only the first row of the batch counts in {target}",
+                1,
+                steps=steps,
+                group="bias",
+                blocks=False,
+            )
 
     def _nodes(self):
         """The whole right-hand side of a line: everything that adds up to an adjoint, or all that is carried to it."""
         r, say = self.r, self.say
-        arriving = {}                                           # key of a node -> lines that arrive there
+        arriving = {}  # key of a node -> lines that arrive there
         for line, steps in r.lines.items():
             for e in steps.values():
                 if e.leaf and not r.crossing(e) or not e.step:
@@ -190,13 +269,25 @@ class Slips:
                     where = "" if first else "and not in the initial state's"
                     if not first and not carried:
                         continue
-                    for c, kind, says in ((0, "missing", f"all of {text} is missing in {target}"), (2, "twice", f"all of {text} is counted twice in {target}"),
-                                          (-1, "sign", f"the sign of all of {text} is wrong")):
+                    for c, kind, says in (
+                        (0, "missing", f"all of {text} is missing in {target}"),
+                        (2, "twice", f"all of {text} is counted twice in {target}"),
+                        (-1, "sign", f"the sign of all of {text} is wrong"),
+                    ):
                         if c == 0 and not which:
                             continue
-                        self.found.append(Slip(kind, self.last[some[0]], where, f"{target} = {c} * ({text})" if c else f"{target} without {text}", says,
-                                               .75 + .1 * (not first), changes={e: _nothing if c == 0 else _times(c) for e in edges}))
-            terms = []                                          # of what arrives, some terms are missing
+                        self.found.append(
+                            Slip(
+                                kind,
+                                self.last[some[0]],
+                                where,
+                                f"{target} = {c} * ({text})" if c else f"{target} without {text}",
+                                says,
+                                0.75 + 0.1 * (not first),
+                                changes={e: _nothing if c == 0 else _times(c) for e in edges},
+                            )
+                        )
+            terms = []  # of what arrives, some terms are missing
             for line in lines:
                 e = self.last[line]
                 blocks = r.blocks_of(e) if e.kind == "left" else ()
@@ -210,10 +301,21 @@ class Slips:
                         blocks = [b for other, b in some if other == line]
                         fn = _nothing if blocks == [None] or len(blocks) == len(r.blocks_of(self.last[line])) else _without(blocks)
                         changes.update({e: fn for e in r.lines[line].values()})
-                    names = " and ".join(say.line(self.last[line]).partition("= ")[2] + (f" for {self.block_name(self.last[line].source, b)}" if b else "")
-                                         for line, b in some)
-                    self.found.append(Slip("missing", self.last[some[0][0]], "", f"{target} without {names}", f"the terms {names} are missing in {target}",
-                                           .8 + .1 * n, changes=changes))
+                    names = " and ".join(
+                        say.line(self.last[line]).partition("= ")[2] + (f" for {self.block_name(self.last[line].source, b)}" if b else "")
+                        for line, b in some
+                    )
+                    self.found.append(
+                        Slip(
+                            "missing",
+                            self.last[some[0][0]],
+                            "",
+                            f"{target} without {names}",
+                            f"the terms {names} are missing in {target}",
+                            0.8 + 0.1 * n,
+                            changes=changes,
+                        )
+                    )
 
     def _derivative(self, line, steps, e):
         """The local derivative of a sum, product or function: dropped, squared, inverted, of the wrong value, of the wrong step."""
@@ -230,60 +332,101 @@ class Slips:
 
         def put(kind, value, text, says, cost, scope="all"):
             """value: function(edge) -> the wrong derivative, an array that broadcasts to the adjoint."""
-            self.add(kind, e, lambda run, edge, g: run.reverse.part(edge, g, D=value(edge)), wrote(text), says, cost, steps=steps, scope=scope)
+            self.add(
+                kind, e, lambda run, edge, g: run.reverse.part(edge, g, D=value(edge)), wrote(text), says, cost, steps=steps, scope=scope
+            )
+
         if not trivial:
             put("no derivative", lambda x: np.ones_like(x.D), "1", f"the factor {D} is missing in {target}", 0, scope="but")
-            put("squared", lambda x: x.D * x.D, f"({D})**2", f"the factor {D} is there twice (squared)", .8, scope="one")
-            put("inverted", lambda x: np.divide(1, x.D, out=np.zeros_like(x.D), where=x.D != 0), f"1 / ({D})", f"divided by {D} instead of multiplied", 1)
-            put("complement", lambda x: 1 - x.D, f"1 - ({D})", f"1 - ({D}) in place of {D}", .8)
+            put("squared", lambda x: x.D * x.D, f"({D})**2", f"the factor {D} is there twice (squared)", 0.8, scope="one")
+            put(
+                "inverted",
+                lambda x: np.divide(1, x.D, out=np.zeros_like(x.D), where=x.D != 0),
+                f"1 / ({D})",
+                f"divided by {D} instead of multiplied",
+                1,
+            )
+            put("complement", lambda x: 1 - x.D, f"1 - ({D})", f"1 - ({D}) in place of {D}", 0.8)
             for d in (-1, 1):
+
                 def shifted(x, d=d):
                     other = self._shifted(x, d)
                     return np.zeros_like(x.D) if other is None else other
-                put("wrong step", shifted, f"{D} at t{d:+d}", f"the factor {D} is taken at t{d:+d}", .9)
+
+                put("wrong step", shifted, f"{D} at t{d:+d}", f"the factor {D} is taken at t{d:+d}", 0.9)
         if function:
             x_id = node.inputs[0]
             names = dict(y=atom(say.name(e.source)), x=atom(say.name(x_id)))
             for k, (text, slope) in enumerate(SLOPES.get(node.op.name, ())):
-                put("wrong derivative", lambda x, slope=slope: slope(r.value(x.source), r.value(x.node.inputs[0])), text.format(**names), f"the derivative of {node.op.name} is {D}, not {text.format(**names)}", .5 + .01 * k)
+                put(
+                    "wrong derivative",
+                    lambda x, slope=slope: slope(r.value(x.source), r.value(x.node.inputs[0])),
+                    text.format(**names),
+                    f"the derivative of {node.op.name} is {D}, not {text.format(**names)}",
+                    0.5 + 0.01 * k,
+                )
             if node.op.name in SLOPES:
-                put("wrong derivative", lambda x: self._slope_at_argument(x), f"{D} with {names['x']} for {names['y']}",
-                    f"the derivative {D} is computed from {names['x']}, before {node.op.name}, instead of {names['y']}", .4)
+                put(
+                    "wrong derivative",
+                    lambda x: self._slope_at_argument(x),
+                    f"{D} with {names['x']} for {names['y']}",
+                    f"the derivative {D} is computed from {names['x']}, before {node.op.name}, instead of {names['y']}",
+                    0.4,
+                )
             lines = {i.line for x in steps.values() for i in r.incoming[x.source]}
             if len(lines) > 1:
                 for one in lines:
+
                     def partly(run, edge, g, one=one):
                         parts = [run.parts.get(i, r.parts.get(i)) for i in r.incoming[edge.source] if i.line == one]
                         own = sum(parts) if parts else np.zeros_like(g)
                         return run.reverse.part(edge, g - own) + own
+
                     via = say.line(self.last[one]).partition("= ")[2]
-                    self.found.append(Slip("no derivative on one path", e, f"on the path {via}", f"{target} = … + {via}", f"the factor {D} is missing "
-                                           f"for the part {via} of {g}", .9, changes={x: partly for x in steps.values()}))
+                    self.found.append(
+                        Slip(
+                            "no derivative on one path",
+                            e,
+                            f"on the path {via}",
+                            f"{target} = … + {via}",
+                            f"the factor {D} is missing for the part {via} of {g}",
+                            0.9,
+                            changes={x: partly for x in steps.values()},
+                        )
+                    )
         if len(e.paths) > 1:
             for j in range(len(e.paths)):
                 rest = [p for i, p in enumerate(e.paths) if i != j]
                 text = say.coefficient(_with(e, rest)).text
-                put("term missing", lambda x, j=j: x.D - _product(x.paths[j], x.D) if j < len(x.paths) else x.D, text,
-                    f"the local derivative is {D}, not {text}: a term is missing", .4)
-        for j, path in enumerate(e.paths):                     # in one term of a sum: its sign, its factors
+                put(
+                    "term missing",
+                    lambda x, j=j: x.D - _product(x.paths[j], x.D) if j < len(x.paths) else x.D,
+                    text,
+                    f"the local derivative is {D}, not {text}: a term is missing",
+                    0.4,
+                )
+        for j, path in enumerate(e.paths):  # in one term of a sum: its sign, its factors
             factors = [i for i, (_, text, _) in enumerate(path) if text != "-"]
             signs = tuple(f for f in path if f[1] == "-")
             minus = ((np.array(-1.0, e.D.dtype), "-", None),)
 
             def term(kind, edit, cost, what, j=j):
                 """The same derivative with term j's factors edited."""
+
                 def D_of(x):
                     return x.D - _product(x.paths[j], x.D) + _product(edit(x.paths[j]), x.D)
+
                 text = say.coefficient(_with(e, [edit(p) if i == j else p for i, p in enumerate(e.paths)])).text
                 put(kind, D_of, text, f"{what}: {D}, not {text}", cost)
+
             if len(e.paths) > 1 and path or signs:
-                term("sign", lambda p, minus=minus: p + minus, .7, "a sign is wrong")
+                term("sign", lambda p, minus=minus: p + minus, 0.7, "a sign is wrong")
             if factors and (len(e.paths) > 1 or signs):
-                term("factor missing", lambda p: tuple(f for f in p if f[1] == "-"), .7, "the factors of a term are missing")
-                term("squared", lambda p: p + tuple(f for f in p if f[1] != "-"), .7, "the factors of a term are there twice")
+                term("factor missing", lambda p: tuple(f for f in p if f[1] == "-"), 0.7, "the factors of a term are missing")
+                term("squared", lambda p: p + tuple(f for f in p if f[1] != "-"), 0.7, "the factors of a term are there twice")
             if len(factors) > 1:
                 for i in factors:
-                    term("factor missing", lambda p, i=i: p[:i] + p[i + 1:], .3, "a factor is missing")
+                    term("factor missing", lambda p, i=i: p[:i] + p[i + 1:], 0.3, "a factor is missing")
         if not function and not trivial:
             self._inside(e, put, D)
         if e.leaf and trivial:
@@ -306,6 +449,7 @@ class Slips:
                     at = r.lines[before[0].line].get(x.step)
                     return None if at is None else at.target
                 return u if x.step == e.step else r.at(u, x.step)
+
             for key, other in self._values(e, r.value(u).shape):
                 if other == name:
                     continue
@@ -313,24 +457,41 @@ class Slips:
                 def swapped(x, key=key, here=here):
                     i, v = here(x), self._value(x, key, None)
                     return x.D if i is None or v is None else r.derivative(x, {i: v})
-                put("wrong value", swapped, _replaced(D, name, other), f"{other} in place of {name}", 1.2 - .3 * (other.removesuffix("[t-1]") ==
-                                                                                                                  name.removesuffix("[t-1]")))
+
+                put(
+                    "wrong value",
+                    swapped,
+                    _replaced(D, name, other),
+                    f"{other} in place of {name}",
+                    1.2 - 0.3 * (other.removesuffix("[t-1]") == name.removesuffix("[t-1]")),
+                )
             for d in (-1, 1):
+
                 def moved(x, here=here, d=d):
                     i = here(x)
                     if i is None:
                         return x.D
                     j = r.previous(x, i) if d < 0 and r.nodes[i].step == x.step else r.at(i, (r.nodes[i].step or 0) + d)
-                    return r.derivative(x, {i: np.zeros_like(r.value(i)) if j is None or r.value(j).shape != r.value(i).shape else r.value(j)})
+                    return r.derivative(
+                        x, {i: np.zeros_like(r.value(i)) if j is None or r.value(j).shape != r.value(i).shape else r.value(j)}
+                    )
+
                 put("wrong step", moved, f"{D}, with {name} of t{d:+d}", f"{name} is taken one step too {'early' if d < 0 else 'late'}", 1)
         for i in sums:
             for position in (0, 1):
                 for factor, kind, text in ((-1, "sign", "a sign in {} is wrong"), (0, "term missing", "in {} a term is missing: {}")):
+
                     def flipped(x, i=i, position=position, factor=factor):
                         j = i if x.step == e.step else r.at(i, x.step)
                         return x.D if j is None else r.derivative(x, flip=(j, position, factor))
-                    put(kind, flipped, f"{D} with {'a sign changed' if factor else 'a term missing'}",
-                        text.format(D, say.name(r.nodes[i].inputs[position], e.step)), .8)
+
+                    put(
+                        kind,
+                        flipped,
+                        f"{D} with {'a sign changed' if factor else 'a term missing'}",
+                        text.format(D, say.name(r.nodes[i].inputs[position], e.step)),
+                        0.8,
+                    )
 
     def _product(self, line, steps, e):
         """A matrix product's two rules."""
@@ -342,8 +503,17 @@ class Slips:
             B = atom(say.name(b_id))
             wrong = f"{target} {sign} {g} @ {B}"
             if r.value(b_id).shape[-1] == r.value(b_id).shape[-2]:
-                self.add("not transposed", e, lambda run, edge, g: r.part(edge, g, a=r.value(edge.node.inputs[1]).mT), wrong,
-                         f"{B} is used where {B}.T is needed", 0, steps=steps, scope="one", blocks=False)
+                self.add(
+                    "not transposed",
+                    e,
+                    lambda run, edge, g: r.part(edge, g, a=r.value(edge.node.inputs[1]).mT),
+                    wrong,
+                    f"{B} is used where {B}.T is needed",
+                    0,
+                    steps=steps,
+                    scope="one",
+                    blocks=False,
+                )
             for block in r.blocks_of(e):
                 if block.stop - block.start == r.value(b_id).shape[-2]:
                     name = self.block_name(e.source, block)
@@ -352,58 +522,134 @@ class Slips:
                         W = r.value(edge.node.inputs[1]).copy()
                         W[:, block] = W[:, block].T
                         return r.part(edge, g, a=W)
-                    self.found.append(Slip("not transposed", e, f"for {name}", wrong, f"the block of {B} for {name} is used where its transpose is "
-                                           "needed", .1, changes={x: flipped for x in steps.values()}))
+
+                    self.found.append(
+                        Slip(
+                            "not transposed",
+                            e,
+                            f"for {name}",
+                            wrong,
+                            f"the block of {B} for {name} is used where its transpose is needed",
+                            0.1,
+                            changes={x: flipped for x in steps.values()},
+                        )
+                    )
             for i, other in self._parameters(b_id):
-                self.add("wrong value", e, lambda run, edge, g, i=i: r.part(edge, g, a=r.value(i)), f"{target} {sign} {g} @ {other}.T",
-                         f"{other} in place of {B}", 1, steps=steps, blocks=False)
+                self.add(
+                    "wrong value",
+                    e,
+                    lambda run, edge, g, i=i: r.part(edge, g, a=r.value(i)),
+                    f"{target} {sign} {g} @ {other}.T",
+                    f"{other} in place of {B}",
+                    1,
+                    steps=steps,
+                    blocks=False,
+                )
             cut = r.blocks_of(e)
             for p in cut:
                 for q in cut:
                     if p != q and p.stop - p.start == q.stop - q.start:
+
                         def swapped(run, edge, g, p=p, q=q):
                             W = r.value(edge.node.inputs[1]).copy()
                             W[:, p] = W[:, q]
                             return r.part(edge, g, a=W)
+
                         u, v = self.block_name(e.source, p), self.block_name(e.source, q)
-                        self.found.append(Slip("wrong value", e, f"for {u}", f"{target} {sign} {g} @ ({B} of {v}).T", f"the columns of {B} for {v} in "
-                                               f"place of those for {u}", 1, changes={x: swapped for x in steps.values()}))
+                        self.found.append(
+                            Slip(
+                                "wrong value",
+                                e,
+                                f"for {u}",
+                                f"{target} {sign} {g} @ ({B} of {v}).T",
+                                f"the columns of {B} for {v} in place of those for {u}",
+                                1,
+                                changes={x: swapped for x in steps.values()},
+                            )
+                        )
             activation = self._activation_above(e.source)
             if activation is not None:
                 self._misplaced(steps, e, activation)
             cut = {x: _nothing for x in steps.values()}
-            self.found.append(Slip("scaled", e, "", f"{target} {sign} c * {g} @ {B}.T", f"{g} @ {B}.T is off by a factor", 1.3, direction=True,
-                                   compute=lambda: r.run({}).flat() - r.run(cut).flat()))
+            self.found.append(
+                Slip(
+                    "scaled",
+                    e,
+                    "",
+                    f"{target} {sign} c * {g} @ {B}.T",
+                    f"{g} @ {B}.T is off by a factor",
+                    1.3,
+                    direction=True,
+                    compute=lambda: r.run({}).flat() - r.run(cut).flat(),
+                )
+            )
             node = r.nodes[b_id]
             if node.kind == "parameter":
                 change = {x: (lambda run, edge, g: r.part(edge, g, a=r.slope[edge.node.inputs[1]])) for x in steps.values()}
-                self.found.append(Slip("updated weights", e, "", f"{target} {sign} {g} @ ({B} - η d{B}).T", f"{B} has been updated already when {target} "
-                                       "is computed", 1.2, compute=lambda: r.run(change).flat() - r.run({x: _nothing for x in steps.values()}).flat(),
-                                       direction=True))
+                self.found.append(
+                    Slip(
+                        "updated weights",
+                        e,
+                        "",
+                        f"{target} {sign} {g} @ ({B} - η d{B}).T",
+                        f"{B} has been updated already when {target} is computed",
+                        1.2,
+                        compute=lambda: r.run(change).flat() - r.run({x: _nothing for x in steps.values()}).flat(),
+                        direction=True,
+                    )
+                )
         else:
             A = say.name(a_id, e.step)
             for d in (-1, 1):
                 for border in ("drop", "clamp", "wrap"):
-                    self.add("wrong step", e, lambda run, edge, g, d=d, border=border: r.part(edge, g, a=self._operand(edge, d, border)),
-                             f"{target} += {atom(_at(A, d))}.T @ {g}", f"{A} is taken one step too {'early' if d < 0 else 'late'}",
-                             .5 + .1 * (border != "drop"), steps=steps, group=d)
+                    self.add(
+                        "wrong step",
+                        e,
+                        lambda run, edge, g, d=d, border=border: r.part(edge, g, a=self._operand(edge, d, border)),
+                        f"{target} += {atom(_at(A, d))}.T @ {g}",
+                        f"{A} is taken one step too {'early' if d < 0 else 'late'}",
+                        0.5 + 0.1 * (border != "drop"),
+                        steps=steps,
+                        group=d,
+                    )
             for key, name in self._values(e, r.value(a_id).shape):
+
                 def other(run, edge, g, key=key):
                     a = self._value(edge, key, None)
                     return r.part(edge, g) if a is None else r.part(edge, g, a=a)
+
                 self.add("wrong value", e, other, f"{target} += {name}.T @ {g}", f"{name} in place of {A}", 1.4, steps=steps, group=name)
             x = r.nodes[e.target]
             if x.value.shape[-1] == x.value.shape[-2]:
-                self.add("transposed", e, lambda run, edge, g: r.part(edge, g).mT, f"{target} += {g}.T @ {atom(A)}", f"{target} is transposed", .3,
-                         steps=steps, blocks=False)
+                self.add(
+                    "transposed",
+                    e,
+                    lambda run, edge, g: r.part(edge, g).mT,
+                    f"{target} += {g}.T @ {atom(A)}",
+                    f"{target} is transposed",
+                    0.3,
+                    steps=steps,
+                    blocks=False,
+                )
             for block in r.blocks_of(e):
                 if block.stop - block.start == x.value.shape[-2]:
+
                     def turned(run, edge, g, block=block):
                         part = np.array(r.part(edge, g))
                         part[:, block] = part[:, block].T.copy()
                         return part
-                    self.found.append(Slip("transposed", e, f"for {self.block_name(e.source, block)}", f"{target} += {g}.T @ {atom(A)}",
-                                           f"{target} is transposed", .4, changes={y: turned for y in steps.values()}))
+
+                    self.found.append(
+                        Slip(
+                            "transposed",
+                            e,
+                            f"for {self.block_name(e.source, block)}",
+                            f"{target} += {g}.T @ {atom(A)}",
+                            f"{target} is transposed",
+                            0.4,
+                            changes={y: turned for y in steps.values()},
+                        )
+                    )
 
     def _misplaced(self, steps, e, activation):
         """The slope of the activation applied after the matrix product: (dh @ W.T) * slope."""
@@ -413,20 +659,41 @@ class Slips:
         by_step = r.lines[activation.line]
         if r.nodes[e.target].value.shape != r.nodes[activation.source].value.shape:
             return
+
         def extra(run, edge, g):
             slope = self._shifted(by_step[edge.step], -1) if edge.step in by_step else None
             return r.part(edge, g) * (1 if slope is None else slope)
-        self.add("extra factor", e, extra, f"{say.line(e)} * ({D} at t-1)", f"the factor {D} of step t-1 is applied to {target}, and once more in the "
-                 "step before", .9, steps=steps, scope="one", blocks=False)
+
+        self.add(
+            "extra factor",
+            e,
+            extra,
+            f"{say.line(e)} * ({D} at t-1)",
+            f"the factor {D} of step t-1 is applied to {target}, and once more in the step before",
+            0.9,
+            steps=steps,
+            scope="one",
+            blocks=False,
+        )
         for d in (0, -1):
+
             def after(run, edge, _, d=d):
                 act = by_step.get(edge.step)
                 slope = act.D if d == 0 else self._shifted(act, -1)
                 part = r.part(edge, run.g[act.source])
                 return part * (slope if slope is not None else 1)
-            self.found.append(Slip("misplaced derivative", e, "", f"{target} += ({g} @ {atom(say.name(e.node.inputs[1]))}.T) * ({D}{' at t-1' if d else ''})",
-                                   f"the factor {D} stands after the matrix product instead of before it", .6 + .2 * (d != 0),
-                                   changes={x: after for x in steps.values()}))
+
+            self.found.append(
+                Slip(
+                    "misplaced derivative",
+                    e,
+                    "",
+                    f"{target} += ({g} @ {atom(say.name(e.node.inputs[1]))}.T) * ({D}{' at t-1' if d else ''})",
+                    f"the factor {D} stands after the matrix product instead of before it",
+                    0.6 + 0.2 * (d != 0),
+                    changes={x: after for x in steps.values()},
+                )
+            )
 
     def _adjoint(self, line, steps, e):
         """The wrong adjoint goes into a line: before the activation, of another value, of another step."""
@@ -448,13 +715,29 @@ class Slips:
             def other(run, edge, id=node.id):
                 i = id if edge.step == e.step else r.at(id, edge.step)
                 return run.g[edge.source] if i is None or run.g[i] is None else run.g[i]
+
             near = node.id > e.source and self._is_above(node.id, e.source)
-            self.add("wrong adjoint", e, _of_adjoint(other), rule.replace(old, name), f"{target} is computed from {name} instead of {old}", .5 if near else 1.3,
-                     steps=steps, group=(old, name))
+            self.add(
+                "wrong adjoint",
+                e,
+                _of_adjoint(other),
+                rule.replace(old, name),
+                f"{target} is computed from {name} instead of {old}",
+                0.5 if near else 1.3,
+                steps=steps,
+                group=(old, name),
+            )
         for block in r.blocks_of(e):
             wide, part = shape[:-1] + (block.stop - block.start,), self.block_name(e.source, block)
             for node in r.nodes:
-                if node.step != e.step or r.g[node.id] is None or node.op is None or not e.leaf and node.id < e.source or node.id == e.source:
+                if (
+                    node.step != e.step
+                    or r.g[node.id] is None
+                    or node.op is None
+                    or not e.leaf
+                    and node.id < e.source
+                    or node.id == e.source
+                ):
                     continue
                 cuts = r.blocks.get(node.id, ())
                 ends = (0, *cuts, node.value.shape[-1] if node.value.ndim else 0)
@@ -469,15 +752,36 @@ class Slips:
                         if i is not None and run.g[i] is not None:
                             g[..., block] = run.g[i][..., inner]
                         return r.part(edge, g)
-                    self.found.append(Slip("wrong adjoint", e, f"for {part}", rule.replace(old, name), f"{target} for {part} is computed from {name}",
-                                           .6 if name == f"d{part}" else 1.4, changes={x: mixed for x in steps.values()},
-                                           group=("wrong adjoint", part, name) if e.leaf else None))
-        for d in ((-1, 1) if e.leaf else (1,)):
-            def other(run, edge, g, d=d):
+
+                    self.found.append(
+                        Slip(
+                            "wrong adjoint",
+                            e,
+                            f"for {part}",
+                            rule.replace(old, name),
+                            f"{target} for {part} is computed from {name}",
+                            0.6 if name == f"d{part}" else 1.4,
+                            changes={x: mixed for x in steps.values()},
+                            group=("wrong adjoint", part, name) if e.leaf else None,
+                        )
+                    )
+        for d in (-1, 1) if e.leaf else (1,):
+
+            def beside(run, edge, g, d=d):
                 i = r.at(edge.source, edge.step + d)
                 return _nothing(run, edge, g) if i is None else r.part(edge, run.g[i])
-            self.add("wrong step of the adjoint", e, other, f"{rule}, with {old} of t{d:+d}", f"{old} of t{d:+d} goes into {target}", 1, steps=steps,
-                     blocks=False, group=d)
+
+            self.add(
+                "wrong step of the adjoint",
+                e,
+                beside,
+                f"{rule}, with {old} of t{d:+d}",
+                f"{old} of t{d:+d} goes into {target}",
+                1,
+                steps=steps,
+                blocks=False,
+                group=d,
+            )
 
     def _loss(self, line, steps, e):
         """Softmax with cross-entropy, σ with binary cross-entropy, squared error: other people's do."""
@@ -491,66 +795,129 @@ class Slips:
                 soft = edge.node.op.name == "softmax_cross_entropy"
                 w = values.weight(g, x, reduction, rank, *([None] if soft else []), **({"extra": 1} if soft else {}))
                 return fn(x, np.asarray(t), edge) * w
+
             self.found += [Slip(kind, e, "", f"{target} = {wrote}", says, cost, changes={x: part for x in steps.values()})]
             if len(steps) > 1 and scope == "one":
                 self.found += [Slip(kind, e, f"at t={t}", f"{target} = {wrote}", says, cost + 1, changes={steps[t]: part}) for t in steps]
 
         def shifted(d, border):
             def targets(t, edge):
-                if edge.step is not None:                      # one loss per step
+                if edge.step is not None:  # one loss per step
                     times = sorted(steps)
                     k = times.index(edge.step) + d
                     k = k % len(times) if border == "wrap" else min(max(k, 0), len(times) - 1)
                     return np.asarray(r.value(steps[times[k]].node.inputs[1]))
                 return np.roll(t, -d, 0) if border == "wrap" else t[np.clip(np.arange(len(t)) + d, 0, len(t) - 1)]
+
             return targets
+
         if e.node.op.name == "softmax_cross_entropy":
+
             def one_hot(x, t):
                 return values.one_hot(t, x) if values.is_classes(x, t) else t
+
             p, y = f"softmax({z})", "y"
-            forms = [("no target", lambda p, y: p, f"{p}", "the - y is missing"),
-                     ("diagonal softmax", lambda p, y: -y * (1 - p), f"-{y} * (1 - {p})", "only the diagonal of the softmax Jacobian is used"),
-                     ("no softmax", lambda p, y: -y / p, f"-{y} / {p}", "the derivative stops at ∂L/∂ŷ = -y/ŷ: the softmax Jacobian is missing"),
-                     ("softmax twice", lambda p, y: p * ((p - y) - np.sum(p * (p - y), -1, keepdims=True)), f"J_softmax ({p} - {y})",
-                      "the softmax Jacobian is applied twice: ŷ - y contains it already"),
-                     ("diagonal softmax", lambda p, y: (p - y) * p * (1 - p), f"({p} - {y}) * {p} * (1 - {p})",
-                      "the slope of the softmax multiplied once more: ŷ - y contains it already"),
-                     ("diagonal softmax", lambda p, y: p * (1 - p), f"{p} * (1 - {p})", "the diagonal of the softmax Jacobian in place of ŷ - y"),
-                     ("only the target", lambda p, y: y * (p - y), f"{y} * ({p} - {y})", "only the entry of the right class is kept"),
-                     ("sign", lambda p, y: y - p, f"{y} - {p}", "the sign of the loss's derivative is wrong: ŷ - y, not y - ŷ"),
-                     ("no target", lambda p, y: -y, f"-{y}", "the ŷ is missing in ŷ - y"), ("sum", lambda p, y: p + y, f"{p} + {y}", "ŷ + y in place of ŷ - y"),
-                     ("loss value", lambda p, y: -y * np.log(p), f"-{y} * log({p})", "the loss itself in place of its derivative"),
-                     ("squared", lambda p, y: 2 * (p - y), f"2 * ({p} - {y})", "a factor 2 as if the loss were a squared error")]
+            forms = [
+                ("no target", lambda p, y: p, f"{p}", "the - y is missing"),
+                ("diagonal softmax", lambda p, y: -y * (1 - p), f"-{y} * (1 - {p})", "only the diagonal of the softmax Jacobian is used"),
+                ("no softmax", lambda p, y: -y / p, f"-{y} / {p}", "the derivative stops at ∂L/∂ŷ = -y/ŷ: the softmax Jacobian is missing"),
+                (
+                    "softmax twice",
+                    lambda p, y: p * ((p - y) - np.sum(p * (p - y), -1, keepdims=True)),
+                    f"J_softmax ({p} - {y})",
+                    "the softmax Jacobian is applied twice: ŷ - y contains it already",
+                ),
+                (
+                    "diagonal softmax",
+                    lambda p, y: (p - y) * p * (1 - p),
+                    f"({p} - {y}) * {p} * (1 - {p})",
+                    "the slope of the softmax multiplied once more: ŷ - y contains it already",
+                ),
+                (
+                    "diagonal softmax",
+                    lambda p, y: p * (1 - p),
+                    f"{p} * (1 - {p})",
+                    "the diagonal of the softmax Jacobian in place of ŷ - y",
+                ),
+                ("only the target", lambda p, y: y * (p - y), f"{y} * ({p} - {y})", "only the entry of the right class is kept"),
+                ("sign", lambda p, y: y - p, f"{y} - {p}", "the sign of the loss's derivative is wrong: ŷ - y, not y - ŷ"),
+                ("no target", lambda p, y: -y, f"-{y}", "the ŷ is missing in ŷ - y"),
+                ("sum", lambda p, y: p + y, f"{p} + {y}", "ŷ + y in place of ŷ - y"),
+                ("loss value", lambda p, y: -y * np.log(p), f"-{y} * log({p})", "the loss itself in place of its derivative"),
+                ("squared", lambda p, y: 2 * (p - y), f"2 * ({p} - {y})", "a factor 2 as if the loss were a squared error"),
+            ]
             for k, (kind, fn, wrote, says) in enumerate(forms):
-                put(kind, lambda x, t, edge, fn=fn: fn(softmax(x), one_hot(x, t)), wrote, says, .3 + .01 * k)
-            put("logits", lambda x, t, edge: x - one_hot(x, t), f"{z} - {y}", f"{z} - y: the softmax is missing in ŷ", .5)
+                put(kind, lambda x, t, edge, fn=fn: fn(softmax(x), one_hot(x, t)), wrote, says, 0.3 + 0.01 * k)
+            put("logits", lambda x, t, edge: x - one_hot(x, t), f"{z} - {y}", f"{z} - y: the softmax is missing in ŷ", 0.5)
             for d in (-1, 1):
-                put("wrong class", lambda x, t, edge, d=d: softmax(x) - np.roll(one_hot(x, t), d, -1), f"{p} - {y}, y one class off", f"classes are off by one "
-                    f"({'too high' if d > 0 else 'too low'})", .5)
+                put(
+                    "wrong class",
+                    lambda x, t, edge, d=d: softmax(x) - np.roll(one_hot(x, t), d, -1),
+                    f"{p} - {y}, y one class off",
+                    f"classes are off by one ({'too high' if d > 0 else 'too low'})",
+                    0.5,
+                )
                 for border in ("clamp", "wrap"):
-                    put("targets of another step", lambda x, t, edge, d=d, b=border: softmax(x) - one_hot(x, shifted(d, b)(t, edge)), f"{p} - {y}[t{d:+d}]",
-                        f"the targets of step t{d:+d} are used", .5 + .05 * (border == "wrap"), scope="all")
+                    put(
+                        "targets of another step",
+                        lambda x, t, edge, d=d, b=border: softmax(x) - one_hot(x, shifted(d, b)(t, edge)),
+                        f"{p} - {y}[t{d:+d}]",
+                        f"the targets of step t{d:+d} are used",
+                        0.5 + 0.05 * (border == "wrap"),
+                        scope="all",
+                    )
         elif e.node.op.name == "binary_cross_entropy":
             s = values.sigmoid
-            for k, (kind, fn, wrote, says) in enumerate([
-                    ("slope kept", lambda z, t: (s(z) - t) * s(z) * (1 - s(z)), "(ŷ - y) * ŷ * (1 - ŷ)", "σ′ is kept although it has cancelled"),
-                    ("no derivative", lambda z, t: (s(z) - t) / (s(z) * (1 - s(z))), "(ŷ - y) / (ŷ * (1 - ŷ))", "σ′ is missing: the derivative stops at ∂L/∂ŷ"),
-                    ("no target", lambda z, t: s(z), "ŷ", "the - y is missing"), ("sign", lambda z, t: t - s(z), "y - ŷ", "the sign is wrong"),
+            for k, (kind, fn, wrote, says) in enumerate(
+                [
+                    (
+                        "slope kept",
+                        lambda z, t: (s(z) - t) * s(z) * (1 - s(z)),
+                        "(ŷ - y) * ŷ * (1 - ŷ)",
+                        "σ′ is kept although it has cancelled",
+                    ),
+                    (
+                        "no derivative",
+                        lambda z, t: (s(z) - t) / (s(z) * (1 - s(z))),
+                        "(ŷ - y) / (ŷ * (1 - ŷ))",
+                        "σ′ is missing: the derivative stops at ∂L/∂ŷ",
+                    ),
+                    ("no target", lambda z, t: s(z), "ŷ", "the - y is missing"),
+                    ("sign", lambda z, t: t - s(z), "y - ŷ", "the sign is wrong"),
                     ("no softmax", lambda z, t: -t / s(z), "-y / ŷ", "only the term of y is differentiated, and without σ′"),
-                    ("logits", lambda z, t: z - t, "z - y", "σ is missing in ŷ - y")]):
-                put(kind, lambda x, t, edge, fn=fn: fn(x, t), wrote, says, .3 + .01 * k)
+                    ("logits", lambda z, t: z - t, "z - y", "σ is missing in ŷ - y"),
+                ]
+            ):
+                put(kind, lambda x, t, edge, fn=fn: fn(x, t), wrote, says, 0.3 + 0.01 * k)
             for d in (-1, 1):
-                put("targets of another step", lambda x, t, edge, d=d: s(x) - shifted(d, "clamp")(t, edge), f"ŷ - y[t{d:+d}]",
-                    f"the targets of step t{d:+d} are used", .5, scope="all")
+                put(
+                    "targets of another step",
+                    lambda x, t, edge, d=d: s(x) - shifted(d, "clamp")(t, edge),
+                    f"ŷ - y[t{d:+d}]",
+                    f"the targets of step t{d:+d} are used",
+                    0.5,
+                    scope="all",
+                )
         else:
-            for k, (kind, fn, wrote, says) in enumerate([
-                    ("no factor 2", lambda a, b: a - b, "ŷ - y", "the 2 of the square is missing"), ("sign", lambda a, b: 2 * (b - a), "2 * (y - ŷ)", "the sign is wrong"),
-                    ("no target", lambda a, b: 2 * a, "2 * ŷ", "the - y is missing"), ("loss value", lambda a, b: (a - b) ** 2, "(ŷ - y)**2", "the loss itself"),
-                    ("sign only", lambda a, b: np.sign(a - b), "sign(ŷ - y)", "the derivative of |ŷ - y|")]):
-                put(kind, lambda x, t, edge, fn=fn: fn(x, t), wrote, says, .3 + .01 * k)
+            for k, (kind, fn, wrote, says) in enumerate(
+                [
+                    ("no factor 2", lambda a, b: a - b, "ŷ - y", "the 2 of the square is missing"),
+                    ("sign", lambda a, b: 2 * (b - a), "2 * (y - ŷ)", "the sign is wrong"),
+                    ("no target", lambda a, b: 2 * a, "2 * ŷ", "the - y is missing"),
+                    ("loss value", lambda a, b: (a - b) ** 2, "(ŷ - y)**2", "the loss itself"),
+                    ("sign only", lambda a, b: np.sign(a - b), "sign(ŷ - y)", "the derivative of |ŷ - y|"),
+                ]
+            ):
+                put(kind, lambda x, t, edge, fn=fn: fn(x, t), wrote, says, 0.3 + 0.01 * k)
             for d in (-1, 1):
-                put("targets of another step", lambda x, t, edge, d=d: 2 * (x - shifted(d, "clamp")(t, edge)), f"2 * (ŷ - y[t{d:+d}])",
-                    f"the targets of step t{d:+d} are used", .5, scope="all")
+                put(
+                    "targets of another step",
+                    lambda x, t, edge, d=d: 2 * (x - shifted(d, "clamp")(t, edge)),
+                    f"2 * (ŷ - y[t{d:+d}])",
+                    f"the targets of step t{d:+d} are used",
+                    0.5,
+                    scope="all",
+                )
 
     # ---- time ---------------------------------------------------------------------------------------------------------------------
 
@@ -562,38 +929,67 @@ class Slips:
         C = r.terms()
 
         def mask(kind, m, says, cost):
-            self.found.append(Slip(kind, None, "", says, says, cost, group=kind,
-                                   compute=lambda: r.outside + sum(m(t, k) * c for (t, k), c in C.items())))
-        mask("terms: only k=t", lambda t, k: t == k, "nothing is carried back in time: only the terms k = t are there", .1)
+            self.found.append(
+                Slip(kind, None, "", says, says, cost, group=kind, compute=lambda: r.outside + sum(m(t, k) * c for (t, k), c in C.items()))
+            )
+
+        mask("terms: only k=t", lambda t, k: t == k, "nothing is carried back in time: only the terms k = t are there", 0.1)
         for d in range(1, T - 1):
-            mask(f"terms: t-k <= {d}", lambda t, k, d=d: t - k <= d, f"truncated: losses reach back {d} step{'s' * (d > 1)} and no further", .3)
-        mask("terms: only t=T", lambda t, k: t == T, "only the last step's loss is differentiated", .3)
-        mask("terms: no t=T", lambda t, k: t != T, "the last step's loss is missing", .5)
-        mask("terms: no t=1", lambda t, k: t != 1, "the first step's loss is missing", .5)
-        mask("terms: no k=1", lambda t, k: k != 1, "the first step k = 1 is missing in the sum over k", .3)
-        mask("terms: no k=T", lambda t, k: k != T, "the last step k = T is missing in the sum over k", .5)
-        mask("terms: only k=1", lambda t, k: k == 1, "only the longest path (k = 1) is there: the explicit terms are missing", .5)
-        mask("terms: no k=t", lambda t, k: k != t, "the explicit terms k = t are missing: only what is carried is there", .4)
-        mask("terms: t-k+1 times", lambda t, k: t - k + 1, "each term is there t-k+1 times: the total derivative inside the sum over k, "
-             "where the immediate one is meant", .4)
-        mask("terms: k=t twice", lambda t, k: 1 + (t == k), "the explicit terms k = t are there twice", .6)
+            mask(
+                f"terms: t-k <= {d}",
+                lambda t, k, d=d: t - k <= d,
+                f"truncated: losses reach back {d} step{'s' * (d > 1)} and no further",
+                0.3,
+            )
+        mask("terms: only t=T", lambda t, k: t == T, "only the last step's loss is differentiated", 0.3)
+        mask("terms: no t=T", lambda t, k: t != T, "the last step's loss is missing", 0.5)
+        mask("terms: no t=1", lambda t, k: t != 1, "the first step's loss is missing", 0.5)
+        mask("terms: no k=1", lambda t, k: k != 1, "the first step k = 1 is missing in the sum over k", 0.3)
+        mask("terms: no k=T", lambda t, k: k != T, "the last step k = T is missing in the sum over k", 0.5)
+        mask("terms: only k=1", lambda t, k: k == 1, "only the longest path (k = 1) is there: the explicit terms are missing", 0.5)
+        mask("terms: no k=t", lambda t, k: k != t, "the explicit terms k = t are missing: only what is carried is there", 0.4)
+        mask(
+            "terms: t-k+1 times",
+            lambda t, k: t - k + 1,
+            "each term is there t-k+1 times: the total derivative inside the sum over k, where the immediate one is meant",
+            0.4,
+        )
+        mask("terms: k=t twice", lambda t, k: 1 + (t == k), "the explicit terms k = t are there twice", 0.6)
         mask("terms: only t-k=1", lambda t, k: t - k == 1, "only the terms t - k = 1 are there", 1)
-        mask("terms: T-t+1 times", lambda t, k: T - t + 1, "the loss of step t is there T-t+1 times", .8)
-        mask("terms: t times", lambda t, k: t, "the loss of step t is there t times", .8)
-        mask("terms: 1/t", lambda t, k: 1 / t, "the loss of step t is divided by t", .8)
-        mask("terms: k times", lambda t, k: k, "step k is counted k times", .9)
-        mask("terms: only k=t and t=T", lambda t, k: t == T and k == T, "only the last step is differentiated, with no way back", .6)
-        mask("terms: t=T and k=1", lambda t, k: t == T and k == 1, "only the one path from the last loss to the first step", .7)
+        mask("terms: T-t+1 times", lambda t, k: T - t + 1, "the loss of step t is there T-t+1 times", 0.8)
+        mask("terms: t times", lambda t, k: t, "the loss of step t is there t times", 0.8)
+        mask("terms: 1/t", lambda t, k: 1 / t, "the loss of step t is divided by t", 0.8)
+        mask("terms: k times", lambda t, k: k, "step k is counted k times", 0.9)
+        mask("terms: only k=t and t=T", lambda t, k: t == T and k == T, "only the last step is differentiated, with no way back", 0.6)
+        mask("terms: t=T and k=1", lambda t, k: t == T and k == 1, "only the one path from the last loss to the first step", 0.7)
         for line in r.crossings():
             e = self.last[line]
             steps = r.lines[line]
             for times, where in ((range(2, T + 1, 2), "every second step"),):
-                self.found.append(Slip("missing", e, f"at {where}", "carry = 0", f"the carry is dropped at {where}", 1.6,
-                                       changes={steps[t]: _nothing for t in times if t in steps}))
+                self.found.append(
+                    Slip(
+                        "missing",
+                        e,
+                        f"at {where}",
+                        "carry = 0",
+                        f"the carry is dropped at {where}",
+                        1.6,
+                        changes={steps[t]: _nothing for t in times if t in steps},
+                    )
+                )
         allc = r.crossings()
         for t in range(2, T + 1):
-            self.found.append(Slip("missing", self.last[allc[0]], f"all that is carried, at t={t}", "carry = 0", f"nothing is carried from t={t} to t={t - 1}", 1.1,
-                                   changes={r.lines[line][t]: _nothing for line in allc if t in r.lines[line]}))
+            self.found.append(
+                Slip(
+                    "missing",
+                    self.last[allc[0]],
+                    f"all that is carried, at t={t}",
+                    "carry = 0",
+                    f"nothing is carried from t={t} to t={t - 1}",
+                    1.1,
+                    changes={r.lines[line][t]: _nothing for line in allc if t in r.lines[line]},
+                )
+            )
         self._order(allc)
 
     def _order(self, crossings):
@@ -607,11 +1003,15 @@ class Slips:
 
         def put(kind, compute, says, cost):
             self.found.append(Slip(kind, None, "", says, says, cost, compute=compute, group=kind))
-        put("order", lambda: r.sweep(range(1, T + 1))[0], "the backward loop runs forward in time", .4)
+
+        put("order", lambda: r.sweep(range(1, T + 1))[0], "the backward loop runs forward in time", 0.4)
 
         def not_reset():
             return r.sweep(back, carry=r.sweep(back)[1])[0]
-        put("not reset", not_reset, "the carry is not reset to 0 before the last step: it still holds what a pass before this one left", .7)
+
+        put(
+            "not reset", not_reset, "the carry is not reset to 0 before the last step: it still holds what a pass before this one left", 0.7
+        )
 
         def states(parts, t):
             arriving = {}
@@ -624,12 +1024,17 @@ class Slips:
         def once_more(t, arriving, parts):
             again = r.through(t, states(parts, t))
             return {e: again.get(e, np.zeros_like(p)) if e in inner else p for e, p in parts.items()}
+
         inner = set()
         for t in r.steps:
             ones = {r.state(line, t): np.ones_like(r.value(r.state(line, t))) for line in crossings}
             inner |= set(r.through(t, ones))
-        put("one Jacobian too many at k", lambda: r.sweep(back, leaving=once_more)[0], "the product of Jacobians has one factor too many at its low end: it "
-            "starts at i = k, correct is i = k + 1", .5)
+        put(
+            "one Jacobian too many at k",
+            lambda: r.sweep(back, leaving=once_more)[0],
+            "the product of Jacobians has one factor too many at its low end: it starts at i = k, correct is i = k + 1",
+            0.5,
+        )
 
         def one_more(last):
             def entering(t, arriving):
@@ -644,15 +1049,22 @@ class Slips:
                 s = min(t + 1, T)
                 later = {r.at(i, s): g for i, g in into.items()}
                 return states(r.through(s, later), t)
+
             reach = {r.state(line, t) for line in crossings for t in r.steps} | {e.source for e in inner}
 
             def compute():
                 flat = r.sweep(back, entering=entering)[0]
                 return self._keep_outer(flat, inner)
+
             return compute
+
         for last in (False, True):
-            put("one Jacobian too many at t", one_more(last), "the product of Jacobians has one factor too many at its high end: ∂h_{t+1}/∂h_k in place of "
-                "∂h_t/∂h_k", .6 + .1 * last)
+            put(
+                "one Jacobian too many at t",
+                one_more(last),
+                "the product of Jacobians has one factor too many at its high end: ∂h_{t+1}/∂h_k in place of ∂h_t/∂h_k",
+                0.6 + 0.1 * last,
+            )
         del carry
 
     def _keep_outer(self, flat, inner):
@@ -679,8 +1091,19 @@ class Slips:
             start += r.value(i).size
         self.spans, self.right = spans, right
         weights = np.concatenate([np.ravel(r.value(i)) for i in r.leaves.values()])
-        self.found.append(Slip("decay", None, "", "d += λ W", "a multiple of the parameters themselves is added (weight decay)", .8,
-                               vector=weights, direction=True, group="decay"))
+        self.found.append(
+            Slip(
+                "decay",
+                None,
+                "",
+                "d += λ W",
+                "a multiple of the parameters themselves is added (weight decay)",
+                0.8,
+                vector=weights,
+                direction=True,
+                group="decay",
+            )
+        )
         for name, i in r.leaves.items():
             span, x = spans[name], r.nodes[i]
 
@@ -688,21 +1111,41 @@ class Slips:
                 full = right.copy() if not direction else np.zeros_like(right)
                 full[span] = np.ravel(vector)
                 self.found.append(Slip(kind, e, f"in d{name}", says, says, cost, vector=full, direction=direction, group=group))
+
             edges = r.incoming[i]
-            put("zero", np.zeros(x.value.shape), f"d{name} is 0", .15, e=edges[0] if edges else None, group="zero")
-            put("scale", right[span], f"d{name} is off by a factor", .9, direction=True, group="scale", e=edges[0] if edges else None)
-            put("decay", x.value, f"a multiple of {name} itself is added to d{name} (weight decay)", .8, direction=True, group="decay")
+            put("zero", np.zeros(x.value.shape), f"d{name} is 0", 0.15, e=edges[0] if edges else None, group="zero")
+            put("scale", right[span], f"d{name} is off by a factor", 0.9, direction=True, group="scale", e=edges[0] if edges else None)
+            put("decay", x.value, f"a multiple of {name} itself is added to d{name} (weight decay)", 0.8, direction=True, group="decay")
             if edges and x.value.ndim == 2 and x.value.shape[0] == x.value.shape[1]:
-                put("transposed", right[span].reshape(x.value.shape).T, f"d{name} is transposed", .3, e=edges[0])
+                put("transposed", right[span].reshape(x.value.shape).T, f"d{name} is transposed", 0.3, e=edges[0])
             for node in r.nodes:
-                if node.op is not None and node.value.shape == x.value.shape and r.g[node.id] is not None and r.crossing(edges[0]) if edges else False:
-                    put("wrong adjoint", r.g[node.id], f"d{name} is the adjoint {say.adjoint(node.id)} at t={node.step}", .8 + .1 * ((node.step or 0) - 1),
-                        e=edges[0])
+                if (
+                    node.op is not None and node.value.shape == x.value.shape and r.g[node.id] is not None and r.crossing(edges[0])
+                    if edges
+                    else False
+                ):
+                    put(
+                        "wrong adjoint",
+                        r.g[node.id],
+                        f"d{name} is the adjoint {say.adjoint(node.id)} at t={node.step}",
+                        0.8 + 0.1 * ((node.step or 0) - 1),
+                        e=edges[0],
+                    )
             for step in r.steps[1:] if edges and r.crossing(edges[0]) else ():
-                carried = [r.parts[x] for line in r.crossings() for x in r.lines[line].values() if x.step == step
-                           and r.state(line, step) == r.state(edges[0].line, step)]
+                carried = [
+                    r.parts[x]
+                    for line in r.crossings()
+                    for x in r.lines[line].values()
+                    if x.step == step and r.state(line, step) == r.state(edges[0].line, step)
+                ]
                 if carried:
-                    put("wrong adjoint", sum(carried), f"d{name} is what is carried into step {step - 1}", .75 + .1 * (step - 2), e=edges[0])
+                    put(
+                        "wrong adjoint",
+                        sum(carried),
+                        f"d{name} is what is carried into step {step - 1}",
+                        0.75 + 0.1 * (step - 2),
+                        e=edges[0],
+                    )
 
     # ---- helpers ------------------------------------------------------------------------------------------------------------------
 
@@ -739,7 +1182,7 @@ class Slips:
         other = steps.get(edge.step + d)
         if other is not None:
             return r.value(other.node.inputs[0])
-        if d > 0 and border == "drop" and r.nodes[a].step == edge.step - 1:      # h_t for h_{t-1}
+        if d > 0 and border == "drop" and r.nodes[a].step == edge.step - 1:  # h_t for h_{t-1}
             later = [e for e in r.edges if e.step == edge.step and r.crossing(e) and e.target == a]
             if later:
                 state = r.state(later[0].line, edge.step)
@@ -748,7 +1191,9 @@ class Slips:
         times = sorted(steps)
         if border == "drop":
             return np.zeros_like(r.value(a))
-        return r.value(steps[(times[0] if d < 0 else times[-1]) if border == "clamp" else (times[-1] if d < 0 else times[0])].node.inputs[0])
+        return r.value(
+            steps[(times[0] if d < 0 else times[-1]) if border == "clamp" else (times[-1] if d < 0 else times[0])].node.inputs[0]
+        )
 
     def _values(self, edge, shape):
         """Values a person could have confused with what stands here: those of the same step and shape, and the states before it."""
@@ -820,6 +1265,7 @@ def _times(c):
 
 def _only(fn, block):
     """The change for some columns of the adjoint only."""
+
     def change(run, edge, g):
         if hasattr(fn, "other"):
             mixed = np.array(g)
@@ -828,16 +1274,19 @@ def _only(fn, block):
         inside = np.zeros_like(g)
         inside[..., block] = g[..., block]
         return run.reverse.part(edge, g - inside) + fn(run, edge, inside) if fn is not _nothing else run.reverse.part(edge, g - inside)
+
     return change
 
 
 def _without(blocks):
     """The change that leaves some columns of the adjoint out."""
+
     def change(run, edge, g):
         g = np.array(g)
         for block in blocks:
             g[..., block] = 0
         return run.reverse.part(edge, g)
+
     return change
 
 
@@ -848,8 +1297,10 @@ def _replaced(text, old, new):
 
 def _of_adjoint(other):
     """The change that lets an edge work on another adjoint."""
+
     def change(run, edge, g):
         return run.reverse.part(edge, other(run, edge))
+
     change.other = other
     return change
 

@@ -354,8 +354,8 @@ def _find(call):
         if refused.calls < refused.next:
             return None, refused.reason
     if len(programs) >= TAPES:
-        return None, ("its step was another one in each of so many calls (numbers that change between calls, say); make such a number a 0-d "
-                      "mg.Tensor, or pass it in xs")
+        return None, ("its step was another one in each of so many calls (numbers that change between calls, say); make such a number a "
+                      "0-d mg.Tensor, or pass it in xs")
     try:
         program, bound = _compiled(call)
     except Complex:
@@ -487,7 +487,8 @@ def _check(call, program):
 
     def compiled(xs, leaves):
         short = _Call.__new__(_Call)
-        short.__dict__.update(call.__dict__, every=None, arrays=[x.array for x in xs], tensors=xs, leaves=leaves, T=T, states=False, reverse=False,
+        short.__dict__.update(call.__dict__, every=None, arrays=[x.array for x in xs], tensors=xs, leaves=leaves, T=T, states=False,
+                              reverse=False,
                               state=rebuild(call.state, leaves))
         y, state = short.run(program, program.tape.follow(call.step))[:2]
         return [y, *flatten(state)]
@@ -508,8 +509,8 @@ def _check(call, program):
         nudged = outputs_of(eager, nudge=8.0)
         wrong = _differ(ours, expected, tolerance, nudged)
     if wrong:
-        raise CannotTrace(f"its program and the unroll differ in {wrong} within the first {T} steps (a branch that few steps take?); it must be a "
-                          "function of x and the state alone")
+        raise CannotTrace(f"its program and the unroll differ in {wrong} within the first {T} steps (a branch that few steps take?); "
+                          "it must be a function of x and the state alone")
 
 
 def _differ(ours, expected, tolerance, nudged=None):

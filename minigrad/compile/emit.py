@@ -45,7 +45,8 @@ class Writer:
         backward = self._backward() if self.plan.wants_gradient else []
         saves = any("saved[" in line for line in forward + backward)
         inner = [*forward, *([""] if backward else []), *backward, "", f"return forward, {'backward' if backward else None}"]
-        setup = [*self.words.constants(), *[line for _, group in self.room.lines() for line in group], *(["saved = {}"] if saves else []), ""]
+        room = [line for _, group in self.room.lines() for line in group]
+        setup = [*self.words.constants(), *room, *(["saved = {}"] if saves else []), ""]
         sources = self.words.sources
         helpers = sources.text()
         return "\n".join([

@@ -74,7 +74,7 @@ class Traced(Tensor):
         raise CannotTrace(f"{what} of a value of the step needs its numbers, which differ from step to step; choose with np.where(…), "
                           "np.maximum(…) or arithmetic, or use mg.unroll")
 
-    @property
+    @property                   # type: ignore[misc]
     def data(self):
         if getattr(_following.run, "rules", False):         # a rule looks at the real part: comparisons are traced too
             return self

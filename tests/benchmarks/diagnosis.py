@@ -10,6 +10,7 @@ factor dropped, a transpose forgotten, h for h_prev, …) and of the loop around
 A mistake counts as *named* only if what diagnose says first, carried out on two other probes, gives the wrong derivation's numbers
 there too, to 1e-8: the same mistake, not one that happens to have the same numbers.
 """
+
 import argparse
 import ast
 import copy
@@ -19,12 +20,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-import numpy as np                                  # noqa: E402
+import numpy as np  # noqa: E402
 
-import minigrad as mg                               # noqa: E402
-from minigrad.check.diagnose import diagnose        # noqa: E402
+import minigrad as mg  # noqa: E402
+from minigrad.check.diagnose import diagnose  # noqa: E402
 
-B, T, D, H, C = 3, 4, 5, 6, 7                       # all different, none 2: nothing hides behind equal sizes
+B, T, D, H, C = 3, 4, 5, 6, 7  # all different, none 2: nothing hides behind equal sizes
 
 HEAD = """
 do = (softmax(o) - one_hot(y)) / B
@@ -34,7 +35,8 @@ db_out += do.sum(0)
 
 CELLS = {
     "Elman": dict(
-        cell=lambda: mg.RNNCell(D, H), state=["h"],
+        cell=lambda: mg.RNNCell(D, H),
+        state=["h"],
         packed={"W_x": ["W_x"], "W_h": ["W_h"], "b": ["b"]},
         forward="a = x @ W_x + h_prev @ W_h + b; h = tanh(a)",
         backward="""
@@ -44,12 +46,19 @@ dW_x += x.T @ da
 dW_h += h_prev.T @ da
 db += da.sum(0)
 carry_h = da @ W_h.T
-"""),
+""",
+    ),
     "GRU": dict(
-        cell=lambda: mg.GRUCell(D, H), state=["h"],
-        packed={"W_x": ["W_xr", "W_xz", "W_xn"], "W_h": ["W_hr", "W_hz", "W_hn"], "b_x": ["b_xr", "b_xz", "b_xn"], "b_h": ["b_hr", "b_hz", "b_hn"]},
+        cell=lambda: mg.GRUCell(D, H),
+        state=["h"],
+        packed={
+            "W_x": ["W_xr", "W_xz", "W_xn"],
+            "W_h": ["W_hr", "W_hz", "W_hn"],
+            "b_x": ["b_xr", "b_xz", "b_xn"],
+            "b_h": ["b_hr", "b_hz", "b_hn"],
+        },
         forward="a_r = x @ W_xr + b_xr + h_prev @ W_hr + b_hr; r = sigmoid(a_r); a_z = x @ W_xz + b_xz + h_prev @ W_hz + b_hz; z = sigmoid(a_z); "
-                "u = h_prev @ W_hn + b_hn; a_n = x @ W_xn + b_xn + r * u; n = tanh(a_n); h = (1 - z) * n + z * h_prev",
+        "u = h_prev @ W_hn + b_hn; a_n = x @ W_xn + b_xn + r * u; n = tanh(a_n); h = (1 - z) * n + z * h_prev",
         backward="""
 dh = do @ W_out.T + carry_h
 dn = dh * (1 - z)
@@ -72,13 +81,15 @@ db_hr += da_r.sum(0)
 db_hz += da_z.sum(0)
 db_hn += du.sum(0)
 carry_h = dh * z + da_r @ W_hr.T + da_z @ W_hz.T + du @ W_hn.T
-"""),
+""",
+    ),
     "LSTM": dict(
-        cell=lambda: mg.LSTMCell(D, H), state=["h", "c"],
+        cell=lambda: mg.LSTMCell(D, H),
+        state=["h", "c"],
         packed={"W_x": ["W_xi", "W_xf", "W_xg", "W_xo"], "W_h": ["W_hi", "W_hf", "W_hg", "W_ho"], "b": ["b_i", "b_f", "b_g", "b_o"]},
         forward="a_i = x @ W_xi + h_prev @ W_hi + b_i; i = sigmoid(a_i); a_f = x @ W_xf + h_prev @ W_hf + b_f; f = sigmoid(a_f); "
-                "a_g = x @ W_xg + h_prev @ W_hg + b_g; g = tanh(a_g); a_o = x @ W_xo + h_prev @ W_ho + b_o; q = sigmoid(a_o); "
-                "c = f * c_prev + i * g; s = tanh(c); h = q * s",
+        "a_g = x @ W_xg + h_prev @ W_hg + b_g; g = tanh(a_g); a_o = x @ W_xo + h_prev @ W_ho + b_o; q = sigmoid(a_o); "
+        "c = f * c_prev + i * g; s = tanh(c); h = q * s",
         backward="""
 dh = do @ W_out.T + carry_h
 dq = dh * s
@@ -105,12 +116,14 @@ db_g += da_g.sum(0)
 db_o += da_o.sum(0)
 carry_c = dc * f
 carry_h = da_i @ W_hi.T + da_f @ W_hf.T + da_g @ W_hg.T + da_o @ W_ho.T
-"""),
+""",
+    ),
     "MGU": dict(
-        cell=lambda: mg.MGUCell(D, H), state=["h"],
+        cell=lambda: mg.MGUCell(D, H),
+        state=["h"],
         packed={"W_x": ["W_xf", "W_xn"], "W_h": ["W_hf", "W_hn"], "b": ["b_f", "b_n"]},
         forward="a_f = x @ W_xf + h_prev @ W_hf + b_f; f = sigmoid(a_f); v = f * h_prev; a_n = x @ W_xn + v @ W_hn + b_n; n = tanh(a_n); "
-                "h = (1 - f) * h_prev + f * n",
+        "h = (1 - f) * h_prev + f * n",
         backward="""
 dh = do @ W_out.T + carry_h
 dn = dh * f
@@ -125,12 +138,15 @@ dW_hn += v.T @ da_n
 db_f += da_f.sum(0)
 db_n += da_n.sum(0)
 carry_h = dh * (1 - f) + dv * f + da_f @ W_hf.T
-"""),
+""",
+    ),
     "coRNN": dict(
-        cell=lambda: mg.CoRNNCell(D, H, dt=0.4, gamma=0.7, epsilon=0.9), state=["h", "z"],
-        packed={"W_x": ["W_x"], "W_z": ["W_z"], "W_h": ["W_h"], "b": ["b"]}, constants=dict(dt=0.4, gamma=0.7, epsilon=0.9),
+        cell=lambda: mg.CoRNNCell(D, H, dt=0.4, gamma=0.7, epsilon=0.9),
+        state=["h", "z"],
+        packed={"W_x": ["W_x"], "W_z": ["W_z"], "W_h": ["W_h"], "b": ["b"]},
+        constants=dict(dt=0.4, gamma=0.7, epsilon=0.9),
         forward="a = x @ W_x + z_prev @ W_z + h_prev @ W_h + b; force = tanh(a); z = z_prev + dt * (force - gamma * h_prev - epsilon * z_prev); "
-                "h = h_prev + dt * z",
+        "h = h_prev + dt * z",
         backward="""
 dh = do @ W_out.T + carry_h
 dz = dh * dt + carry_z
@@ -142,13 +158,21 @@ dW_h += h_prev.T @ da
 db += da.sum(0)
 carry_h = dh - dz * (dt * gamma) + da @ W_h.T
 carry_z = dz * (1 - dt * epsilon) + da @ W_z.T
-"""),
+""",
+    ),
     "LEM": dict(
-        cell=lambda: mg.LEMCell(D, H, dt=0.8), state=["h", "z"], constants=dict(dt=0.8),
-        packed={"W_x": ["W_x1", "W_x2", "W_xz", "W_xh"], "W_y": ["W_h1", "W_h2", "W_hz"], "W_z": ["W_z"], "b": ["b_1", "b_2", "b_z", "b_h"]},
+        cell=lambda: mg.LEMCell(D, H, dt=0.8),
+        state=["h", "z"],
+        constants=dict(dt=0.8),
+        packed={
+            "W_x": ["W_x1", "W_x2", "W_xz", "W_xh"],
+            "W_y": ["W_h1", "W_h2", "W_hz"],
+            "W_z": ["W_z"],
+            "b": ["b_1", "b_2", "b_z", "b_h"],
+        },
         forward="a_1 = x @ W_x1 + h_prev @ W_h1 + b_1; s_1 = sigmoid(a_1); d_1 = dt * s_1; a_2 = x @ W_x2 + h_prev @ W_h2 + b_2; s_2 = sigmoid(a_2); "
-                "d_2 = dt * s_2; a_z = x @ W_xz + h_prev @ W_hz + b_z; p = tanh(a_z); z = (1 - d_1) * z_prev + d_1 * p; "
-                "a_h = x @ W_xh + z @ W_z + b_h; q = tanh(a_h); h = (1 - d_2) * h_prev + d_2 * q",
+        "d_2 = dt * s_2; a_z = x @ W_xz + h_prev @ W_hz + b_z; p = tanh(a_z); z = (1 - d_1) * z_prev + d_1 * p; "
+        "a_h = x @ W_xh + z @ W_z + b_h; q = tanh(a_h); h = (1 - d_2) * h_prev + d_2 * q",
         backward="""
 dh = do @ W_out.T + carry_h
 dq = dh * d_2
@@ -176,10 +200,19 @@ db_z += da_z.sum(0)
 db_h += da_h.sum(0)
 carry_z = dz * (1 - d_1)
 carry_h = dh * (1 - d_2) + da_1 @ W_h1.T + da_2 @ W_h2.T + da_z @ W_hz.T
-"""),
+""",
+    ),
     "two layers": dict(
-        cell=lambda: mg.stacked(mg.RNNCell(D, H), mg.RNNCell(H, H)), state=["g", "h"],
-        packed={"cells.0.W_x": ["W_x1"], "cells.0.W_h": ["W_h1"], "cells.0.b": ["b_1"], "cells.1.W_x": ["W_x2"], "cells.1.W_h": ["W_h2"], "cells.1.b": ["b_2"]},
+        cell=lambda: mg.stacked(mg.RNNCell(D, H), mg.RNNCell(H, H)),
+        state=["g", "h"],
+        packed={
+            "cells.0.W_x": ["W_x1"],
+            "cells.0.W_h": ["W_h1"],
+            "cells.0.b": ["b_1"],
+            "cells.1.W_x": ["W_x2"],
+            "cells.1.W_h": ["W_h2"],
+            "cells.1.b": ["b_2"],
+        },
         forward="a_1 = x @ W_x1 + g_prev @ W_h1 + b_1; g = tanh(a_1); a_2 = g @ W_x2 + h_prev @ W_h2 + b_2; h = tanh(a_2)",
         backward="""
 dh = do @ W_out.T + carry_h
@@ -194,14 +227,15 @@ dW_h1 += g_prev.T @ da_1
 db_1 += da_1.sum(0)
 carry_h = da_2 @ W_h2.T
 carry_g = da_1 @ W_h1.T
-"""),
+""",
+    ),
     "invented": dict(
-        cell=None, state=["h", "m"],
+        cell=None,
+        state=["h", "m"],
         packed={n: [n] for n in "W_k U_k b_k W_p V_p b_p W_e".split()},
         shapes=dict(W_k=(D, H), U_k=(H, H), b_k=(H,), W_p=(D, H), V_p=(H, H), b_p=(H,), W_e=(H, H)),
         forward="a_k = x @ W_k + h_prev @ U_k + b_k; k = sigmoid(a_k); v = h_prev * m_prev; a_p = x @ W_p + v @ V_p + b_p; p = sin(a_p); "
-                "m = k * m_prev + p * p; e = m @ W_e; h = k * tanh(e)",
-        names_only="w = tanh(e); h = k * w",
+        "m = k * m_prev + p * p; e = m @ W_e; w = tanh(e); h = k * w",
         backward="""
 dh = do @ W_out.T + carry_h
 dw = dh * k
@@ -221,9 +255,9 @@ db_p += da_p.sum(0)
 dW_e += m.T @ de
 carry_h = dv * m_prev + da_k @ U_k.T
 carry_m = dm * k + dv * h_prev
-"""),
+""",
+    ),
 }
-CELLS["invented"]["forward"] = CELLS["invented"]["forward"].replace("h = k * tanh(e)", CELLS["invented"].pop("names_only"))
 
 
 def sigmoid(a):
@@ -268,7 +302,15 @@ class Problem:
         code = compile(self.spec["forward"].replace("; ", "\n"), self.name, "exec")
         state, found = {s: self.p[f"{s}_0"] for s in self.spec["state"]}, []
         for x, y in zip(self.xs, self.ys):
-            values = {**FUNCTIONS, **self.p, **self.spec.get("constants", {}), "x": x, "y": y, "B": B, **{f"{s}_prev": v for s, v in state.items()}}
+            values = {
+                **FUNCTIONS,
+                **self.p,
+                **self.spec.get("constants", {}),
+                "x": x,
+                "y": y,
+                "B": B,
+                **{f"{s}_prev": v for s, v in state.items()},
+            }
             exec(code, values)
             values["o"] = values["h"] @ self.p["W_out"] + self.p["b_out"]
             state = {s: values[s] for s in state}
@@ -282,8 +324,15 @@ class Problem:
         initial = [mg.parameter(p[f"{s}_0"], name=f"{s}_0") for s in spec["state"]]
         if own or spec["cell"] is None:
             weights = {n: mg.parameter(p[n], name=n) for n in self.weights}
-            source = "def step(x, state):\n    " + "".join(f"{s}_prev, " for s in spec["state"]) + "= state\n    " \
-                + spec["forward"].replace("; ", "\n    ") + "\n    o = h @ W_out + b_out\n    return o, (" + "".join(f"{s}, " for s in spec["state"]) + ")"
+            source = (
+                "def step(x, state):\n    "
+                + "".join(f"{s}_prev, " for s in spec["state"])
+                + "= state\n    "
+                + spec["forward"].replace("; ", "\n    ")
+                + "\n    o = h @ W_out + b_out\n    return o, ("
+                + "".join(f"{s}, " for s in spec["state"])
+                + ")"
+            )
             scope = {**FUNCTIONS, "sigmoid": mg.sigmoid, **weights, **head, **spec.get("constants", {})}
             exec(compile(source, f"<{self.name}>", "exec"), scope)
             step, state = scope["step"], tuple(initial)
@@ -296,6 +345,7 @@ class Problem:
                 h, state = cell(x, state)
                 o = h @ head["W_out"] + head["b_out"]
                 return o, state
+
             state = initial[0] if len(initial) == 1 else tuple(initial)
         os, _ = mg.unroll(step, self.xs, state)
         return mg.softmax_cross_entropy(os, self.ys, reduction="sum") / B
@@ -308,8 +358,17 @@ class Problem:
         for packed, parts in self.spec["packed"].items():
             found[packed] = np.concatenate([gradients[n] for n in parts], -1)
         if self.name == "two layers":
-            found = {{"cells.0.W_x": "1.W_x", "cells.0.W_h": "1.W_h", "cells.0.b": "1.b", "cells.1.W_x": "2.W_x", "cells.1.W_h": "2.W_h", "cells.1.b": "2.b"}
-                     .get(n, n): g for n, g in found.items()}
+            found = {
+                {
+                    "cells.0.W_x": "1.W_x",
+                    "cells.0.W_h": "1.W_h",
+                    "cells.0.b": "1.b",
+                    "cells.1.W_x": "2.W_x",
+                    "cells.1.W_h": "2.W_h",
+                    "cells.1.b": "2.b",
+                }.get(n, n): g
+                for n, g in found.items()
+            }
         return found
 
     def backward(self, lines, slip=None):
@@ -322,7 +381,7 @@ class Problem:
         for repeat in range(rounds):
             if repeat:
                 g = {n: np.zeros_like(v) for n, v in self.p.items()}
-            for t in (range(T) if kind == "forward" else range(T - 1, -1, -1)):
+            for t in range(T) if kind == "forward" else range(T - 1, -1, -1):
                 values = dict(self.steps[t])
                 for n in list(values):
                     if n in self.spec["state"]:
@@ -389,6 +448,7 @@ def source_lines(name):
 
 # ---- edits of one line's source ---------------------------------------------------------------------------------------------------
 
+
 def edited(line, change):
     """All results of ``change(node) -> list of replacements`` applied at one place of the right-hand side."""
     tree, found = ast.parse(line), []
@@ -402,6 +462,7 @@ def edited(line, change):
             class Swap(ast.NodeTransformer):
                 def visit(self, n):
                     return new if n is target else self.generic_visit(n)
+
             again.body[0].value = Swap().visit(again.body[0].value)
             found.append(ast.unparse(ast.fix_missing_locations(again)))
     return found
@@ -412,7 +473,10 @@ def expression(text):
 
 
 def has_adjoint(node):
-    return any(isinstance(n, ast.Name) and (n.id.startswith("d") and n.id not in ("dt", "d_1", "d_2") or n.id.startswith("carry")) for n in ast.walk(node))
+    return any(
+        isinstance(n, ast.Name) and (n.id.startswith("d") and n.id not in ("dt", "d_1", "d_2") or n.id.startswith("carry"))
+        for n in ast.walk(node)
+    )
 
 
 def is_slope(node):
@@ -420,7 +484,12 @@ def is_slope(node):
     text = ast.unparse(node)
     if text.startswith("1 - ") and text.endswith(" ** 2"):
         return "tanh", text[4:-5]
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult) and isinstance(node.left, ast.Name) and ast.unparse(node.right) == f"1 - {node.left.id}":
+    if (
+        isinstance(node, ast.BinOp)
+        and isinstance(node.op, ast.Mult)
+        and isinstance(node.left, ast.Name)
+        and ast.unparse(node.right) == f"1 - {node.left.id}"
+    ):
         return "sigmoid", node.left.id
     return None, None
 
@@ -437,12 +506,17 @@ def catalogue_edits(line, problem):
 
     def factor(node):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult) and has_adjoint(node.left) and not has_adjoint(node.right):
-            found_ = [("B factor dropped", node.left), ("B squared", expression(f"({ast.unparse(node)}) * ({ast.unparse(node.right)})")),
-                      ("B inverted", expression(f"({ast.unparse(node.left)}) / ({ast.unparse(node.right)})"))]
+            found_ = [
+                ("B factor dropped", node.left),
+                ("B squared", expression(f"({ast.unparse(node)}) * ({ast.unparse(node.right)})")),
+                ("B inverted", expression(f"({ast.unparse(node.left)}) / ({ast.unparse(node.right)})")),
+            ]
             kind, v = is_slope(node.right)
             if kind:
-                forms = {"tanh": ["{v}**2", "1 - {v}", "(1 - {v})**2", "{v} * (1 - {v})", "1 - tanh({v})**2", "1 + {v}**2", "1 - {a}**2"],
-                         "sigmoid": ["{v}", "1 - {v}", "1 - {v}**2", "(1 - {v})**2", "{a} * (1 - {a})", "sigmoid({v}) * (1 - sigmoid({v}))"]}[kind]
+                forms = {
+                    "tanh": ["{v}**2", "1 - {v}", "(1 - {v})**2", "{v} * (1 - {v})", "1 - tanh({v})**2", "1 + {v}**2", "1 - {a}**2"],
+                    "sigmoid": ["{v}", "1 - {v}", "1 - {v}**2", "(1 - {v})**2", "{a} * (1 - {a})", "sigmoid({v}) * (1 - sigmoid({v}))"],
+                }[kind]
                 for form in forms:
                     if "{a}" in form and v not in argument:
                         continue
@@ -472,15 +546,27 @@ def catalogue_edits(line, problem):
         return []
 
     def sums(node):
-        if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub)) and has_adjoint(node.left) and has_adjoint(node.right) \
-                and not line.startswith("do"):
+        if (
+            isinstance(node, ast.BinOp)
+            and isinstance(node.op, (ast.Add, ast.Sub))
+            and has_adjoint(node.left)
+            and has_adjoint(node.right)
+            and not line.startswith("do")
+        ):
             minus = "-" if isinstance(node.op, ast.Add) else "+"
-            return [("A term dropped", node.left), ("A term dropped", node.right),
-                    ("E sign", expression(f"({ast.unparse(node.left)}) {minus} ({ast.unparse(node.right)})"))]
+            return [
+                ("A term dropped", node.left),
+                ("A term dropped", node.right),
+                ("E sign", expression(f"({ast.unparse(node.left)}) {minus} ({ast.unparse(node.right)})")),
+            ]
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and not has_adjoint(node) and not line.startswith("do"):
             if ast.unparse(node.left) not in ("1",):
-                return [("B term of the slope dropped", node.left), ("E sign", expression(f"{ast.unparse(node.left)} + {ast.unparse(node.right)}"))]
+                return [
+                    ("B term of the slope dropped", node.left),
+                    ("E sign", expression(f"{ast.unparse(node.left)} + {ast.unparse(node.right)}")),
+                ]
         return []
+
     for change in (factor, transposes, indices, sums):
         for label in sorted({k for n in ast.walk(ast.parse(line).body[0].value) for k, _ in change(n)}):
             found += [(label, e) for e in edited(line, lambda n: [x for k, x in change(n) if k == label])]
@@ -489,9 +575,17 @@ def catalogue_edits(line, problem):
         found += [("F mean for sum", line.replace("sum(0)", "mean(0)"))]
     if line.startswith("do "):
         s, y = "softmax(o)", "one_hot(y)"
-        for label, text in [("E sign", f"({y} - {s}) / B"), ("E diagonal", f"-{y} * (1 - {s}) / B"), ("E -y/p", f"-{y} / {s} / B"), ("E no y", f"{s} / B"),
-                            ("E twice", f"{s} * (({s} - {y}) - ({s} * ({s} - {y})).sum(-1, keepdims=True)) / B"), ("E class", f"({s} - one_hot((y + 1) % 7)) / B"),
-                            ("E class", f"({s} - one_hot((y - 1) % 7)) / B"), ("F sum for mean", f"({s} - {y})"), ("F ×2", f"2 * ({s} - {y}) / B")]:
+        for label, text in [
+            ("E sign", f"({y} - {s}) / B"),
+            ("E diagonal", f"-{y} * (1 - {s}) / B"),
+            ("E -y/p", f"-{y} / {s} / B"),
+            ("E no y", f"{s} / B"),
+            ("E twice", f"{s} * (({s} - {y}) - ({s} * ({s} - {y})).sum(-1, keepdims=True)) / B"),
+            ("E class", f"({s} - one_hot((y + 1) % 7)) / B"),
+            ("E class", f"({s} - one_hot((y - 1) % 7)) / B"),
+            ("F sum for mean", f"({s} - {y})"),
+            ("F ×2", f"2 * ({s} - {y}) / B"),
+        ]:
             found.append((label, f"do = {text}"))
     else:
         found += [("E sign of a line", f"{left}= -({right})"), ("F ×2 of a line", f"{left}= 2 * ({right})")]
@@ -519,6 +613,7 @@ def later_edits(line, problem, rng):
         if isinstance(node, ast.Constant) and node.value == 2:
             return [("G power 3", expression("3"))]
         return []
+
     found += [(k, e) for k in ("G another name", "G power 3") for e in edited(line, lambda n: [x for q, x in change(n) if q == k])]
     left, _, right = line.partition("= ")
     found.append(("G half of a line", f"{left}= 0.5 * ({right})"))
@@ -527,9 +622,14 @@ def later_edits(line, problem, rng):
     return found
 
 
-LOOP = [("A truncated: carry 0 at t", ("cut at", t)) for t in (1, 2)] + [("A do only at T", ("do only last", None)), ("A dh only at T", ("dh only last", None)),
-                                                                        ("A loop forward", ("forward", None)), ("A carry not reset", ("not reset", None)),
-                                                                        ("A no first loss", ("no loss at", 0)), ("A no last loss", ("no loss at", T - 1))]
+LOOP = [("A truncated: carry 0 at t", ("cut at", t)) for t in (1, 2)] + [
+    ("A do only at T", ("do only last", None)),
+    ("A dh only at T", ("dh only last", None)),
+    ("A loop forward", ("forward", None)),
+    ("A carry not reset", ("not reset", None)),
+    ("A no first loss", ("no loss at", 0)),
+    ("A no last loss", ("no loss at", T - 1)),
+]
 
 
 def wrong_derivations(problem, later=False):
@@ -537,7 +637,7 @@ def wrong_derivations(problem, later=False):
     lines, found = source_lines(problem.name), []
     rng = np.random.default_rng(5)
     for i, line in enumerate(lines):
-        for label, new in (later_edits(line, problem, rng) if later else catalogue_edits(line, problem)):
+        for label, new in later_edits(line, problem, rng) if later else catalogue_edits(line, problem):
             found.append((label, lines[:i] + [new] + lines[i + 1:], None, None))
     if later:
         return found
@@ -545,17 +645,34 @@ def wrong_derivations(problem, later=False):
         found.append((label, lines, slip, None))
     recurrent = [s.split(" +=")[0] for s in lines if "+=" in s]
     for n in recurrent:
-        found += [("A = for +=", lines, ("assign", n), None), ("A first k dropped", lines, ("skip", (n, 0)), None), ("A last k dropped", lines, ("skip", (n, T - 1)), None)]
+        found += [
+            ("A = for +=", lines, ("assign", n), None),
+            ("A first k dropped", lines, ("skip", (n, 0)), None),
+            ("A last k dropped", lines, ("skip", (n, T - 1)), None),
+        ]
     found.append(("A = for += everywhere", lines, ("assign", ("d",)), None))
-    masks = {"A only k=t": lambda t, k: t == k, "A t-k<=1": lambda t, k: t - k <= 1, "A t-k<=2": lambda t, k: t - k <= 2, "A only the longest path": lambda t, k: k == 0,
-             "A t-k+1 times": lambda t, k: t - k + 1 if k >= 0 else t + 2, "A no k=t": lambda t, k: t != k, "A no k=1": lambda t, k: k != 0}
+    masks = {
+        "A only k=t": lambda t, k: t == k,
+        "A t-k<=1": lambda t, k: t - k <= 1,
+        "A t-k<=2": lambda t, k: t - k <= 2,
+        "A only the longest path": lambda t, k: k == 0,
+        "A t-k+1 times": lambda t, k: t - k + 1 if k >= 0 else t + 2,
+        "A no k=t": lambda t, k: t != k,
+        "A no k=1": lambda t, k: k != 0,
+    }
     for label, m in masks.items():
         found.append((label, lines, None, ("mask", m)))
     w = [n for n in problem.weights if n.startswith("W")]
     if len(w) > 1:
         found.append(("A15 carry only, local only", lines, None, ("two masks", (w[1], w[0]))))
-    for label, what in [("F 1/T", ("scale", 1 / T)), ("F ×2", ("scale", 2.0)), ("F -η", ("scale", -0.01)), ("E sign", ("scale", -1.0)), ("F clipped", ("clip", 0.1)),
-                        ("F +λW", ("decay", 0.01))]:
+    for label, what in [
+        ("F 1/T", ("scale", 1 / T)),
+        ("F ×2", ("scale", 2.0)),
+        ("F -η", ("scale", -0.01)),
+        ("E sign", ("scale", -1.0)),
+        ("F clipped", ("clip", 0.1)),
+        ("F +λW", ("decay", 0.01)),
+    ]:
         found.append((label, lines, None, what))
     for n in [x for x in problem.p if not x.endswith("_0")]:
         found.append((f"F {'db' if n.startswith('b') else 'dW'}=0", lines, None, ("zero", n)))
@@ -601,6 +718,7 @@ def apart(a, b):
 
 # ---- the evaluation ---------------------------------------------------------------------------------------------------------------
 
+
 def from_gradients(name, seeds, later, missed, limit):
     """Counts of (named, all) over every wrong derivation of a cell, from gradients alone."""
     named, total, by_label = 0, 0, defaultdict(lambda: [0, 0])
@@ -614,7 +732,7 @@ def from_gradients(name, seeds, later, missed, limit):
         for label, lines, slip, after in wrong_derivations(problems[0], later)[:limit]:
             try:
                 wrong = [carried_out(p, lines, slip, after) for p in problems]
-            except (ValueError, NameError, TypeError):            # does not conform: it raises, and nobody gets numbers
+            except (ValueError, NameError, TypeError):  # does not conform: it raises, and nobody gets numbers
                 continue
             if any(not all(np.isfinite(v).all() and v.shape == p.p[n].shape for n, v in w.items()) for w, p in zip(wrong, problems)):
                 continue
@@ -631,8 +749,10 @@ def from_gradients(name, seeds, later, missed, limit):
             by_label[label][1] += 1
             if missed and not good:
                 edit = next((n for n, o in zip(lines, source_lines(name)) if n != o), "")
-                print(f"  missed: {name} seed {seed} {label}: {edit} {slip or ''} -> {'exact ' if found.exact else ''}{found.residual:.0e} "
-                      + " && ".join(f"{e.says} ({e.where})" for e in found.explanations))
+                print(
+                    f"  missed: {name} seed {seed} {label}: {edit} {slip or ''} -> {'exact ' if found.exact else ''}{found.residual:.0e} "
+                    + " && ".join(f"{e.says} ({e.where})" for e in found.explanations)
+                )
     return named, total, by_label
 
 
@@ -649,6 +769,7 @@ def from_lines(name, seeds, later, missed, limit, pairs=0):
     """Counts of (named, all) where every line is given as a function: one wrong line, or ``pairs`` times two of them."""
     from minigrad.check.lines import Values, evaluate
     from minigrad.check.lines import carried_out as lines_carried_out
+
     named, total = 0, 0
     for seed in seeds:
         problems = [Problem(name, 10 * seed + i) for i in range(2)]
@@ -662,7 +783,9 @@ def from_lines(name, seeds, later, missed, limit, pairs=0):
         values = [Values(c.reverse, given=g) for c, g in zip(contexts, given)]
         edits = []
         for i, line in enumerate(lines):
-            for label, new in (later_edits(line, problems[0], np.random.default_rng([seed, i])) if later else catalogue_edits(line, problems[0])):
+            for label, new in (
+                later_edits(line, problems[0], np.random.default_rng([seed, i])) if later else catalogue_edits(line, problems[0])
+            ):
                 target, function = as_function(new)
                 mine, right, _, trouble = evaluate(function, target, values[0])
                 if not trouble and max(np.max(np.abs(a - b)) for a, b in zip(mine, right)) > 1e-6 * max(np.max(np.abs(b)) for b in right):
@@ -683,9 +806,12 @@ def from_lines(name, seeds, later, missed, limit, pairs=0):
                 if function is None:
                     continue
                 mine, right, steps, _ = evaluate(function, e.yours, values[1])
-                names = function.__code__.co_varnames[:function.__code__.co_argcount]
-                again = [np.full_like(g, np.inf) for g in right] if e.kind == "unknown" else \
-                    lines_carried_out(e.slip, e.yours, names, values[1], contexts[1], steps)
+                names = function.__code__.co_varnames[: function.__code__.co_argcount]
+                again = (
+                    [np.full_like(g, np.inf) for g in right]
+                    if e.kind == "unknown"
+                    else lines_carried_out(e.slip, e.yours, names, values[1], contexts[1], steps)
+                )
                 top = max(np.max(np.abs(b)) for b in right)
                 ok = max(np.max(np.abs(a - b)) for a, b in zip(mine, again)) <= 1e-8 * top
                 good = good and ok
@@ -706,7 +832,11 @@ def correct_derivations(count):
                 g = problem.packed({n: v.astype(dtype) for n, v in problem.backward(source_lines(name)).items()})
                 for convention in ("row", "column"):
                     mine = g if convention == "row" else {n: v.T for n, v in g.items()}
-                    found = diagnose(mine, loss, convention=convention) if total % 50 == 0 else mg.check.compare(mine, loss, convention=convention)
+                    found = (
+                        diagnose(mine, loss, convention=convention)
+                        if total % 50 == 0
+                        else mg.check.compare(mine, loss, convention=convention)
+                    )
                     total += 1
                     if not found.ok:
                         alarms.append((name, dtype.__name__, convention, str(found)))
@@ -747,7 +877,9 @@ def main(arguments=None):
             totals[k][1] += b
     print("\n" + "| cell | " + " | ".join(totals) + " |\n|---|" + "---|" * len(totals))
     for name, row in [*rows.items(), ("**all**", totals)]:
-        print(f"| {name} | " + " | ".join(f"{row[k][0]} of {row[k][1]}, {100 * row[k][0] / max(row[k][1], 1):.1f} %" for k in totals) + " |")
+        print(
+            f"| {name} | " + " | ".join(f"{row[k][0]} of {row[k][1]}, {100 * row[k][0] / max(row[k][1], 1):.1f} %" for k in totals) + " |"
+        )
     if kinds:
         print("\nby kind, from gradients alone: " + ", ".join(f"{k} {a} of {b}" for k, (a, b) in sorted(kinds.items())))
     if "correct" in o.only:

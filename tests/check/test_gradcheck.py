@@ -300,7 +300,7 @@ def test_entries_of_all_sizes_are_each_looked_at_closely():
     assert report.ok and report.rows[0].note == ""                   # the complex step was confirmed in all of them
 
 
-@pytest.mark.skipif(np.finfo(np.longdouble).eps > 1e-18, reason="np.longdouble is no longer than float64 here")
+@pytest.mark.skipif(bool(np.finfo(np.longdouble).eps > 1e-18), reason="np.longdouble is no longer than float64 here")
 def test_differences_are_taken_in_extended_precision_where_it_passes():
     def fn(x):
         if x.dtype.kind == "c":
