@@ -349,7 +349,10 @@ def _operand(x):
     array = np.asarray(x)
     if array.dtype.kind not in "biufc":
         raise TypeError(f"an op got {type(x).__name__} {str(x)[:40]!r}; expected a Tensor, an array or a number")
-    return array if array.ndim else array.item()
+    if array.ndim:
+        return array
+    number = array.item()
+    return number if type(number) in _NUMBERS else _NUMBER_OF[array.dtype.kind](number)         # a longdouble's item is one again
 
 
 def _apply(op, args, kwargs):
@@ -424,6 +427,7 @@ def parameter(data, name=None):
 _new = Tensor.__new__
 _DIRECT = {f for f, op in FUNCTIONS.items() if type(op) is ops.Op and op.call is None and op.compose is None}
 ops.HANDLERS[Tensor] = _apply
+_NUMBER_OF = {"f": float, "c": complex, "b": int, "i": int, "u": int}
 _NUMBERS = frozenset((float, int, complex))
 _BASIC = frozenset((int, slice, type(None)))
 _square, _negative, _matmul, _getitem, _transpose = (TABLE[n] for n in ("square", "negative", "matmul", "getitem", "transpose"))

@@ -36,14 +36,15 @@ class CharacterModel(mg.Module):
     xs (T, B, V) one-hot -> logits (T, B, V) and the state after the last step.
     """
 
-    def __init__(self, characters, hidden, *, rng, cell=mg.RNNCell, dtype=np.float32):
+    def __init__(self, characters, hidden, *, rng, cell=mg.RNNCell, dtype=np.float32, through=mg.scan):
+        self.through = through                                                  # time: mg.scan, compiled, or mg.unroll, step by step
         self.cell = cell(characters, hidden, rng=rng, dtype=dtype)              # <- your own cell goes here
         bound = 1 / np.sqrt(hidden)
         self.W_y = mg.parameter(rng.uniform(-bound, bound, (hidden, characters)).astype(dtype), name="W_y")
         self.b_y = mg.parameter(np.zeros(characters, dtype), name="b_y")
 
     def __call__(self, xs, state=None):
-        hs, state = mg.unroll(self.cell, xs, state)
+        hs, state = self.through(self.cell, xs, state)
         T, B, H = hs.shape
         logits = hs.reshape(T * B, H) @ self.W_y + self.b_y
         return logits.reshape(T, B, -1), state
@@ -292,6 +293,7 @@ def arguments():
                         help="of the sample: near 0 it repeats the likeliest, above 1 it is bold (default 0.7)")
     parser.add_argument("--out", metavar="FOLDER", default="minigrad-output/characters",
                         help="where the files go (default minigrad-output/characters)")
+    parser.add_argument("--eager", action="store_true", help="unroll step by step instead of running the compiled scan")
     parser.add_argument("--seed", type=int, default=0, help="of the initial weights and the sample (default 0)")
     parser.add_argument("--draw", metavar="PATH", help="only draw the unrolled graph there and stop (.svg, …)")
     parser.add_argument("--resume", action="store_true", help="go on from the weights of the last run in that folder")
@@ -322,7 +324,7 @@ def run(options, cell):
     V, cut = len(characters), len(ids) * 9 // 10
     train, test = ids[:cut], ids[cut:]
     rng = np.random.default_rng(options.seed)
-    model = CharacterModel(V, options.hidden, rng=rng, cell=cell)
+    model = CharacterModel(V, options.hidden, rng=rng, cell=cell, through=mg.unroll if options.eager else mg.scan)
     if options.draw:
         draw_unrolled(model, train, V, options.draw)
         return 0

@@ -159,3 +159,13 @@ def test_nan_inside_a_checkpoint_is_no_error_without_debug():
 def test_messages_say_what_arrived(call, message):
     with pytest.raises((ValueError, TypeError), match=message):
         call()
+
+
+def test_softplus_at_zero_has_the_complex_step_of_its_slope():
+    """The branch at exactly 0 gave −½ along the imaginary axis, where the slope is +½."""
+    assert mg.softplus(np.array(0 + 1e-20j)).imag / 1e-20 == pytest.approx(0.5)
+
+
+def test_a_long_double_number_is_a_number():
+    """``item()`` of a longdouble is a longdouble again, and an operand was converted for ever."""
+    assert (mg.parameter(1.0) + np.longdouble(2)).item() == 3.0

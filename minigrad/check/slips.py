@@ -769,7 +769,7 @@ class Slips:
 
             def beside(run, edge, g, d=d):
                 i = r.at(edge.source, edge.step + d)
-                return _nothing(run, edge, g) if i is None else r.part(edge, run.g[i])
+                return _nothing(run, edge, g) if i is None or run.g[i] is None else r.part(edge, run.g[i])
 
             self.add(
                 "wrong step of the adjoint",

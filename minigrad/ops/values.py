@@ -31,7 +31,7 @@ def sigmoid(x):
 
 def softplus(x):
     """log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)): never overflows."""
-    return np.where(np.real(x) > 0, x, 0 * x) + np.log1p(np.exp(-absolute(np.asarray(x))))
+    return np.where(np.real(x) >= 0, x, 0 * x) + np.log1p(np.exp(-absolute(np.asarray(x))))
 
 
 def logsigmoid(x):
