@@ -49,7 +49,8 @@ def _gathered(plan, v, readers):
     scale = np.concatenate([np.full(b - a, 0.5 if kind == "sigmoid" else 1.0, v.dtype) for (a, b), kind in spans])
     shift = np.where(scale == 0.5, scale, 0).astype(v.dtype)
     both = plan.make(GATES, [v, plan.number(scale), plan.number(shift)], {}, v.shape, v.dtype)
-    return {gate.id: plan.make(TABLE["getitem"], [both], c.attributes, gate.shape, gate.dtype, gate.name) for c, (gate,) in zip(cuts, gates)}
+    return {gate.id: plan.make(TABLE["getitem"], [both], c.attributes, gate.shape, gate.dtype, gate.name)
+            for c, (gate,) in zip(cuts, gates)}
 
 
 def _blocked(plan, v, readers):
