@@ -6,7 +6,7 @@ from .arrays import Arrays
 from .demand import BACKWARD, FORWARD, Demand
 from .formula import Formulas
 from .layout import Layout
-from .lines import Line
+from .lines import WIDTH, Line, indented, listed, page, parts
 from .loop import Loop
 from .plan import Plan
 from .room import Room
@@ -20,11 +20,15 @@ HEAD = '''"""{title}, T steps at a time: written by minigrad from one step of th
 
     forward, backward = bptt(T)
 
-An array has all T steps, [t] is one of them; d… is the gradient of the loss with respect to …
+An array has all T steps, [t] is one of them; d… is the gradient of the loss with respect to …; what has no name in the cell
+is v and a number.
 """'''
 ROWS = '''def rows(a):
     """The steps of an array, as views."""
     return [a[t, ...] for t in range(len(a))]'''
+
+BEFORE, AFTER = "before the loop: all steps at once", "after the loop: all steps at once"
+TOTALS = "gradients of the parameters: one sum over time each"
 
 
 class Writer:
@@ -43,16 +47,19 @@ class Writer:
     def write(self):
         forward = self._forward()
         backward = self._backward() if self.plan.wants_gradient else []
-        saves = any("saved[" in line for line in forward + backward)
-        inner = [*forward, *([""] if backward else []), *backward, "", f"return forward, {'backward' if backward else None}"]
-        room = [line for _, group in self.room.lines() for line in group]
-        setup = [*self.words.constants(), *room, *(["saved = {}"] if saves else []), ""]
+        saves = ["saved = {}"] if any("saved[" in line for line in forward + backward) else []
+        body = parts(("constants", self.words.constants()), *self.room.lines(), ("what rules want of values", saves), ("", forward),
+                     ("", backward), ("", [f"return forward, {'backward' if backward else None}"]))
         sources = self.words.sources
-        helpers = sources.text()
-        return "\n".join([
-            HEAD.format(title=self.title), *(["import numpy as np"] if sources.parts else []),
-            f"from numpy import {', '.join(sorted(self.words.imports))}", "", "", *([helpers, "", ""] if helpers else []), ROWS, "", "",
-            "def bptt(T):", *_indented(setup + inner)]) + "\n"
+        imports = ["import numpy as np"] if sources.parts else []
+        blocks = [[*HEAD.format(title=self.title).splitlines(), *imports, *self._numpy()], sources.text().splitlines(), ROWS.splitlines(),
+                  ["def bptt(T):", *indented(body)]]
+        return "\n\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+
+    def _numpy(self):
+        names = sorted(self.words.imports)
+        line = f"from numpy import {', '.join(names)}"
+        return [line] if len(line) <= WIDTH else listed("from numpy import (", names, ")")
 
     def _forward(self):
         self.room.part = FORWARD
@@ -60,28 +67,29 @@ class Writer:
         for s in self.layout.states:
             self.room.buffer(self.words.of(s), s, steps="T + 1")
             start.append(Line(f"{self.words.of(s)}[0] = {self.words.of(s)}_0"))
-        once = self._once(FORWARD)
-        lines = [*once, *start, *self._all_steps(FORWARD, 0), *Loop(self, FORWARD).lines(), *self._all_steps(FORWARD, STATE)]
-        outputs = [*(self.arrays.every(v) for v in self.plan.y), *(f"{self.words.of(s)}[T]" for s in self.layout.states)]
+        before = page([*self._once(FORWARD), *start, *self._all_steps(FORWARD, 0)])
+        loop = Loop(self, FORWARD).text()
+        after = page(self._all_steps(FORWARD, STATE))
         states = [f"{self.words.of(s)}_0" for s in self.layout.states]
-        return _function(FORWARD, [*self._leaves("x"), *states, *self._leaves("invariant")], lines, outputs)
+        outputs = [*(self.arrays.every(v) for v in self.plan.y), *(f"{self.words.of(s)}[T]" for s in self.layout.states)]
+        return _function(FORWARD, [*self._leaves("x"), *states, *self._leaves("invariant")], [
+            (BEFORE, before), ("forward in time", loop), (AFTER, after)], outputs)
 
     def _backward(self):
         self.room.part = "before"
-        lines = [*self._once(BACKWARD), *self._all_steps(BACKWARD, 0)]
+        before = page([*self._once(BACKWARD), *self._all_steps(BACKWARD, 0)])
         self.room.part = "loop"
         loop = Loop(self, BACKWARD)
-        lines += loop.lines()
+        text = loop.text()
         self.room.part = "after"
-        lines += self._all_steps(BACKWARD, CARRY)
+        after = page(self._all_steps(BACKWARD, CARRY))
         of_x = [None if v is None else self.arrays.every(v) + ("" if v.id in self.layout.fresh else ".copy()") for v in self.plan.of_x]
         of_state = [None if v is None else f"{self.words.carry(s)}.copy()" for s, v in zip(self.layout.states, self.plan.of_state)]
         totals, of_invariants = self._totals()
-        last = [self.words.last(s) for s in self.layout.states]
-        function = _function(BACKWARD, [*self._leaves("x"), *self._leaves("invariant"), *self._leaves("cotangent"), *last],
-                             lines + totals, [*of_x, *of_state, *of_invariants])
         share(self.room, loop)
-        return function
+        last = [self.words.last(s) for s in self.layout.states]
+        return _function(BACKWARD, [*self._leaves("x"), *self._leaves("invariant"), *self._leaves("cotangent"), *last], [
+            (BEFORE, before), ("backward in time", text), (AFTER, after), (TOTALS, totals)], [*of_x, *of_state, *of_invariants])
 
     def _leaves(self, kind):
         return [self.words.of(v) for v in self.plan.of_kind(kind)]
@@ -104,13 +112,10 @@ class Writer:
                 continue
             leaf = leaves.get(n.position)
             names.append(self.words.unique(f"d{self.words.of(leaf) if leaf else 'c'}"))
-            lines.append(Line(f"{names[-1]} = {total(v, self.arrays.every, self.words.numpy)}"))
+            lines.append(f"{names[-1]} = {total(v, self.arrays.every, self.words.numpy)}")
         return lines, names
 
 
-def _function(name, arguments, lines, results):
-    return [f"def {name}({', '.join(arguments)}):", *_indented(map(str, lines)), f"    return [{', '.join(map(str, results))}]"]
-
-
-def _indented(lines):
-    return ["    " + line if line else "" for line in lines]
+def _function(name, arguments, groups, results):
+    body = parts(*groups)
+    return [*listed(f"def {name}(", arguments, "):"), *indented([*body, *listed("return [", map(str, results), "]")])]

@@ -1,18 +1,17 @@
-"""Lines of a program: text, and what sharing and the reader need to know of it."""
+"""Lines of a program: text, and what sharing and the reader need to know of it; how they are set out on the page."""
 import dataclasses
+
+COLUMN, WIDTH = 48, 100     # where comments begin, if they can; how long a line of many names gets
 
 
 @dataclasses.dataclass
 class Line:
-    """One line of a program: what it reads and where it writes, and whether element by element; the comment says why."""
+    """One line of a program: what it reads and where it writes, and whether element by element; the comment says what."""
     text: str
     reads: tuple = ()
     out: str = ""
     elementwise: bool = False
     comment: str = ""
-
-    def __str__(self):
-        return f"{self.text:<48}# {self.comment}" if self.comment else self.text
 
 
 def ufunc(site, name, *arguments):
@@ -24,3 +23,36 @@ def ufunc(site, name, *arguments):
 
 def assign(out, expression, *reads):
     return Line(f"{out}[...] = {expression}", reads or (expression,), out)
+
+
+# ---- on the page ---------------------------------------------------------------------------------------------------------
+def page(lines):
+    """Lines as text, their comments one below the other."""
+    lengths = [len(line.text) + 2 for line in lines if line.comment]
+    column = max([COLUMN, *(n for n in lengths if n <= COLUMN + 8)])
+    return [f"{line.text + '  ':<{column}}# {line.comment}" if line.comment else line.text for line in lines]
+
+
+def parts(*groups):
+    """Groups of text lines, a blank line between them; each, (title, lines), below its title if it has one."""
+    text: list = []
+    for title, lines in groups:
+        if lines:
+            text += [*([""] if text else []), *([f"# {title}"] if title else []), *lines]
+    return text
+
+
+def listed(start, items, end):
+    """``start`` + items with commas between + ``end``, on as many lines as it takes."""
+    *most, last = [*items] or [""]
+    lines = [start]
+    for n, item in enumerate([*(f"{i}," for i in most), f"{last}{end}"]):
+        if n and len(lines[-1]) + 1 + len(item) > WIDTH:
+            lines.append(" " * len(start) + item)
+        else:
+            lines[-1] += f" {item}" if n else item
+    return lines
+
+
+def indented(lines):
+    return ["    " + line if line else "" for line in lines]

@@ -2,7 +2,7 @@
 import typing
 
 from .demand import BACKWARD, FORWARD
-from .lines import Line, assign
+from .lines import WIDTH, Line, assign, indented, listed, page
 from .statements import statements
 from .steps import Site
 from .value import ASSEMBLE
@@ -39,14 +39,15 @@ class Loop(Site):
                 row = self._row(name, f"{name}[1:]", name)
                 self.body.append(assign(row, self.row(v, s.dtype)))
 
-    def lines(self):
-        return self.prologue + ([Line(self._head()), *(Line("    " + str(line)) for line in self.body)] if self.body else [])
+    def text(self):
+        return page(self.prologue) + ([*self._head(), *indented(page(self.body))] if self.body else [])
 
     def _head(self):
         lists = [self.room.rows(r.array, r.expression, r.label, self.back) for r in self.rows.values()]
-        if not lists:
-            return "for _ in range(T):"
-        return f"for {', '.join(self.rows)} in {lists[0] if len(lists) == 1 else 'zip(' + ', '.join(lists) + ')'}:"
+        if len(lists) < 2:
+            return [f"for {row} in {rows}:" for row, rows in zip(self.rows, lists)] or ["for _ in range(T):"]
+        head = f"for {', '.join(self.rows)} in zip({', '.join(lists)}):"
+        return [head] if len(head) <= WIDTH else [*listed("for (", self.rows, ") in zip("), *listed("        ", lists, "):")]
 
     # ---- what is carried back ---------------------------------------------------------------------------------------------
     def _keep_carries(self):
