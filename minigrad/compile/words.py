@@ -81,10 +81,10 @@ class Words:
         """A number as a 0-d array of the dtype it meets: half the cost of a Python number per call."""
         dtype = np.dtype(dtype)
         if dtype.kind != "f":
-            return repr(number)
+            return _number(number)
         key = number, dtype.str
         if key not in self._constants:
-            definition = f'{self.numpy("array")}({number!r}, "{dtype.str[1:]}")'
+            definition = f'{self.numpy("array")}({_number(number)}, "{dtype.str[1:]}")'
             self._constants[key] = self.unique(NUMBERS.get(number, "number")), definition
         return self._constants[key][0]
 
@@ -100,7 +100,7 @@ class Words:
         if a.ndim == 1 and np.array_equal(a, np.arange(len(a))):
             return f"{self.numpy('arange')}({len(a)}, dtype={dtype})"
         if a.size and (a == a.flat[0]).all():
-            return f"{self.numpy('full')}({a.shape}, {a.flat[0].item()!r}, {dtype})"
+            return f"{self.numpy('full')}({a.shape}, {_number(a.flat[0].item())}, {dtype})"
         return f"{self.numpy('array')}({a.tolist()!r}, {dtype})"
 
     def constants(self):
@@ -122,3 +122,8 @@ def indexed(index):
 def literal(x):
     """An attribute of an op as source."""
     return f'"{x.str[1:]}"' if isinstance(x, np.dtype) else repr(x)
+
+
+def _number(x):
+    """A number as source: infinity has no literal."""
+    return repr(x) if x - x == 0 else f'float("{x}")'

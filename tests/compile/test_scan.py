@@ -353,6 +353,12 @@ def test_a_captured_array_may_change_before_backward():
     assert np.allclose(found[0], found[2], rtol=1e-12) and np.allclose(found[1], found[2], rtol=1e-12)
 
 
+def test_infinity_is_a_number_too():
+    def cell(x, h):
+        return (np.minimum(step(x, h), np.inf),) * 2
+    assert_same(cell, numbers(4, 2, 3), numbers(2, 4), parameters=[W, U])
+
+
 def test_a_complex_step_goes_through():
     cell, xs = mg.GRUCell(3, 4), numbers(4, 2, 3)
     report = mg.check.gradcheck(lambda: (scan(cell, xs)[0] ** 2).sum(), cell)
