@@ -49,3 +49,36 @@ def test_unusable_input_gives_status_2_and_one_line(arguments, message, capsys, 
 def test_help_as_a_process():
     run = subprocess.run([sys.executable, "-m", "minigrad", "--help"], capture_output=True, text=True)
     assert run.returncode == 0 and "draw" in run.stdout and "check" in run.stdout
+
+
+def test_compile_prints_a_program_that_runs_alone(capsys, tmp_path):
+    assert main(["compile", "minigrad:GRUCell"]) == 0
+    printed = capsys.readouterr().out
+    exec(printed, scope := {})
+    assert callable(scope["bptt"](4)[1])
+    assert main(["compile", "minigrad:GRUCell", "-o", str(tmp_path / "gru.py")]) == 0
+    assert (tmp_path / "gru.py").read_text(encoding="utf-8") == printed
+
+
+def test_derive_writes_the_recursion(capsys):
+    assert main(["derive", "minigrad:RNNCell", "--head", "softmax"]) == 0
+    out = capsys.readouterr().out
+    assert "h_t = tanh(x_t W_x + h_{t-1} W_h + b)" in out and "∂L/∂o_t = ŷ_t - y_t" in out
+
+
+def test_exercise_and_its_solution(capsys, tmp_path):
+    path = tmp_path / "solution.txt"
+    assert main(["exercise", "--seed", "7", "--solution", str(path)]) == 0
+    assert "One line is wrong" in capsys.readouterr().out and path.read_text(encoding="utf-8").startswith("Line ")
+
+
+def test_check_of_notes(capsys, tmp_path):
+    path = tmp_path / "notes.py"
+    assert main(["check", "--new", str(path)]) == 0
+    assert main(["check", str(path)]) == 0 and "AGREES" in capsys.readouterr().out
+    wrong = path.read_text(encoding="utf-8").replace("1 - h", "2 - h", 1)
+    assert wrong != path.read_text(encoding="utf-8")
+    path.write_text(wrong, encoding="utf-8")
+    assert main(["check", str(path)]) == 1 and "DIFFERENT" in capsys.readouterr().out
+    assert main(["check"]) == 2 and "nothing to check" in capsys.readouterr().err
+    assert main(["check", str(tmp_path / "none.py")]) == 2
