@@ -166,7 +166,7 @@ class _Context:
         self.slips = Slips(self.reverse)
         r = self.reverse
         with np.errstate(all="ignore"):
-            vectors = [np.asarray(s.gradients(r), float) for s in self.slips]
+            vectors = [_tried(s, r) for s in self.slips]
         keep = [i for i, v in enumerate(vectors) if np.isfinite(v).all()]
         self.list = [self.slips.found[i] for i in keep]
         self.vectors = np.array([vectors[i] for i in keep])
@@ -205,6 +205,14 @@ class _Context:
             )
 
 
+def _tried(slip, reverse):
+    """A slip's gradients; NaN where it cannot be computed, such as the exponential of a matrix that has grown without bound."""
+    try:
+        return np.asarray(slip.gradients(reverse), float)
+    except (OverflowError, FloatingPointError, np.linalg.LinAlgError):
+        return np.full(sum(reverse.value(i).size for i in reverse.leaves.values()), np.nan)
+
+
 def diagnose(derived, reference, *, names=None, convention="row", tolerance=None, given=None, context=None):
     """Say what is wrong with a derivation. Returns a Diagnosis.
 
@@ -238,7 +246,7 @@ def diagnose(derived, reference, *, names=None, convention="row", tolerance=None
     >>> for t in (4, 3, 2, 1):
     ...     da = dh * (1 - hs[t] ** 2)
     ...     dW, dh = dW + hs[t - 1].T @ da, da @ W.data              # W, where W.T is needed
-    >>> found = mg.check.diagnose({"W": dW, "h_0": dh}, loss)
+    >>> found = diagnose({"W": dW, "h_0": dh}, loss)
     >>> found.explanations[0].kind, found.explanations[0].fix
     ('not transposed', 'dh[t-1] = da @ W.T')
     """
@@ -263,6 +271,9 @@ def diagnose(derived, reference, *, names=None, convention="row", tolerance=None
         diagnose_lines(found, functions, context, names, convention, tolerance, given)
     from .compare import _gradients_only
 
+    unknown = [n for n in names or () if n not in derived]
+    if unknown and not functions:                             # with lines, names are also those of their arguments
+        raise ValueError(f"names maps {unknown[0]!r}, which is not among what was derived ({', '.join(map(str, derived))})")
     usual = _gradients_only(arrays, right, names)
     steps = {n: v for n, v in arrays.items() if n not in usual}
     if steps:
@@ -458,9 +469,11 @@ def _cover(R, wrong, exact, cost, list_, pieces, context, u, judged):
         if covered:
             local = _touches(context, i, slip, pieces)
             inconsistent = sum(1 for p in range(len(pieces)) if R[i, p] > exact and p not in covered and p in local)
-            inconsistent *= not slip.kind.startswith("terms")  # a sum over steps can be wrong in one parameter's line only
+            more = 0.0
+            if inconsistent and slip.kind.startswith("terms"):         # a sum over steps can be wrong in one parameter's line only,
+                inconsistent, more = 0, 0.8                            # but that is rarer
             key = slip.group if slip.group is not None else ("one", i)
-            groups.setdefault(key, []).append((inconsistent, cost[i], i, covered))
+            groups.setdefault(key, []).append((inconsistent, cost[i] + more, i, covered))
     # one group that covers all
     options = []
     for key, members in groups.items():

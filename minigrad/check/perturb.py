@@ -177,7 +177,7 @@ class Reverse:
     def _edge(self, source, target, kind, node, position, **more):
         x = self.nodes[target]
         scalar = source.value.size == 1
-        step = x.step if scalar or source.step is None else source.step
+        step = x.step if (scalar or source.step is None) and x.step is not None else source.step
         if scalar or source.step is None:
             line = ("to", self.keys[source.id] if not scalar else "loss", self.keys[target], position if node.op.name != "stack" else 0)
         else:
@@ -339,6 +339,8 @@ class Reverse:
 
     def previous(self, edge, id):
         """The value, one step earlier, of a value that the edge's step uses; the initial state for a recurrent one at step 1."""
+        if edge.step is None:
+            return None
         before = self.at(id, edge.step - 1)
         if before is not None:
             return before

@@ -600,7 +600,7 @@ class Slips:
                 )
         else:
             A = say.name(a_id, e.step)
-            for d in (-1, 1):
+            for d in (-1, 1) if e.step is not None else ():
                 for border in ("drop", "clamp", "wrap"):
                     self.add(
                         "wrong step",
@@ -768,6 +768,8 @@ class Slips:
         for d in (-1, 1) if e.leaf else (1,):
 
             def beside(run, edge, g, d=d):
+                if edge.step is None:
+                    return r.part(edge, g)
                 i = r.at(edge.source, edge.step + d)
                 return _nothing(run, edge, g) if i is None or run.g[i] is None else r.part(edge, run.g[i])
 

@@ -339,7 +339,7 @@ class Problem:
         else:
             cell = spec["cell"]()
             for packed, parts in spec["packed"].items():
-                cell.parameters()[packed].data = np.concatenate([p[n] for n in parts], -1)
+                cell.parameters()[packed].array = np.concatenate([p[n] for n in parts], -1)
 
             def step(x, state):
                 h, state = cell(x, state)
@@ -770,7 +770,7 @@ def from_lines(name, seeds, later, missed, limit, pairs=0):
     from minigrad.check.lines import Values, evaluate
     from minigrad.check.lines import carried_out as lines_carried_out
 
-    named, total = 0, 0
+    named, total, located = 0, 0, 0
     for seed in seeds:
         problems = [Problem(name, 10 * seed + i) for i in range(2)]
         losses = [p.loss(own=True) for p in problems]
@@ -801,6 +801,7 @@ def from_lines(name, seeds, later, missed, limit, pairs=0):
         for case in chosen:
             found = diagnose({**functions, **{t: f for _, t, f, _ in case}}, losses[0], context=contexts[0], given=given[0])
             good = {e.yours for e in found.explanations} == {t for _, t, _, _ in case}
+            located += good
             for e in found.explanations:
                 function = next((f for _, t, f, _ in case if t == e.yours), None)
                 if function is None:
@@ -818,6 +819,8 @@ def from_lines(name, seeds, later, missed, limit, pairs=0):
                 if missed and not ok:
                     print(f"  missed: {name} seed {seed} {[(c[0], c[3]) for c in case]} -> {e.residual:.0e} {e.says} ({e.where})")
             named, total = named + good, total + 1
+    if located < total:
+        print(f"  {name}: the wrong line itself was not found in {total - located} of {total}")
     return named, total
 
 

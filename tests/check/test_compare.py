@@ -1,4 +1,6 @@
 """compare: what a report says about right and wrong gradients. The checker itself is tested with wrong ones."""
+import json
+
 import numpy as np
 import pytest
 
@@ -159,3 +161,70 @@ def test_an_empty_report_is_ok():
 def test_a_tiny_gradient_held_to_the_scale_of_a_large_one_says_so():
     report = compare({"W": np.array([1e6]), "b": np.array([1e-10])}, {"W": np.array([1e6]), "b": np.array([9e-10])})
     assert report.ok and "held to its scale" in str(report)
+
+
+# ---- names, conventions, lines, scripts ---------------------------------------------------------------------------------------------
+
+def test_names_and_conventions_are_mapped():
+    theirs = {"U": REFERENCE["W_h"].T, "W": REFERENCE["W_x"].T, "b": REFERENCE["b"][:, None]}
+    assert compare(theirs, REFERENCE, names={"U": "W_h", "W": "W_x"}, convention="column").ok
+    assert not compare(theirs, REFERENCE, names={"U": "W_h", "W": "W_x"}).ok
+    assert compare({f"d{n}": g for n, g in REFERENCE.items()}, REFERENCE).ok                # dW for the gradient of W
+    with pytest.raises(ValueError, match="convention is 'columns', expected 'row'"):
+        compare(REFERENCE, REFERENCE, convention="columns")
+    with pytest.raises(ValueError, match="names maps 'V', which is not among what was derived"):
+        compare(REFERENCE, REFERENCE, names={"V": "b"})
+    with pytest.raises(ValueError, match="'b' is derived twice"):
+        compare(changed(c=REFERENCE["b"]), REFERENCE, names={"c": "b"})
+
+
+class Foreign:
+    """An array of somebody else's: all that torch and JAX have in common."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.array, dtype)
+
+
+def test_other_peoples_arrays_are_taken_as_they_are():
+    assert compare({n: Foreign(g) for n, g in REFERENCE.items()}, REFERENCE).ok
+
+
+def test_exit_status_data_and_html():
+    right, wrong = compare(REFERENCE, REFERENCE), compare(changed(b=-REFERENCE["b"]), REFERENCE)
+    assert (right.exit_status, wrong.exit_status) == (0, 1)
+    data = json.loads(json.dumps(wrong.data()))
+    assert not data["ok"] and [r["ok"] for r in data["rows"]] == [True, True, False]
+    assert "DIFFERENT: 1 of 3" in wrong.html() and wrong.html().count("<tr>") == 4
+
+
+def recurrent():
+    W, h = mg.parameter(rng.standard_normal((4, 4)), name="W"), mg.parameter(rng.standard_normal((3, 4)), name="h_0")
+    hs, total = [h.data], 0.0
+    for x in mg.steps(rng.standard_normal((3, 3, 4))):
+        a = x + h @ W
+        h = np.tanh(a)
+        total = total + (h * h).sum() / 2
+        hs.append(h.data)
+    return total, W.data, hs
+
+
+def test_adjoints_of_every_step_and_lines():
+    loss, W, hs = recurrent()
+    da, dh, carry = [None] * 3, [None] * 3, 0
+    for t in (3, 2, 1):
+        dh[t - 1] = hs[t] + carry
+        da[t - 1] = dh[t - 1] * (1 - hs[t] ** 2)
+        carry = da[t - 1] @ W.T
+    assert compare({"dh": dh, "da": np.array(da)}, loss).ok
+    wrong = [d * (1 + (t == 1)) for t, d in enumerate(da)]
+    report = compare({"dh": dh, "da": wrong}, loss)
+    assert report.first == ("da", 2) and "First wrong: da, at t=2" in str(report) and row(report, "dh").ok
+    assert row(report, "da").note == "differs at t=2" and report.steps["da"][3][1] and not report.steps["da"][2][1]
+    lines = {"da": lambda dh, h: dh * (1 - h ** 2), "carry_h": lambda da, W: da @ W, "dW": lambda h_prev, da: h_prev.T @ da}
+    report = compare(lines, loss)
+    assert [r.ok for r in report.rows] == [True, False, True] and report.first == ("carry_h", 3)
+    assert row(report, "carry_h").note == "wrong on reference inputs at every step" and "t=3" in report.html()
+    assert compare({**lines, "carry_h": lambda da, W: da @ W.T}, loss).ok
