@@ -244,7 +244,7 @@ def test_what_the_probe_cannot_show_is_said(rows, steps, zero, says):
     assert says in str(diagnose(gradients, loss).undecided)
 
 
-@pytest.mark.parametrize("cell", [mg.GatedDeltaNetCell, mg.OrthogonalRNNCell, mg.SLSTMCell])
+@pytest.mark.parametrize("cell", [mg.GatedDeltaNetCell, mg.OrthogonalRNNCell])
 def test_other_cells_are_diagnosed_too(cell):
     """Scalar gates, parameters that are used outside of time, slips whose numbers run away: the sign of one line is still found."""
     p = mg.check.probe(cell)
