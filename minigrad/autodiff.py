@@ -138,7 +138,7 @@ def _add_later(entry, lead):
     """Add what was left for later, into an array of the walk's own."""
     _, total, owned, waiting = entry
     if total is not None and not owned:
-        total = total.copy()
+        total = np.array(total)                                 # of 0-d sums NumPy makes scalars, which nothing can be added into
     entry[1:] = type(waiting[0]).add(waiting, total, lead), True, None
 
 

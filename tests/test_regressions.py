@@ -169,3 +169,54 @@ def test_softplus_at_zero_has_the_complex_step_of_its_slope():
 def test_a_long_double_number_is_a_number():
     """``item()`` of a longdouble is a longdouble again, and an operand was converted for ever."""
     assert (mg.parameter(1.0) + np.longdouble(2)).item() == 3.0
+
+
+def test_an_index_of_a_single_number_adds_to_its_gradient():
+    """A sum of 0-d gradients is a NumPy scalar: what was left for later was added into a copy of it and lost."""
+    for make in (lambda t: t, lambda t: t * 1):
+        t = mg.parameter(2.0)
+        a = make(t)
+        (3 * a[None].sum() + a * a + a).backward()
+        assert t.grad == 8
+
+
+def test_second_derivative_of_logsumexp_of_one_number():
+    t = mg.parameter([0.3])
+    g, = mg.grad(np.tanh(mg.logsumexp(t)), t, create_graph=True)
+    h, = mg.grad(g.sum(), t)
+    assert abs(h.item() + 2 * np.tanh(0.3) / np.cosh(0.3) ** 2) < 1e-15
+
+
+@pytest.mark.parametrize("shape", [(2, 0, 3), (0, 4, 0), (2, 3, 0)])
+def test_matmul_of_an_empty_stack_with_a_matrix(shape):
+    a, b = mg.parameter(np.ones(shape)), mg.parameter(np.ones((shape[-1], 5)))
+    y = a @ b
+    y.sum().backward()
+    assert y.shape == (*shape[:-1], 5) and np.array_equal(a.grad, np.full(shape, 5.0)) and b.grad.shape == b.shape
+
+
+@pytest.mark.parametrize("target", [1, np.int64(1), np.array(1), mg.Tensor(1)])
+@pytest.mark.parametrize("mask", [None, True, np.array(1.0)])
+def test_cross_entropy_of_one_row(target, mask):
+    z = mg.parameter([1.0, 2.0, 3.0])
+    for reduction in ("mean", "sum", "none"):
+        z.grad = None
+        loss = mg.softmax_cross_entropy(z, target, mask=mask, reduction=reduction)
+        loss.backward()
+        p = np.exp(z.data) / np.exp(z.data).sum()
+        assert loss.shape == () and np.allclose(loss.item(), -np.log(p[1]), rtol=1e-14, atol=0)
+        assert np.allclose(z.grad, p - [0, 1, 0], rtol=0, atol=1e-15)
+
+
+def test_complex_step_through_soft_targets_and_layer_norm():
+    """Complex numbers were cut to real ones in soft targets, and layer_norm's rule took |x|² for x²."""
+    x, v, h = np.array([[0.3, -1.0, 0.5]]), np.array([[1.0, 2.0, -1.0]]), 1e-100
+
+    def loss(t):
+        return mg.softmax_cross_entropy(t, mg.softmax(2 * t)) + (mg.layer_norm(t) ** 3).sum()
+    t = mg.parameter(x)
+    g, = mg.grad(loss(t), t, create_graph=True)
+    hv, = mg.grad((g * v).sum(), t)
+    stepped = mg.Tensor(x + 1j * h * v, requires_grad=True)
+    assert abs((g.data * v).sum() - loss(mg.Tensor(x + 1j * h * v)).data.imag / h) < 1e-13
+    assert np.abs(hv.data - mg.grad(loss(stepped), stepped)[0].data.imag / h).max() < 1e-12

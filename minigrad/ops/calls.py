@@ -208,7 +208,7 @@ def cross_entropy(logits, targets, *, mask=None, reduction="mean"):
     if tshape == shape and not getattr(targets, "requires_grad", False) and not getattr(type(targets), "traced", False):
         targets = np.asarray(getattr(targets, "data", targets) if not isinstance(targets, np.ndarray) else targets)
         dtype = getattr(logits, "dtype", targets.dtype)     # constants take the logits' dtype: float32 stays float32
-        targets = targets.astype(dtype if dtype.kind == "f" else float, copy=False)
+        targets = targets.astype(dtype if dtype.kind in "fc" else float, copy=False)
     inputs = (logits, targets)
     if mask is not None:
         mask = mask if hasattr(type(mask), "__array_function__") else np.asarray(mask)

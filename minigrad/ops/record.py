@@ -4,6 +4,7 @@ The ops themselves stand in ``table.py``. Nothing here knows Tensor: a function 
 ``__array_function__``, exactly as NumPy's own functions do, so a rule is plain NumPy that serves arrays and Tensors alike.
 """
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -154,9 +155,14 @@ class Rows(Later):
             new = [np.add.reduce(d, axis=tuple(range(lead, d.ndim - 2))) for d in (part.dense() for part in parts)]
             new = functools.reduce(np.add, new)
         else:
-            a, g = ([x if x.ndim == 2 else x.reshape(-1, x.shape[-1]) for x in xs] for xs in zip(*((p.a, p.g) for p in parts)))
+            a, g = ([_rows(x) for x in xs] for xs in zip(*((p.a, p.g) for p in parts)))
             new = a[0].T.dot(g[0]) if len(a) == 1 else np.concatenate(a).T.dot(np.concatenate(g))
         return new if total is None else np.add(total, new, out=total)
+
+
+def _rows(x):
+    """A stack of matrices as one."""
+    return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def scatter(g, index, shape):

@@ -102,7 +102,8 @@ cumsum = op(np.cumsum,   lambda g, y, x, axis: np.flip(np.cumsum(np.flip(g, axis
             reads="cumsum({0})", call=calls.along, serves=(np.cumsum,), compose=composed.cumsum)
 layer_norm = op(values.layer_norm, lambda g, y, x, eps:
                 (g - np.mean(g, axis=-1, keepdims=True) - y * np.mean(g * y, axis=-1, keepdims=True))
-                / np.sqrt(np.var(x, axis=-1, keepdims=True) + eps), reads="layer_norm({0})", call=calls.normalised)
+                / np.sqrt(np.mean(np.square(x - np.mean(x, axis=-1, keepdims=True)), axis=-1, keepdims=True) + eps),
+                reads="layer_norm({0})", call=calls.normalised)
 
 
 def _all_but_one(g, y, x, axis, keepdims):
@@ -193,12 +194,22 @@ def _softmax_minus_target(x, targets):
     return softmax(x) * np.sum(targets, axis=-1, keepdims=True) - targets
 
 
+def _one_row(logits, targets, *, mask=None, reduction="mean"):
+    """A single row is a batch of one: its class and its mask would be numbers, not arrays."""
+    if getattr(logits, "ndim", 0) != 1:
+        return NotImplemented
+    calls.cross_entropy(logits, targets, mask=mask, reduction=reduction)        # complains in the shapes that were given
+    targets, mask = (x if x is None or hasattr(type(x), "__array_function__") else np.asarray(x) for x in (targets, mask))
+    y = softmax_cross_entropy(logits[None], targets[None], mask=None if mask is None else np.reshape(mask, 1), reduction=reduction)
+    return y[0] if reduction == "none" else y
+
+
 def _soft_targets_rule(g, y, x, targets, mask=None, *, reduction, rank, saved=None):
     return -log_softmax(x) * values.weight(g, x, reduction, rank, mask, extra=1)
 
 
 softmax_cross_entropy = op(values.softmax_cross_entropy, _cross_entropy_rule, _soft_targets_rule, saves=True,
-                           reads="CE({0}, {1})", call=calls.cross_entropy)
+                           reads="CE({0}, {1})", call=calls.cross_entropy, compose=_one_row)
 binary_cross_entropy = op(values.binary_cross_entropy,
                           lambda g, y, z, t, reduction, rank: values.weight(g, z, reduction, rank) * (sigmoid(z) - t),
                           lambda g, y, z, t, reduction, rank: values.weight(g, z, reduction, rank) * -z,

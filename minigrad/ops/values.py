@@ -139,7 +139,7 @@ def matmul(a, b):
     if type(a) is np.ndarray and type(b) is np.ndarray and b.ndim == 2:
         if a.ndim == 2:
             return a.dot(b)
-        return a.reshape(-1, a.shape[-1]).dot(b).reshape(a.shape[:-1] + b.shape[1:])
+        return a.reshape(math.prod(a.shape[:-1]), a.shape[-1]).dot(b).reshape(a.shape[:-1] + b.shape[1:])
     return a @ b
 
 
