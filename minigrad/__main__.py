@@ -1,6 +1,6 @@
 """The command line: ``python -m minigrad draw path.py:Class`` draws a cell, ``… check path.py:Class`` checks its gradients,
 ``… compile path.py:Class`` prints the program that ``mg.scan`` makes of it, ``… derive path.py:Class`` writes its derivation,
-``… exercise --seed 7`` sets one with a slip in it.
+``… exercise --seed 7`` sets one with a slip in it, ``… report path.py:Class`` writes a page about it all.
 
 Exit status: 0 agrees or done, 1 differs, 2 unusable input.
 """
@@ -13,6 +13,8 @@ import sys
 import numpy as np
 
 import minigrad as mg
+
+from .files import write
 
 
 def cell_from(where, input_size, hidden_size):
@@ -74,8 +76,7 @@ def compile(options):
     cell = cell_from(options.cell, options.input_size, options.hidden_size)
     text = mg.scan.source(cell, np.random.default_rng(0).standard_normal((options.steps, options.batch_size, options.input_size)))
     if options.output:
-        with open(options.output, "w", encoding="utf-8") as file:
-            file.write(text)
+        write(options.output, text)
         print(f"written: {options.output}")
     else:
         print(text, end="")
@@ -93,17 +94,25 @@ def exercise(options):
     task = mg.check.exercise(options.seed)
     print(task.text)
     if options.solution:
-        with open(options.solution, "w", encoding="utf-8") as file:
-            file.write(task.solution + "\n")
+        write(options.solution, task.solution + "\n")
         print(f"\nthe solution: {options.solution}")
+    return 0
+
+
+def report(options):
+    """write one page about a cell: equations, picture, gradient check, Jacobian spectrum, parameters, speed"""
+    from .report import page
+    cell = cell_from(options.cell, options.input_size, options.hidden_size)
+    write(options.output, page(cell, input_size=options.input_size, steps=options.steps, batch_size=options.batch_size))
+    print(f"written: {options.output}")
     return 0
 
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m minigrad", description=__doc__.partition("\n\n")[0].replace("``", ""),
                                      epilog="exit status: 0 agrees or done, 1 differs, 2 unusable input")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    for run in (draw, check, compile, derive):
+    commands = parser.add_subparsers(dest="command", metavar="command")
+    for run in (draw, check, compile, derive, report):
         command = commands.add_parser(run.__name__, help=run.__doc__)
         command.set_defaults(run=run)
         command.add_argument("cell", nargs="?" if run is check else None, help="path.py:Name or module:Name, for example minigrad:LSTMCell")
@@ -113,14 +122,16 @@ def main(arguments=None):
             from minigrad.derivation import command as writer
             writer.add_arguments(command)
             continue
-        command.add_argument("--steps", type=int, default=4, help="time steps (default 4)")
+        steps = 20 if run is report else 4
+        command.add_argument("--steps", type=int, default=steps, help=f"time steps (default {steps})")
         if run is draw:
             command.add_argument("-o", "--output", default="cell.svg", help="file to write, .svg .png .pdf .dot (default cell.svg)")
             command.add_argument("--heat", action="store_true", help="gradients as heat")
             command.add_argument("--folded", action="store_true", help="one step with its loops")
-        elif run is compile:
+        elif run is not check:
             command.add_argument("--batch-size", type=int, default=3, help="rows per step (default 3)")
-            command.add_argument("-o", "--output", help="file to write (default: print)")
+            page = {"default": "report.html"} if run is report else {}
+            command.add_argument("-o", "--output", help=f"file to write (default: {page.get('default', 'print')})", **page)
         else:
             command.add_argument("--order", type=int, choices=(1, 2), default=1, help="order of the derivatives (default 1)")
             command.add_argument("--new", action="store_true", help="write a commented template of notes")
@@ -129,6 +140,9 @@ def main(arguments=None):
     command.add_argument("--seed", type=int, default=0, help="which exercise (default 0)")
     command.add_argument("--solution", metavar="FILE", help="write the solution there")
     options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help()
+        return 2
     try:
         return options.run(options)
     except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:

@@ -4,6 +4,7 @@ import zipfile
 
 import numpy as np
 
+from .files import replacing
 from .tensor import Tensor
 
 
@@ -123,20 +124,13 @@ def save(path, source):
         data = None
     else:
         raise ValueError(f"save() writes .npz and .safetensors, got {path!r}")
-    beside = f"{path}.{os.getpid()}.part"
-    try:
-        with open(beside, "wb") as file:
-            if data is None:
-                _write_npz(file, arrays)
-            else:
-                file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        if os.path.exists(beside):
-            os.unlink(beside)
-        raise
+    with replacing(path) as beside, open(beside, "wb") as file:
+        if data is None:
+            _write_npz(file, arrays)
+        else:
+            file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _write_npz(file, arrays):

@@ -38,6 +38,7 @@ def test_a_wrong_gradient_gives_status_1(tmp_path):
     (["draw", "GRUCell"], "names no cell"), (["draw", "minigrad:Nothing"], "has no 'Nothing'"), (["draw", "no_such_module:Cell"], "no_such_module"),
     (["draw", "nowhere.py:Cell"], "nowhere.py"), (["check", "numpy:tanh"], "is no Module"),
     (["draw", "minigrad:GRUCell", "-o", "x.gif"], "gif"), (["draw", "minigrad:GRUCell", "--steps", "0"], "0 steps"),
+    (["report", "minigrad:GRUCell", "--steps", "0"], "expected 1 or more"), (["report", "minigrad:GRUCell", "-o", "no/such/r.html"], "no/such"),
 ])
 def test_unusable_input_gives_status_2_and_one_line(arguments, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -82,3 +83,60 @@ def test_check_of_notes(capsys, tmp_path):
     assert main(["check", str(path)]) == 1 and "DIFFERENT" in capsys.readouterr().out
     assert main(["check"]) == 2 and "nothing to check" in capsys.readouterr().err
     assert main(["check", str(tmp_path / "none.py")]) == 2
+
+
+def test_no_command_shows_the_commands(capsys):
+    assert main([]) == 2
+    assert "report" in capsys.readouterr().out
+
+
+HOSTILE = '''
+import numpy as np, minigrad as mg
+class Cell(mg.Module):
+    """</p><script>document.title = "run"</script>"""
+    def __init__(self, D, H):
+        self.W = mg.parameter(np.full((D, H), 0.1), name="<b>W</b>")
+    def initial_state(self, B):
+        return {"h": mg.Tensor(np.zeros((B, self.W.shape[1])))}
+    def __call__(self, x, state):
+        h = np.tanh(x @ self.W + state["h"])
+        return h, {"h": h}
+def summed(x, h):
+    return x + h, x + h
+def broken(x, h):
+    if isinstance(x, mg.Tensor) and x.dtype == complex:
+        raise RuntimeError("not like this")
+    return x + h, x + h
+summed.initial_state = broken.initial_state = lambda rows: mg.Tensor(np.zeros((rows, 5)))
+'''
+
+
+@pytest.mark.parametrize("name, expected", [
+    ("Cell", ["&lt;b&gt;W", "order 1: AGREES", "singular values", "one step back multiplies", "mg.scan"]),
+    ("summed", ["no parameters of its own", "AGREES", "singular values", "mg.unroll"])])
+def test_a_report_says_it_all_and_runs_nothing(name, expected, tmp_path, capsys):
+    (tmp_path / "cell.py").write_text(HOSTILE)
+    target = tmp_path / "report.html"
+    assert main(["report", f"{tmp_path}/cell.py:{name}", "--steps", "5", "-o", str(target)]) == 0
+    page = target.read_text(encoding="utf-8")
+    assert "<script" not in page and "<b>" not in page and "default-src 'none'" in page and str(tmp_path) not in page
+    for word in expected:
+        assert word.lower() in page.lower(), word
+    assert 'class="error"' not in page
+
+
+def test_a_section_that_fails_says_why_and_the_others_stand(tmp_path):
+    (tmp_path / "cell.py").write_text(HOSTILE)
+    assert main(["report", f"{tmp_path}/cell.py:broken", "--steps", "5", "-o", str(tmp_path / "r.html")]) == 0
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert page.count('class="error"') >= 1 and "not like this" in page and "<svg" in page
+
+
+def test_a_file_is_whole_or_not_there(tmp_path):
+    from minigrad.files import replacing, write
+    write(tmp_path / "a", "old")
+    with pytest.raises(KeyError):
+        with replacing(tmp_path / "a") as beside:
+            write(beside, "half")
+            raise KeyError
+    assert (tmp_path / "a").read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["a"]

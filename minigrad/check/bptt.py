@@ -12,6 +12,7 @@ import os
 import numpy as np
 
 from ..autodiff import _walk
+from ..files import replacing
 from ..graph import Graph
 from ..graph.edges import through
 from ..graph.unfold import unfolded
@@ -313,13 +314,8 @@ class DoubleSum:
         right.grid(alpha=0.3)
         right.spines[["top", "right"]].set_visible(False)
         path = os.fspath(path)
-        beside = f"{path}.part"
-        try:
+        with replacing(path) as beside:
             figure.savefig(beside, format=os.path.splitext(path)[1][1:] or "png", dpi=150)
-            os.replace(beside, path)
-        finally:
-            if os.path.exists(beside):
-                os.unlink(beside)
 
     def _by_distance(self):
         """Distances in time between a loss and a use, and the median, least and largest norm of the terms there; zeros left out."""

@@ -5,6 +5,7 @@ The command line itself stands in ``minigrad/__main__.py``; it hands over a cell
 import os
 import sys
 
+from ..files import write
 from .derive import HEADS, derive
 
 
@@ -33,13 +34,6 @@ def run(options, cell):
     if not options.output:
         sys.stdout.write(text.rstrip("\n") + "\n")
         return 0
-    beside = f"{options.output}.{os.getpid()}.part"
-    try:
-        with open(beside, "w", encoding="utf-8") as file:
-            file.write(text.rstrip("\n") + "\n")
-        os.replace(beside, options.output)
-    finally:
-        if os.path.exists(beside):
-            os.unlink(beside)
+    write(options.output, text.rstrip("\n") + "\n")
     print(f"derived: {options.output}")
     return 0

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..autodiff import cotangents
+from ..files import write
 from ..graph import Graph
 from ..graph.cost import MOVES
 from ..graph.edges import through
@@ -407,14 +408,7 @@ class Tableau:
         text = {".txt": lambda: self.text + "\n", ".tex": lambda: DOCUMENT.replace("TABLE", self.latex),
                 ".html": lambda: f'<!DOCTYPE html>\n<html><head><meta charset="utf-8"><title>tableau</title></head><body>\n{self.html}\n'
                                  "</body></html>\n"}[suffix]()
-        beside = f"{os.fspath(path)}.part"
-        try:
-            with open(beside, "w", encoding="utf-8") as file:
-                file.write(text)
-            os.replace(beside, path)
-        finally:
-            if os.path.exists(beside):
-                os.unlink(beside)
+        write(path, text)
 
 
 def _blank(blank, names, rng):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any
 
+from ..files import write
 from . import describe, dot, folded as folding, heat as heating, svg
 from .layout import Layout
 from .reading import Reader
@@ -145,21 +145,8 @@ def render(source: str, format: str) -> bytes:
 
 def _write(target: Path, content: bytes) -> None:
     """Write beside and rename, so that a reader never sees half a file."""
-    beside = None
     try:
-        handle, beside = tempfile.mkstemp(prefix=f".{target.name[:40]}.", suffix=".tmp", dir=target.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(beside, 0o666 & ~_umask())
-        os.replace(beside, target)
+        write(target, content)
     except OSError as error:
-        if beside is not None and os.path.exists(beside):
-            os.unlink(beside)
         raise OSError(f"cannot write the picture to {str(target)!r}: {error.strerror or error}; give save() a path in "
                       "a folder that exists and that you may write to") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -1,6 +1,7 @@
 """Curves of training runs, drawn with matplotlib (the extra ``plots``)."""
 import os
 
+from ..files import replacing
 from .log import read_log
 
 
@@ -36,13 +37,8 @@ def plot(records, path, *, title=None):
         axes[0].legend(frameon=False)
     axes[-1].set_xlabel("step")
     path = os.fspath(path)
-    beside = f"{path}.part"
-    try:
+    with replacing(path) as beside:
         figure.savefig(beside, format=os.path.splitext(path)[1][1:] or "png", dpi=150)
-        os.replace(beside, path)
-    finally:
-        if os.path.exists(beside):
-            os.unlink(beside)
 
 
 def _panel(axis, key, runs, points):

@@ -1,0 +1,209 @@
+"""``python -m minigrad report path.py:Class``: one page about a cell, composed of what the readers of the graph say.
+
+Each section is a function of the Subject that returns HTML, and an entry in SECTIONS. One that fails says why on the page; the others
+stand. The page needs no network and runs no script.
+"""
+import math
+import platform
+import statistics
+import time
+from dataclasses import dataclass
+from html import escape
+from typing import Any, Callable
+
+import numpy as np
+
+import minigrad as mg
+
+from .graph.cost import cost
+from .nested import flatten, rebuild
+from .recurrent.state import called
+
+DRAWN = 3            # steps in the picture
+CHECKED = 4          # steps of the gradient check
+STATED = 40          # entries of the state, at most, of which the Jacobian is taken
+REPEATS = 15         # timings, of which the median is told
+RAMP = (255, 255, 204), (254, 178, 76), (189, 0, 38)         # of the heat map, from small to large
+
+
+@dataclass
+class Subject:
+    """The cell, and inputs xs (T, B, D) drawn from N(0, 1) for it."""
+    cell: Callable[..., Any]
+    xs: np.ndarray
+
+    def run(self, xs=None, over=None, state=None, **options):
+        over = over or mg.unroll
+        return over(self.cell, self.xs if xs is None else xs, state, **options)
+
+    def state(self, rows):
+        """The initial state, of parameters: (nested state, its leaves)."""
+        start = self.cell.initial_state(rows)
+        leaves = [mg.parameter(leaf) for leaf in flatten(start)]
+        return rebuild(start, leaves), leaves
+
+    @property
+    def parameters(self):
+        return self.cell.parameters() if isinstance(self.cell, mg.Module) else {}
+
+
+def _energy(ys):
+    """Half the sum of squares of all outputs: the loss of the page."""
+    return (ys * ys).sum() / 2
+
+
+# ---- the sections ----------------------------------------------------------------------------------------------------------
+
+def parameters(subject):
+    """Parameters"""
+    one = cost(subject.cell, subject.xs[0, :1], subject.state(1)[0])
+    rows = [(name, str(p.shape), str(p.dtype), f"{p.size:,}", f"{p.data.mean():+.3g}", f"{p.data.std():.3g}")
+            for name, p in subject.parameters.items()]
+    of = ", ".join(f"{name} {n:,}" for name, n in one.by_op.items())
+    table = _table("name shape dtype numbers mean std".split(), rows) if rows else "<p>The cell has no parameters of its own.</p>"
+    return table + f"<p>{one.parameters:,} numbers. One step of one row: {one.flops:,} floating-point operations ({escape(of)}).</p>"
+
+
+def equations(subject):
+    """Equations, and back-propagation through time"""
+    return f"<pre>{escape(mg.derive(subject.cell, subject.xs[0, 0]).text)}</pre>"
+
+
+def picture(subject):
+    """Picture"""
+    ys, _ = subject.run(subject.xs[:DRAWN])
+    return mg.draw(_energy(ys), title=f"{DRAWN} steps").svg() + mg.draw(_energy(ys), folded=True, title="folded").svg()
+
+
+def gradients(subject):
+    """Gradient check"""
+    xs = subject.xs[:CHECKED]
+    if subject.parameters:
+        found = mg.check.gradcheck(lambda: _energy(subject.run(xs)[0]), subject.cell)
+    else:
+        found = mg.check.gradcheck(lambda xs: _energy(subject.run(xs)[0]), {"xs": xs})
+    return found.html() + "".join(f"<p>{escape(remark)}</p>" for remark in found.remarks)
+
+
+def spectrum(subject):
+    """Jacobian spectrum: how far a gradient reaches"""
+    state, leaves = subject.state(1)
+    size = sum(leaf.size for leaf in leaves)
+    ys, _, states = subject.run(subject.xs[:, :1], state=state, states=True)
+    losses = [_energy(y) for y in ys]
+    shared = max(subject.parameters.items(), key=lambda item: item[1].size, default=("state", leaves[0]))[1]
+    double = mg.check.bptt(losses, states, shared)
+    T, parts = len(losses), []
+    if size <= STATED:
+        rows, spans = [], {T - d for d in (1, 2, 4, 8, 16, 32, T)} & set(range(T))
+        for k in sorted(spans, reverse=True):
+            values = double.singular_values(T, k, row=0)
+            shown = values[0], np.median(values), values[-1], np.sum(values > 1e-3)
+            rows.append((f"{T - k}", *(f"{v:.3g}" for v in shown)))
+        parts.append(f"<p>Singular values of ∂s<sub>{T}</sub>/∂s<sub>{T}−d</sub>, the whole state s, one row:</p>"
+                     + _table(["d", "largest", "median", "smallest", f"above 0.001, of {size}"], rows))
+    else:
+        parts.append(f"<p>The state has {size} numbers a row, more than {STATED}: singular values are left out; take a smaller "
+                     "<code>--hidden-size</code>.</p>")
+    says = str(double).splitlines()[-2:]
+    parts.append(f"<p>∂L/∂{escape(double.name)}, term by term: the loss of step t (down) through the use at step k (across), by the norm "
+                 f"of the term; from pale (small) to red (large), logarithmic, white: none.</p>{_heat(double.norms, double.name)}")
+    return "".join(parts) + "".join(f"<p>{escape(line)}.</p>" for line in says)
+
+
+def speed(subject):
+    """Speed, on this machine"""
+    def forward_and_back(over):
+        for p in subject.parameters.values():
+            p.grad = None
+        _energy(subject.run(over=over)[0]).backward()
+
+    T, B, _ = subject.xs.shape
+    if not subject.parameters:
+        subject = Subject(subject.cell, mg.parameter(subject.xs))
+    begin = time.perf_counter()
+    forward_and_back(mg.scan)
+    first = time.perf_counter() - begin
+    times = {"mg.unroll": [], "mg.scan": []}
+    for _ in range(REPEATS):
+        for name, over in (("mg.unroll", mg.unroll), ("mg.scan", mg.scan)):
+            begin = time.perf_counter()
+            forward_and_back(over)
+            times[name].append(time.perf_counter() - begin)
+    rows = [(name, f"{1e3 * statistics.median(t):.2f}", f"{1e6 * statistics.median(t) / T:.0f}") for name, t in times.items()]
+    return (_table(["", "ms", "µs a step"], rows)
+            + f"<p>Forward and backward, all gradients, T = {T} steps, B = {B} rows, {subject.xs.dtype}: the median of {REPEATS}, taken in "
+              f"turns. mg.scan's first call, which compiles and checks: {1e3 * first:.0f} ms. Python {platform.python_version()}, NumPy "
+              f"{np.__version__}, {platform.machine()}.</p>")
+
+
+SECTIONS = (parameters, equations, picture, gradients, spectrum, speed)
+
+
+# ---- the page ----------------------------------------------------------------------------------------------------------------
+
+STYLE = """:root { color-scheme: light dark }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto; padding: 0 1rem; background: Canvas; color: CanvasText }
+h1, h2 { line-height: 1.2 } h2 { margin-top: 2.5rem; border-bottom: 1px solid #8888; padding-bottom: .2rem }
+table { border-collapse: collapse; margin: .6rem 0 }
+th, td { padding: .15rem .8rem .15rem 0; text-align: left; font-variant-numeric: tabular-nums }
+caption { text-align: left; font-weight: 600 } tr + tr { border-top: 1px solid #8884 }
+pre, .wide { overflow-x: auto } pre { font-size: .85rem; line-height: 1.45 }
+.wide > svg { background: #fff; border-radius: 6px; margin: .4rem 0; height: auto; max-width: none }
+.error { border-left: 4px solid #c33; padding-left: .8rem }
+@media print { body { margin: 0; max-width: none } pre { white-space: pre-wrap } .wide > svg { max-width: 100% } }"""
+
+
+def _table(heads, rows):
+    def line(tag, cells):
+        return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+    return "<table>" + line("th", heads) + "".join(line("td", row) for row in rows) + "</table>"
+
+
+def _heat(norms, name):
+    """norms (n, T) as squares, one a term."""
+    shown = norms[np.isfinite(norms) & (norms > 0)]
+    low, high = (math.log(shown.min()), math.log(shown.max())) if shown.size else (0.0, 1.0)
+    side = max(3, min(18, 600 // max(norms.shape)))
+    squares = []
+    for (i, j), norm in np.ndenumerate(norms):
+        if norm > 0 and math.isfinite(norm):
+            share = (math.log(norm) - low) / (high - low or 1.0)
+            start, end = RAMP[:2] if share < 0.5 else RAMP[1:]
+            colour = "#" + "".join(f"{round(a + (b - a) * (2 * share % 1 if share < 1 else 1)):02x}" for a, b in zip(start, end))
+            squares.append(f'<rect x="{j * side}" y="{i * side}" width="{side}" height="{side}" fill="{colour}"><title>loss {i + 1}, '
+                           f'use at step {j + 1}: {norm:.3g}</title></rect>')
+    height, width = norms.shape[0] * side, norms.shape[1] * side
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img">'
+            f'<title>norms of the terms of the gradient of {escape(name)}</title>{"".join(squares)}</svg>')
+
+
+def page(cell, *, input_size=5, steps=20, batch_size=3, seed=0):
+    """One HTML page about a cell: parameters, equations, picture, gradient check, Jacobian spectrum and speed. Returns the text.
+
+    cell        callable ``y, state = cell(x, state)``; a Module shows its parameters, one with ``initial_state`` also its Jacobians
+    input_size  D of the random inputs (T, B, D); ``steps`` is T, ``batch_size`` B
+
+    >>> "Jacobian spectrum" in page(mg.RNNCell(5, 6), steps=4)
+    True
+    """
+    if steps < 1 or batch_size < 1 or input_size < 1:
+        raise ValueError(f"report: steps, batch_size and input_size are {steps}, {batch_size} and {input_size}; expected 1 or more of each")
+    xs = np.random.default_rng(seed).standard_normal((steps, batch_size, input_size))
+    subject, name = Subject(cell, xs), called(cell)
+    subject.run(xs[:1])                                                         # a cell that does not run has no report
+    parts = [f"<h1>{escape(name)}</h1>"]
+    document = (getattr(cell, "__doc__", None) or "").partition("\n\n")[0].strip()
+    if document:
+        parts.append(f"<p>{escape(document)}</p>")
+    for section in SECTIONS:
+        parts.append(f"<section><h2>{escape(section.__doc__)}</h2>")
+        try:
+            parts.append(f'<div class="wide">{section(subject)}</div>')
+        except Exception as error:                                              # told where it belongs, the rest stands
+            parts.append(f'<p class="error">{escape(f"{type(error).__name__}: {error}")}</p>')
+        parts.append("</section>")
+    policy = "default-src 'none'; style-src 'unsafe-inline'"
+    return (f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, '
+            f'initial-scale=1"><meta http-equiv="Content-Security-Policy" content="{policy}"><title>{escape(name)}</title>'
+            f'<style>{STYLE}</style></head><body>\n' + "\n".join(parts) + "\n</body></html>\n")
