@@ -126,8 +126,8 @@ class Diagnosis:
         return {n: g[s].reshape(context.reverse.value(context.reverse.leaves[n]).shape) for n, s in context.slips.spans.items()}
 
     def _how_well(self):
-        if self.ok:
-            return "nothing to explain"
+        if self.ok or all(row.ok or row.note == "not derived" for row in self.report.rows) and not self.explanations:
+            return "nothing to explain" if self.ok else "what you derived agrees; the rest is not derived"
         if not self.explanations:
             return "no slip explains your numbers"
         how = (
@@ -286,7 +286,8 @@ def diagnose(derived, reference, *, names=None, convention="row", tolerance=None
         report = compare(aligned, {n: g for n, g in right.items() if n in aligned or not functions and not steps}, tolerance=tolerance)
         found.report.rows += report.rows
         shaped = all(n in right and np.shape(a) == right[n].shape and np.all(np.isfinite(a)) for n, a in aligned.items())
-        if not report.ok and not functions and shaped and not found.exact:
+        differs = any(not row.ok for row in report.rows if row.name in aligned)
+        if differs and not functions and shaped and not found.exact:
             _explain(found, aligned, context, tolerance)
     found.undecided = undecided(r)
     return found

@@ -205,11 +205,10 @@ class Phrases:
         right = self.formula(edge.source)
         forward = f"{left} = {right}" if left != right else left
         what = self.name(edge.target, step)
-        if edge.kind == "left":
-            return f"{forward}  ⇒  ∂/∂{what} multiplies by {atom(self.name(edge.node.inputs[1], step))}.T from the right"
-        if edge.kind == "right":
-            left = atom(self.name(edge.node.inputs[0], step))
-            return f"{forward}  ⇒  ∂/∂{what} puts {left}.T on the left; every step and row adds its part"
+        if edge.kind in ("left", "right"):
+            other, there = (1, "from the right") if edge.kind == "left" else (0, "from the left")
+            shared = "; every step and row adds its part" if self.nodes[edge.target].step is None and edge.leaf else ""
+            return f"{forward}  ⇒  ∂/∂{what} multiplies by {atom(self.name(edge.node.inputs[other], step))}.T {there}{shared}"
         if edge.kind == "scale":
             shapes = y.value.shape != self.nodes[edge.target].value.shape
             return f"{forward}  ⇒  ∂{atom(left)}/∂{atom(what)} = {self.coefficient(edge).text}, entry by entry" + (

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..ops import softmax, values
 from .phrases import atom
+from .products import product
 
 SLOPES = {  # wrong derivatives of functions that are seen in practice, of the result y and the argument x
     "tanh": [
@@ -95,7 +96,7 @@ class Slips:
             if e.kind == "scale":
                 self._derivative(line, steps, e)
             elif e.kind in ("left", "right"):
-                self._product(line, steps, e)
+                product(self, line, steps, e)
             elif e.node.op.name in ("softmax_cross_entropy", "binary_cross_entropy", "squared_error"):
                 self._loss(line, steps, e)
             self._adjoint(line, steps, e)
@@ -157,6 +158,13 @@ class Slips:
                         group=(kind, name, group) if e.leaf else None,
                     )
                 )
+
+    def enter(self, kind, e, where, wrote, says, cost, steps=None, change=None, direction=None):
+        """One slip: a change of the edge at these steps, or a direction along which the gradients may be off."""
+        if direction is None:
+            self.found.append(Slip(kind, e, where, wrote, says, cost, changes=dict.fromkeys(steps.values(), change)))
+        else:
+            self.found.append(Slip(kind, e, where, wrote, says, cost, direction=True, compute=direction))
 
     def block_name(self, id, block):
         """What the author calls these columns of a packed value."""
@@ -492,208 +500,6 @@ class Slips:
                         text.format(D, say.name(r.nodes[i].inputs[position], e.step)),
                         0.8,
                     )
-
-    def _product(self, line, steps, e):
-        """A matrix product's two rules."""
-        r, say = self.r, self.say
-        g, target = say.adjoint(e.source), say.adjoint(e.target, e.step)
-        a_id, b_id = e.node.inputs
-        sign = "+=" if len(r.incoming[e.target]) > 1 else "="
-        if e.kind == "left":
-            B = atom(say.name(b_id))
-            wrong = f"{target} {sign} {g} @ {B}"
-            if r.value(b_id).shape[-1] == r.value(b_id).shape[-2]:
-                self.add(
-                    "not transposed",
-                    e,
-                    lambda run, edge, g: r.part(edge, g, a=r.value(edge.node.inputs[1]).mT),
-                    wrong,
-                    f"{B} is used where {B}.T is needed",
-                    0,
-                    steps=steps,
-                    scope="one",
-                    blocks=False,
-                )
-            for block in r.blocks_of(e):
-                if block.stop - block.start == r.value(b_id).shape[-2]:
-                    name = self.block_name(e.source, block)
-
-                    def flipped(run, edge, g, block=block):
-                        W = r.value(edge.node.inputs[1]).copy()
-                        W[:, block] = W[:, block].T
-                        return r.part(edge, g, a=W)
-
-                    self.found.append(
-                        Slip(
-                            "not transposed",
-                            e,
-                            f"for {name}",
-                            wrong,
-                            f"the block of {B} for {name} is used where its transpose is needed",
-                            0.1,
-                            changes={x: flipped for x in steps.values()},
-                        )
-                    )
-            for i, other in self._parameters(b_id):
-                self.add(
-                    "wrong value",
-                    e,
-                    lambda run, edge, g, i=i: r.part(edge, g, a=r.value(i)),
-                    f"{target} {sign} {g} @ {other}.T",
-                    f"{other} in place of {B}",
-                    1,
-                    steps=steps,
-                    blocks=False,
-                )
-            cut = r.blocks_of(e)
-            for p in cut:
-                for q in cut:
-                    if p != q and p.stop - p.start == q.stop - q.start:
-
-                        def swapped(run, edge, g, p=p, q=q):
-                            W = r.value(edge.node.inputs[1]).copy()
-                            W[:, p] = W[:, q]
-                            return r.part(edge, g, a=W)
-
-                        u, v = self.block_name(e.source, p), self.block_name(e.source, q)
-                        self.found.append(
-                            Slip(
-                                "wrong value",
-                                e,
-                                f"for {u}",
-                                f"{target} {sign} {g} @ ({B} of {v}).T",
-                                f"the columns of {B} for {v} in place of those for {u}",
-                                1,
-                                changes={x: swapped for x in steps.values()},
-                            )
-                        )
-            activation = self._activation_above(e.source)
-            if activation is not None:
-                self._misplaced(steps, e, activation)
-            cut = {x: _nothing for x in steps.values()}
-            self.found.append(
-                Slip(
-                    "scaled",
-                    e,
-                    "",
-                    f"{target} {sign} c * {g} @ {B}.T",
-                    f"{g} @ {B}.T is off by a factor",
-                    1.3,
-                    direction=True,
-                    compute=lambda: r.run({}).flat() - r.run(cut).flat(),
-                )
-            )
-            node = r.nodes[b_id]
-            if node.kind == "parameter":
-                change = {x: (lambda run, edge, g: r.part(edge, g, a=r.slope[edge.node.inputs[1]])) for x in steps.values()}
-                self.found.append(
-                    Slip(
-                        "updated weights",
-                        e,
-                        "",
-                        f"{target} {sign} {g} @ ({B} - η d{B}).T",
-                        f"{B} has been updated already when {target} is computed",
-                        1.2,
-                        compute=lambda: r.run(change).flat() - r.run({x: _nothing for x in steps.values()}).flat(),
-                        direction=True,
-                    )
-                )
-        else:
-            A = say.name(a_id, e.step)
-            for d in (-1, 1) if e.step is not None else ():
-                for border in ("drop", "clamp", "wrap"):
-                    self.add(
-                        "wrong step",
-                        e,
-                        lambda run, edge, g, d=d, border=border: r.part(edge, g, a=self._operand(edge, d, border)),
-                        f"{target} += {atom(_at(A, d))}.T @ {g}",
-                        f"{A} is taken one step too {'early' if d < 0 else 'late'}",
-                        0.5 + 0.1 * (border != "drop"),
-                        steps=steps,
-                        group=d,
-                    )
-            for key, name in self._values(e, r.value(a_id).shape):
-
-                def other(run, edge, g, key=key):
-                    a = self._value(edge, key, None)
-                    return r.part(edge, g) if a is None else r.part(edge, g, a=a)
-
-                self.add("wrong value", e, other, f"{target} += {name}.T @ {g}", f"{name} in place of {A}", 1.4, steps=steps, group=name)
-            x = r.nodes[e.target]
-            if x.value.shape[-1] == x.value.shape[-2]:
-                self.add(
-                    "transposed",
-                    e,
-                    lambda run, edge, g: r.part(edge, g).mT,
-                    f"{target} += {g}.T @ {atom(A)}",
-                    f"{target} is transposed",
-                    0.3,
-                    steps=steps,
-                    blocks=False,
-                )
-            for block in r.blocks_of(e):
-                if block.stop - block.start == x.value.shape[-2]:
-
-                    def turned(run, edge, g, block=block):
-                        part = np.array(r.part(edge, g))
-                        part[:, block] = part[:, block].T.copy()
-                        return part
-
-                    self.found.append(
-                        Slip(
-                            "transposed",
-                            e,
-                            f"for {self.block_name(e.source, block)}",
-                            f"{target} += {g}.T @ {atom(A)}",
-                            f"{target} is transposed",
-                            0.4,
-                            changes={y: turned for y in steps.values()},
-                        )
-                    )
-
-    def _misplaced(self, steps, e, activation):
-        """The slope of the activation applied after the matrix product: (dh @ W.T) * slope."""
-        r, say = self.r, self.say
-        D = say.coefficient(activation).text
-        g, target = say.adjoint(activation.source), say.adjoint(e.target, e.step)
-        by_step = r.lines[activation.line]
-        if r.nodes[e.target].value.shape != r.nodes[activation.source].value.shape:
-            return
-
-        def extra(run, edge, g):
-            slope = self._shifted(by_step[edge.step], -1) if edge.step in by_step else None
-            return r.part(edge, g) * (1 if slope is None else slope)
-
-        self.add(
-            "extra factor",
-            e,
-            extra,
-            f"{say.line(e)} * ({D} at t-1)",
-            f"the factor {D} of step t-1 is applied to {target}, and once more in the step before",
-            0.9,
-            steps=steps,
-            scope="one",
-            blocks=False,
-        )
-        for d in (0, -1):
-
-            def after(run, edge, _, d=d):
-                act = by_step.get(edge.step)
-                slope = act.D if d == 0 else self._shifted(act, -1)
-                part = r.part(edge, run.g[act.source])
-                return part * (slope if slope is not None else 1)
-
-            self.found.append(
-                Slip(
-                    "misplaced derivative",
-                    e,
-                    "",
-                    f"{target} += ({g} @ {atom(say.name(e.node.inputs[1]))}.T) * ({D}{' at t-1' if d else ''})",
-                    f"the factor {D} stands after the matrix product instead of before it",
-                    0.6 + 0.2 * (d != 0),
-                    changes={x: after for x in steps.values()},
-                )
-            )
 
     def _adjoint(self, line, steps, e):
         """The wrong adjoint goes into a line: before the activation, of another value, of another step."""
@@ -1175,7 +981,8 @@ class Slips:
     def _operand(self, edge, d, border):
         """The other operand of a matrix product, of another step."""
         r = self.r
-        a = edge.node.inputs[0]
+        side = 1 if edge.kind == "left" else 0
+        a = edge.node.inputs[side]
         steps = r.lines[edge.line]
         if d < 0 and r.nodes[a].step == edge.step and r.nodes[a].op is not None:
             before = r.previous(edge, a)
@@ -1183,7 +990,7 @@ class Slips:
                 return r.value(before)
         other = steps.get(edge.step + d)
         if other is not None:
-            return r.value(other.node.inputs[0])
+            return r.value(other.node.inputs[side])
         if d > 0 and border == "drop" and r.nodes[a].step == edge.step - 1:  # h_t for h_{t-1}
             later = [e for e in r.edges if e.step == edge.step and r.crossing(e) and e.target == a]
             if later:
@@ -1194,7 +1001,7 @@ class Slips:
         if border == "drop":
             return np.zeros_like(r.value(a))
         return r.value(
-            steps[(times[0] if d < 0 else times[-1]) if border == "clamp" else (times[-1] if d < 0 else times[0])].node.inputs[0]
+            steps[(times[0] if d < 0 else times[-1]) if border == "clamp" else (times[-1] if d < 0 else times[0])].node.inputs[side]
         )
 
     def _values(self, edge, shape):
@@ -1312,13 +1119,6 @@ def _product(path, like):
     for factor, *_ in path:
         total = total * factor
     return total
-
-
-def _at(name, d):
-    """The name of a value at a neighbouring step: x -> x[t-1], h[t-1] -> h."""
-    if name.endswith("[t-1]"):
-        return name.removesuffix("[t-1]") if d > 0 else name.removesuffix("[t-1]") + "[t-2]"
-    return f"{atom(name)}[t{d:+d}]"
 
 
 def _with(edge, paths):

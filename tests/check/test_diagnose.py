@@ -266,3 +266,42 @@ def test_a_plain_loop_is_diagnosed_without_time():
     dW, dh = (g.data for g in mg.grad(loss, [W, first]))
     found = diagnose({"W": dW.T, "h_0": dh}, loss)
     assert found.exact and found.explanations[0].kind == "transposed" and "no time steps were recorded" in str(found)
+
+
+def test_what_is_not_derived_is_no_mistake_in_the_rest(loss, context):
+    right = bptt(PARAMETERS, XS, YS)
+    found = diagnose({"W_h": right["W_h"], "b_h": right["b_h"]}, loss, context=context)
+    assert not found.ok and not found.explanations and "what you derived agrees" in str(found)
+    wrong = diagnose({"W_h": right["W_h"], "b_h": 2 * right["b_h"]}, loss, context=context)
+    assert wrong.exact and "factor 2" in wrong.explanations[0].says
+
+
+H_ = lambda h: np.diagflat(1 - h**2)                                                    # noqa: E731
+COLUMNS = {  # the lines of source 003, in column vectors as it writes them, and near misses of three
+    "do": lambda o, y: np.exp(o) / np.exp(o).sum() - y, "da": lambda h, dh: H_(h) @ dh, "dh": lambda V, do, carry_h: carry_h + V.T @ do,
+    "carry_h": lambda W, h, dh: W.T @ H_(h) @ dh, "dW": lambda da, h_prev: da @ h_prev.T, "db": lambda da: da,
+    "dU": lambda da, x: da @ x.T, "dV": lambda do, h: do @ h.T, "dc": lambda do: do}
+
+
+@pytest.mark.parametrize("name, wrong, kind, fix", [
+    ("carry_h", lambda W, h, dh: W @ H_(h) @ dh, "not transposed", "dh[t-1] += W.T @ da"),
+    ("carry_h", lambda W, h, dh: H_(h) @ W.T @ dh, "misplaced derivative", "dh[t-1] += W.T @ da"),
+    ("carry_h", lambda W, h_prev, dh: W.T @ H_(h_prev) @ dh, "wrong step", "da = dh * (1 - h**2)"),
+    ("da", lambda h, dh: np.diagflat((1 - h)**2) @ dh, "wrong derivative", "da = dh * (1 - h**2)"),
+    ("dW", lambda da, h: da @ h.T, "wrong step", "dW += da @ h[t-1].T"),
+    ("dh", lambda V, o, carry_h, y: carry_h + V.T @ (np.exp(o) / np.exp(o).sum()), "", ""),
+    ("dW", lambda da, h_prev: h_prev @ da.T, "transposed", "dW += da @ h[t-1].T")])
+def test_a_network_of_column_vectors(name, wrong, kind, fix):
+    rng = np.random.default_rng(0)
+    p = {n: mg.parameter(0.7 * rng.standard_normal(s), name=n) for n, s in dict(U=(6, 5), W=(6, 6), V=(7, 6), b=(6, 1), c=(7, 1), h_0=(6, 1)).items()}
+    h, loss = p["h_0"], 0.0
+    for x, y in mg.steps(rng.standard_normal((4, 5, 1)), np.eye(7)[rng.integers(7, size=4)][:, :, None]):
+        a = p["b"] + p["W"] @ h + p["U"] @ x
+        h = np.tanh(a)
+        o = p["c"] + p["V"] @ h
+        loss = loss - (y * mg.log_softmax(o, axis=0)).sum()
+    assert diagnose(COLUMNS, loss).ok
+    found = diagnose({**COLUMNS, name: wrong}, loss)
+    assert not found.ok and [e.yours for e in found.explanations] == [name]
+    if kind:
+        assert (found.explanations[0].kind, found.explanations[0].fix) == (kind, fix) and found.exact
