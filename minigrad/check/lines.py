@@ -165,11 +165,12 @@ def evaluate(function, name, values):
             got = function(**given)
         except Exception as error:
             shapes = ", ".join(f"{a} {np.shape(v)}" for a, v in given.items())
+            says = "a matrix product does not conform" if "core dimension" in str(error) else error
             return (
                 [],
                 [],
                 [],
-                f"raises {type(error).__name__} at t={t}: {error} (it got {shapes}; "
+                f"raises {type(error).__name__} at t={t}: {says} (it got {shapes}; "
                 f"the result should have shape {np.shape(values.theirs(want(reference)))})",
             )
         changed = next((a for a in given if not np.array_equal(before[a], given[a], equal_nan=given[a].dtype.kind == "f")), None)
