@@ -2,7 +2,7 @@
 
     python -m models adding                     an LSTM with 32 units (about 4,400 parameters), three seeds
     python -m models adding --cell GRUCell --hidden 36
-    python -m models adding --cell RNNCell --hidden 64 --learning-rate 0.001
+    python -m models adding --cell RNNCell --hidden 65 --learning-rate 0.003
 
 A step shows a number in [0, 1) and a marker, which is 1 at one step of the first half and at one of the second; after
 the last step the answer is due (Hochreiter & Schmidhuber 1997, experiment 4; in this form Le, Jaitly & Hinton 2015,

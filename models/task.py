@@ -322,11 +322,15 @@ class Task:
     def __getstate__(self):                                         # other processes read the data themselves
         return {key: value for key, value in vars(self).items() if key != "loaded"}
 
-    def met(self, value):
-        """Is this at least as good as the first reference? (True where there is none.)"""
+    def bar(self, cell=""):
+        """The reference of the same kind of cell ("GRU" for a GRUCell), or else the first; None where there is none."""
+        return next((r for r in self.references if r.name == cell.removesuffix("Cell")), next(iter(self.references), None))
+
+    def met(self, value, cell=""):
+        """Is this at least as good as the bar? (True where there is none.)"""
         if not self.references:
             return True
-        bar = self.references[0].value
+        bar = self.bar(cell).value
         return bool(value >= bar if self.measure.higher_is_better else value <= bar)
 
     def evaluate(self, model):
@@ -446,9 +450,10 @@ class Task:
         spread = f" ± {np.std(values, ddof=1):.3g}" if len(values) > 1 else ""
         print(f"\n{self.measure.name} {mean:.4g}{spread}{unit}   {name}, {results[0].parameters:,} parameters, "
               f"{len(values)} seed{'s' * (len(values) > 1)}, {np.mean([r.seconds for r in results]):.1f} s each")
-        for i, reference in enumerate(self.references):
+        met = self.met(mean, results[0].cell)
+        for reference in self.references:
             source = f" ({reference.source})" if reference.source else ""
-            verdict = "" if i else "   met" if self.met(mean) else "   NOT MET"
+            verdict = "" if reference is not self.bar(results[0].cell) else "   met" if met else "   NOT MET"
             print(f"{self.measure.name} {reference.value:.4g}{unit}   {reference.name}{source}{verdict}")
         os.makedirs(out, exist_ok=True)
         path = os.path.join(out, "curve.svg")
@@ -462,7 +467,7 @@ class Task:
         if self.more:
             self.more(runs, out)
         print(f"\nThe curve is drawn in {path}")
-        return 0 if self.met(mean) else 1
+        return 0 if met else 1
 
 
 def show(seed, record):

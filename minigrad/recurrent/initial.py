@@ -9,6 +9,9 @@ def uniform(rng, bound, dtype, *shapes):
     rng = np.random.default_rng(0) if rng is None else rng
     if not isinstance(rng, np.random.Generator):
         raise TypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}; use np.random.default_rng(seed)")
+    if np.dtype(dtype).kind not in "fc":
+        raise TypeError(f"parameters got dtype={np.dtype(dtype)}; expected floats, np.float64 or np.float32: smaller than 1, their values "
+                        "would all be 0 as integers")
     return [parameter(rng.uniform(-bound, bound, shape).astype(dtype)) for shape in shapes]
 
 

@@ -220,6 +220,8 @@ def test_the_command(tmp_path, capsys, value, status, words):
 def test_lower_is_better_where_it_is():
     task = replace(TOY, measure=RMSE, references=(Reference("published", 0.5), Reference("better", 0.1)))
     assert task.met(0.5) and task.met(0.2) and not task.met(0.6)
+    of_its_kind = replace(task, references=(Reference("LSTM", 0.1), Reference("GRU", 0.5)))
+    assert of_its_kind.met(0.4, "GRUCell") and not of_its_kind.met(0.4, "LSTMCell") and not of_its_kind.met(0.4, "MGUCell")
     assert replace(task, references=()).met(7.0)
 
 

@@ -314,6 +314,8 @@ def test_wrong_sizes_and_generators(cls):
             cls(*sizes)
     with pytest.raises(TypeError, match=r"rng must be a numpy.random.Generator, got int; use np.random.default_rng\(seed\)"):
         cls(D, H, rng=42)
+    with pytest.raises(TypeError, match="dtype=int64; expected floats"):
+        cls(D, H, dtype=np.int64)
 
 
 def test_cells_are_found():
