@@ -47,7 +47,7 @@ def draw(options):
     """draw a cell, unrolled over a few steps"""
     cell = cell_from(options.cell, options.input_size, options.hidden_size)
     loss = unrolled(cell, options.steps, 2, options.input_size)
-    mg.draw(loss, heat=options.heat, folded=options.folded, title=options.cell.rpartition(":")[2]).save(options.output)
+    mg.draw(loss, heat=options.heat, folded=options.folded, cells=options.cells, step=options.step, title=options.cell.rpartition(":")[2]).save(options.output)
     print(f"drawn: {options.output}")
     return 0
 
@@ -128,6 +128,8 @@ def main(arguments=None):
             command.add_argument("-o", "--output", default="cell.svg", help="file to write, .svg .png .pdf .dot (default cell.svg)")
             command.add_argument("--heat", action="store_true", help="gradients as heat")
             command.add_argument("--folded", action="store_true", help="one step with its loops")
+            command.add_argument("--cells", action="store_true", help="inputs, states and losses only, as in textbooks")
+            command.add_argument("--step", type=int, help="one step alone")
         elif run is not check:
             command.add_argument("--batch-size", type=int, default=3, help="rows per step (default 3)")
             page = {"default": "report.html"} if run is report else {}

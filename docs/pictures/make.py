@@ -78,6 +78,7 @@ def bidirectional():
 def make(folder):
     """Write all pictures into folder; returns their paths."""
     pictures = {"diamond": diamond(), "columns": network(4), "elided": network(1000), "folded": network(4, folded=True),
+                "cells": network(4, cells=True), "step": network(4, step=3),
                 "values": network(2, values=True), "heat": vanishing(), "lstm": lstm(), "gated": gated(),
                 "bidirectional": bidirectional()}
     return [drawing.save(Path(folder) / f"{name}.svg") for name, drawing in pictures.items()]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import write
-from . import describe, dot, folded as folding, heat as heating, svg
+from . import describe, dot, folded as folding, heat as heating, svg, zoom
 from .layout import Layout
 from .reading import Reader
 from .scene import Scene
@@ -70,13 +70,15 @@ class Drawing:
 
 
 def draw(root: Any, *, values: bool = False, shapes: bool = True, heat: bool = False, folded: bool = False,
-         steps: int = 12, title: str | None = None) -> Drawing:
+         cells: bool = False, step: int | None = None, steps: int = 12, title: str | None = None) -> Drawing:
     """The graph that made `root`, unrolled in columns of time.
 
     `root`: a Tensor, a tuple of Tensors, or a recorded Graph.  `values` writes numbers into the boxes, `shapes` the
     shapes into circles and parameters; `heat` paints every value by the logarithm of its gradient's norm and turns the
-    arrows round; `folded` draws one step with its delays instead of all; of more than `steps` steps the middle ones
-    are folded away; `title` stands above.
+    arrows round; of more than `steps` steps the middle ones are folded away; `title` stands above.
+
+    Three zooms: `cells` leaves out the operations between inputs, states, predictions and losses, as textbooks do;
+    `folded` draws one step with its delays instead of all; `step=3` draws that step alone.
 
     Inputs are blue circles at the foot, states green with a thick rim, predictions orange, operations white boxes with
     their parameter inside; every parameter stands once on the left.
@@ -94,9 +96,17 @@ def draw(root: Any, *, values: bool = False, shapes: bool = True, heat: bool = F
         raise ValueError(f"draw(steps=...) got {steps!r}: expected a whole number of columns, at least 1")
     if title is not None and not isinstance(title, str):
         raise TypeError(f"draw(title=...) got a {type(title).__name__}: expected a string")
+    if step is not None and (not isinstance(step, int) or isinstance(step, bool)):
+        raise TypeError(f"draw(step=...) got {step!r}: expected the number of a step, counted from 1")
+    if folded and step is not None:
+        raise ValueError("draw(folded=True, step=...): one step with its delays, or one step alone; leave one of them out")
     graph = _graph(root, Graph)
     gradients = heating.gradients(graph) if heat else None
-    story = Reader(graph, steps).read()
+    story = Reader(graph, steps, step).read()
+    if step is not None:
+        zoom.one_step(story, step)
+    if cells:
+        zoom.cells(story)
     style = describe.style(graph, values=values, shapes=shapes, gradients=gradients)
     if folded:
         scene = folding.lay_out(story, style, graph, values=values, shapes=shapes, title=title)

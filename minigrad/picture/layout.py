@@ -137,7 +137,7 @@ class Layout(Columns):
         recorded = self.story.graph.nodes[node]
         state = self.story.state_names[loop].get(slot)
         own = recorded.name
-        if recorded.step and recorded.loop != loop:   # another loop's state
+        if recorded.step:                             # another loop's state, or that of the step before
             words = text.name_label(own or state or "s", recorded.step)
         elif own and state and text.plain(own).rstrip("0_") != text.plain(state) and recorded.step != 0:
             words = text.name_label(own)

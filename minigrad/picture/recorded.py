@@ -11,7 +11,7 @@ from . import marks as marking
 class Recorded:
     """A recorded graph and what can be said of its nodes."""
 
-    def __init__(self, graph: Any, steps: int) -> None:
+    def __init__(self, graph: Any, steps: int, only: int | None = None) -> None:
         self.graph, self.nodes = graph, graph.nodes
         self.outputs = set(graph.outputs)
         self.uses = [0] * len(graph.nodes)
@@ -24,7 +24,9 @@ class Recorded:
         self.forward: dict[Any, int] = {}      # loop -> +1, or -1 for one that walks from the last step to the first
         self.loops = sorted(self.length, key=lambda loop: (loop is not None, loop))
         total = max(self.length.values(), default=0)
-        if total <= steps:
+        if only and only <= total:
+            self.shown = [only]
+        elif total <= steps:
             self.shown = list(range(1, total + 1))
         else:
             # A gap that hides a single step would not be shorter than the step.

@@ -59,11 +59,12 @@ class Story:
     parameters: list[Parameter] = field(default_factory=list)
     picked: dict[tuple[Any, int], dict[int, int]] = field(default_factory=dict)  # (loop, sequence) -> step -> its part
     earlier: int = 0                           # nodes left out of a large graph without time
+    only: int | None = None                    # the one step that is drawn
 
     def begin(self, loop: Any) -> int:
         """The step that reads the initial state."""
-        return 1 if self.forward[loop] > 0 else self.length[loop]
+        return self.only or (1 if self.forward[loop] > 0 else self.length[loop])
 
     def end(self, loop: Any) -> int:
         """The step that makes the final state."""
-        return self.length[loop] if self.forward[loop] > 0 else 1
+        return self.only or (self.length[loop] if self.forward[loop] > 0 else 1)

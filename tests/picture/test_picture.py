@@ -53,7 +53,9 @@ CELLS = {
 
 @pytest.mark.parametrize("name", CELLS)
 @pytest.mark.parametrize("options", [{}, {"heat": True}, {"values": True}, {"folded": True}, {"shapes": False},
-                                     {"heat": True, "folded": True}], ids=str)
+                                     {"heat": True, "folded": True}, {"cells": True}, {"cells": True, "heat": True},
+                                     {"cells": True, "folded": True}, {"step": 2}, {"step": 1, "cells": True},
+                                     {"step": 3, "heat": True}], ids=str)
 def test_no_cell_overlaps(name, options):
     assert faults(sequence(CELLS[name](), 3, **options).scene) == []
 
@@ -321,3 +323,33 @@ def test_targets_of_the_steps_carry_their_step():
         h = np.tanh(x + h @ W)
         loss = loss - 1 * (y * np.log(h * h)).sum()
     assert {"y_1", "y_3"} <= set(words(mg.draw(loss))) and faults(mg.draw(loss).scene) == []
+
+
+def test_zooms_show_the_same_nodes():
+    whole = {n for s in by_hand(4).scene.shapes for n in s.nodes}
+    cells, step = by_hand(4, cells=True), by_hand(4, step=3)
+    for drawing in (cells, step, by_hand(4, cells=True, folded=True)):
+        assert {n for s in drawing.scene.shapes for n in s.nodes} < whole
+    assert not [s for s in cells.scene.shapes if s.role == "op" and not s.lines[0][0][0][0].startswith("loss")]
+    found = words(cells)
+    assert {"h_0", "h_1", "h_4", "x_2", "ŷ_3"} <= set(found) and "tanh" not in found and "@ W_x" not in found
+    found = words(step)
+    assert {"h_2", "h_3", "x_3", "tanh", "@ W_x", "t = 3"} <= set(found) and "h_1" not in found and "x_2" not in found
+    assert [len(shapes(step, role)) for role in ("state", "initial")] == [1, 1]
+
+
+def test_cells_lead_arrows_through_what_they_leave_out():
+    scene = by_hand(2, cells=True).scene
+    names = ["".join(run for run, _ in s.lines[0][0]) if s.lines else "" for s in scene.shapes]
+    pairs = {(names[a.ends[0]], names[a.ends[1]]) for a in scene.arrows if min(a.ends) >= 0}
+    assert {("x1", "h1"), ("h1", "h2"), ("x2", "h2"), ("h2", "ŷ2"), ("h0", "h1")} <= pairs and ("x1", "ŷ1") not in pairs
+
+
+@pytest.mark.parametrize("options, error, message", [
+    (dict(step=9), ValueError, r"draw\(step=9\): the graph has the steps 1 … 3"), (dict(step=0), ValueError, "steps 1 … 3"),
+    (dict(step="2"), TypeError, "the number of a step, counted from 1"), (dict(step=1, folded=True), ValueError, "one of them out")])
+def test_steps_that_there_are_not(options, error, message):
+    with pytest.raises(error, match=message):
+        by_hand(3, **options)
+    with pytest.raises(ValueError, match="no steps"):
+        mg.draw(mg.parameter([1.0]) * 2, step=1)
