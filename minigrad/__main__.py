@@ -47,7 +47,8 @@ def draw(options):
     """draw a cell, unrolled over a few steps"""
     cell = cell_from(options.cell, options.input_size, options.hidden_size)
     loss = unrolled(cell, options.steps, 2, options.input_size)
-    mg.draw(loss, heat=options.heat, folded=options.folded, cells=options.cells, step=options.step, title=options.cell.rpartition(":")[2]).save(options.output)
+    how = dict(heat=options.heat, folded=options.folded, cells=options.cells, step=options.step)
+    mg.draw(loss, title=options.cell.rpartition(":")[2], **how).save(options.output)
     print(f"drawn: {options.output}")
     return 0
 

@@ -1,0 +1,149 @@
+"""The site: these pages, and a reference read from the docstrings.
+
+    pip install 'minigrad[docs]'
+    python -m sphinx -W --keep-going -n -q docs build/site              (a warning is an error)
+
+Settings stand at the top. Below is what Sphinx does not know of itself: the index page is also the sidebar, a docstring is
+plain text (``docstrings.py``), a link to a source file goes to the page of that source, and two tables are made by the code.
+"""
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from docutils import nodes
+from docutils.parsers.rst import Directive
+from docutils.statemachine import StringList
+from sphinx import addnodes
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent), str(HERE)]
+
+import minigrad                         # noqa: E402: found through the line above, in a checkout that is not installed too
+from docstrings import as_rst           # noqa: E402
+from minigrad.ops import FUNCTIONS, TABLE           # noqa: E402
+
+project, author, release = "minigrad", "the minigrad authors", minigrad.__version__
+project_copyright = "MIT licence"
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
+exclude_patterns = ["pictures"]
+nitpicky = True
+keep_warnings = False
+
+myst_heading_anchors = 4
+myst_enable_extensions = ["deflist"]
+
+autodoc_preserve_defaults = True
+autodoc_member_order = "bysource"
+add_module_names = True
+toc_object_entries_show_parents = "hide"
+python_maximum_signature_line_length = 100
+
+html_theme = "furo"
+html_title = "minigrad"
+html_static_path = ["_static"]
+html_css_files = ["minigrad.css"]
+html_favicon = "_static/favicon.svg"
+html_copy_source = html_show_sphinx = False
+html_theme_options = {
+    "light_css_variables": {"color-brand-primary": "#00664B", "color-brand-content": "#0063A0"},
+    "dark_css_variables": {"color-brand-primary": "#5CD6B0", "color-brand-content": "#6FB9F0"},
+}
+pygments_style, pygments_dark_style = "tango", "github-dark"
+
+
+# ---- the index page is also the sidebar -----------------------------------------------------------------------------
+
+def sidebar(app, docname, source):
+    """Below the index page a toctree for each of its headings: the pages that are linked under it, in that order."""
+    if docname != "index":
+        return
+    caption, pages = None, {}
+    for line in re.sub(r"^```.*?^```$", "", source[0], flags=re.M | re.S).splitlines():
+        if line.startswith("## "):
+            caption = line[3:]
+        for page in re.findall(r"\]\(([\w/-]+)\.(?:md|rst)\)", line):
+            if page not in sum(pages.values(), []):
+                pages.setdefault(caption, []).append(page)
+    for caption, names in pages.items():
+        option = f":caption: {caption}\n" if caption else ""
+        source[0] += f"\n\n```{{toctree}}\n:hidden:\n{option}\n" + "\n".join(names) + "\n```\n"
+
+
+# ---- source files, and names as one writes them ---------------------------------------------------------------------
+
+def links_and_names(app, doctree):
+    """A link to minigrad/… leads to the page with that source, one to README.md to the index; minigrad.x is written mg.x."""
+    here = app.env.docname
+    for link in list(doctree.findall(addnodes.download_reference)) + list(doctree.findall(addnodes.pending_xref)):
+        target = re.fullmatch(r"(?:\.\./)+(minigrad/[\w/]+)\.py|(?:\.\./)+README(?:\.md)?", link.get("reftarget", ""))
+        if target:
+            page = f"_modules/{target[1]}" if target[1] else "index"
+            link.replace_self(nodes.reference("", "", *link.children, internal=True, refuri=f"{'../' * here.count('/')}{page}.html"))
+    for name in doctree.findall(addnodes.desc_addname):
+        name[:] = [addnodes.desc_sig_name("", re.sub(r"^minigrad\.", "mg.", name.astext()))]
+
+
+# ---- tables that the code makes -------------------------------------------------------------------------------------
+
+class OpTable(Directive):
+    """``.. op-table::`` every op: how it reads, and the functions that record it when they meet a Tensor."""
+
+    def run(self):
+        rows = [".. list-table::", "   :header-rows: 1", "   :widths: 20 40 40", ""]
+        rows += ["   * - op", "     - reads", "     - recorded by"]
+        for name, op in sorted(TABLE.items()):
+            names = sorted({public(f) for f, found in FUNCTIONS.items() if found is op})
+            rows += [f"   * - ``{name}``", f"     - ``{op.reads}``", "     - " + ", ".join(f"``{n}``" for n in names)]
+        return parsed(self, rows)
+
+
+def public(function):
+    """A function as one calls it: np.tanh, np.linalg.inv, mg.sigmoid."""
+    import numpy as np
+    for prefix, place in (("np.", np), ("np.linalg.", np.linalg), ("mg.", minigrad)):
+        if getattr(place, function.__name__, None) is function:
+            return prefix + function.__name__
+    return function.__name__
+
+
+class Usage(Directive):
+    """``.. usage:: minigrad`` what ``python -m minigrad --help`` prints, and ``--help`` of each command."""
+    required_arguments = 1
+
+    def run(self):
+        module, found = self.arguments[0], []
+        text = printed(module)
+        for command in [None, *re.findall(r"^    (\w+) ", text, re.M)]:
+            title = " ".join(["python -m", module, *([command] if command else [])])
+            section = nodes.section("", nodes.title("", title), ids=[nodes.make_id(title)])
+            section += nodes.literal_block("", printed(module, command) if command else text, language="text")
+            found.append(section)
+        return found
+
+
+def printed(module, *arguments):
+    environment = os.environ | {"COLUMNS": "100", "NO_COLOR": "1", "PYTHON_COLORS": "0"}
+    return subprocess.run([sys.executable, "-m", module, *arguments, "--help"], cwd=HERE.parent, env=environment,
+                          check=True, capture_output=True, text=True).stdout
+
+
+def parsed(directive, lines):
+    """The nodes of lines of reStructuredText."""
+    parent = nodes.Element()
+    directive.state.nested_parse(StringList(lines, "table"), directive.content_offset, parent)
+    return parent.children
+
+
+def docstring(app, what, name, thing, options, lines):
+    lines[:] = as_rst(thing, lines)
+
+
+def setup(app):
+    app.connect("source-read", sidebar)
+    app.connect("doctree-read", links_and_names)
+    app.connect("autodoc-process-docstring", docstring)
+    app.add_directive("op-table", OpTable)
+    app.add_directive("usage", Usage)
+    return {"parallel_read_safe": True}
