@@ -34,9 +34,8 @@ myst_enable_extensions = ["deflist"]
 
 autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
-add_module_names = True
+highlight_language = "text"
 toc_object_entries_show_parents = "hide"
-python_maximum_signature_line_length = 100
 
 html_theme = "furo"
 html_title = "minigrad"

@@ -41,7 +41,7 @@ def stop_gradient(x):
 
 _LATER = {"draw": ("picture", "draw"), "Drawing": ("picture", "Drawing"), "check": ("check", None), "train": ("train", None),
           "graph": ("graph", None), "taps": ("graph", "taps"), "scan": ("compile", "scan"), "derive": ("derivation", "derive"),
-          "tableau": ("derivation", "tableau"), "custom_gradient": ("custom", "custom_gradient")}
+          "tableau": ("derivation", "tableau"), "explore": ("picture", "explore"), "custom_gradient": ("custom", "custom_gradient")}
 
 
 def __getattr__(name):
@@ -59,7 +59,7 @@ def __getattr__(name):
 __all__ = ["AntisymmetricRNNCell", "CfCCell", "ClockworkRNNCell", "CoRNNCell", "GRUCell", "GatedDeltaNetCell", "IRNNCell", "JANETCell",
            "LEMCell", "LMUCell", "LSTMCell", "LayerNormLSTMCell", "MGUCell", "MLSTMCell", "MinGRUCell", "MinLSTMCell", "Module",
            "OrthogonalRNNCell", "RGLRUCell", "RNNCell", "SLSTMCell", "Tensor", "bidirectional", "check", "checkpoint", "custom_gradient",
-           "debug", "derive", "detach", "draw", "dropout", "grad", "jacobian", "learned_start", "load", "masked", "no_grad",
+           "debug", "derive", "detach", "draw", "dropout", "explore", "grad", "jacobian", "learned_start", "load", "masked", "no_grad",
            "normalized", "parameter", "projected", "residual", "save", "scan", "stacked", "steps", "stop_gradient", "tableau", "taps",
            "train", "unroll", "zoneout", "binary_cross_entropy", "gelu", "layer_norm", "log_softmax", "logsigmoid", "logsumexp",
            "matrix_exp", "relu", "scatter_add", "sigmoid", "silu", "softmax", "softmax_cross_entropy", "softplus", "squared_error"]

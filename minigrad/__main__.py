@@ -53,6 +53,14 @@ def draw(options):
     return 0
 
 
+def explore(options):
+    """write a cell, unrolled over a few steps, as a page to walk about in"""
+    cell = cell_from(options.cell, options.input_size, options.hidden_size)
+    loss = unrolled(cell, options.steps, 2, options.input_size)
+    print(f"written: {mg.explore(loss, options.output, title=options.cell.rpartition(':')[2])}")
+    return 0
+
+
 def check(options):
     """hold a cell's gradients through time against the complex step, or a file of notes (my_notes.py) against the engine"""
     if options.new:
@@ -113,7 +121,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m minigrad", description=__doc__.partition("\n\n")[0].replace("``", ""),
                                      epilog="exit status: 0 agrees or done, 1 differs, 2 unusable input")
     commands = parser.add_subparsers(dest="command", metavar="command")
-    for run in (draw, check, compile, derive, report):
+    for run in (draw, explore, check, compile, derive, report):
         command = commands.add_parser(run.__name__, help=run.__doc__)
         command.set_defaults(run=run)
         command.add_argument("cell", nargs="?" if run is check else None, help="path.py:Name or module:Name, for example minigrad:LSTMCell")
@@ -133,7 +141,7 @@ def main(arguments=None):
             command.add_argument("--step", type=int, help="one step alone")
         elif run is not check:
             command.add_argument("--batch-size", type=int, default=3, help="rows per step (default 3)")
-            page = {"default": "report.html"} if run is report else {}
+            page = {"default": f"{run.__name__}.html"} if run in (report, explore) else {}
             command.add_argument("-o", "--output", help=f"file to write (default: {page.get('default', 'print')})", **page)
         else:
             command.add_argument("--order", type=int, choices=(1, 2), default=1, help="order of the derivatives (default 1)")

@@ -91,7 +91,6 @@ def draw(root: Any, *, values: bool = False, shapes: bool = True, heat: bool = F
 
     Raises TypeError if root is no Tensor, ValueError for `steps` below 1 or heat of something without gradients.
     """
-    from ..graph import Graph
     if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
         raise ValueError(f"draw(steps=...) got {steps!r}: expected a whole number of columns, at least 1")
     if title is not None and not isinstance(title, str):
@@ -100,7 +99,7 @@ def draw(root: Any, *, values: bool = False, shapes: bool = True, heat: bool = F
         raise TypeError(f"draw(step=...) got {step!r}: expected the number of a step, counted from 1")
     if folded and step is not None:
         raise ValueError("draw(folded=True, step=...): one step with its delays, or one step alone; leave one of them out")
-    graph = _graph(root, Graph)
+    graph = graph_of(root)
     gradients = heating.gradients(graph) if heat else None
     story = Reader(graph, steps, step).read()
     if step is not None:
@@ -117,19 +116,21 @@ def draw(root: Any, *, values: bool = False, shapes: bool = True, heat: bool = F
     return Drawing(scene)
 
 
-def _graph(root: Any, graph_class: Any) -> Any:
+def graph_of(root: Any, what: str = "draw") -> Any:
+    """The recorded graph of a Tensor or a tuple of Tensors; a Graph as it is."""
+    from ..graph import Graph
     from ..tensor import Tensor
     if hasattr(root, "nodes") and hasattr(root, "outputs"):
         return root
     roots = tuple(root) if isinstance(root, (tuple, list)) else (root,)
     if not roots:
-        raise TypeError("draw(root) got an empty tuple: expected a Tensor, a tuple of Tensors or a Graph")
+        raise TypeError(f"{what}(root) got an empty tuple: expected a Tensor, a tuple of Tensors or a Graph")
     for i, item in enumerate(roots):
         if not isinstance(item, Tensor):
             where = f"root[{i}] is" if isinstance(root, (tuple, list)) else "root is"
-            raise TypeError(f"draw(root): {where} a {type(item).__name__}, expected a Tensor that was computed, "
+            raise TypeError(f"{what}(root): {where} a {type(item).__name__}, expected a Tensor that was computed, "
                             "a tuple of Tensors or a Graph; arrays remember nothing: compute with mg.Tensor")
-    return graph_class.of(*roots)
+    return Graph.of(*roots)
 
 
 def render(source: str, format: str) -> bytes:

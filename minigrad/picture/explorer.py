@@ -1,0 +1,238 @@
+"""`explore`: the picture as a page to walk about in. One HTML file that needs no network; here its data is gathered.
+
+The page shows what `draw` lays out (all operations, cells, folded), with a card for every node and the backward pass played
+one op at a time. `explorer.js` and `explorer.css` are put into the file as they are.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..files import write
+from ..graph.edges import through
+from ..graph.words import Symbol
+from . import describe, folded as folding, heat as heating, marks as marking, text, zoom
+from .drawing import graph_of
+from .layout import Layout
+from .reading import Reader
+from .scene import Scene
+
+STEPS = 100_000          # columns are not folded away here
+DEEP = 4                 # ops in one formula, one inside the other
+SMALL = 12               # numbers of a value that are written out
+HERE = Path(__file__).parent
+
+
+def explore(root: Any, path: str | os.PathLike[str] = "graph.html", *, title: str | None = None, steps: int = STEPS) -> Path:
+    """Write the graph that made `root` as one HTML page to explore, and return its path.
+
+    `root`: a Tensor, a tuple of Tensors, or a recorded Graph; of one number, its gradients are on the page too.  `steps`:
+    columns that are drawn at most (default all).  The page pans, zooms, searches; folds to cells and to one step; lights the
+    uses of a parameter; has a card for each node; plays the backward pass forwards and back.  It holds the graph's numbers in
+    summary (norm, mean, range; arrays of up to 12 numbers whole) and the names of your variables, no paths.
+
+    >>> import minigrad as mg
+    >>> ys, h = mg.unroll(mg.RNNCell(2, 3), np.ones((4, 1, 2)))
+    >>> explore((h * h).sum(), "page.html").name
+    'page.html'
+
+    Raises TypeError if root is no Tensor, ValueError for `steps` below 1, OSError where the path cannot be written.
+    """
+    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
+        raise ValueError(f"explore(steps=...) got {steps!r}: expected a whole number of columns, at least 1")
+    target = Path(path)
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"explore(path) got {target.name!r}: expected a name that ends in .html")
+    page = html(graph_of(root, "explore"), title or "minigrad", steps)
+    try:
+        write(target, page)
+    except OSError as error:
+        raise OSError(f"cannot write the page to {str(target)!r}: {error.strerror or error}; give explore() a path in a folder that "
+                      "exists and that you may write to") from error
+    return target
+
+
+def html(graph: Any, title: str, steps: int) -> str:
+    """The page as text."""
+    script, sheet = ((HERE / f"explorer.{end}").read_text(encoding="utf-8") for end in ("js", "css"))
+    data = json.dumps(content(graph, title, steps), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    data = data.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    hashed = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode()
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{hashed}'"
+    return ('<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+            f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{text.xml(title)}</title>\n'
+            f"<style>{sheet}</style></head>\n<body>\n{(HERE / 'explorer.html').read_text(encoding='utf-8')}\n"
+            f'<script type="application/json" id="data">{data}</script>\n<script>{script}</script>\n</body></html>\n')
+
+
+def content(graph: Any, title: str, steps: int) -> dict[str, Any]:
+    """Everything the page knows, ready for JSON."""
+    try:
+        gradients, without = heating.gradients(graph), ""
+    except ValueError as error:
+        gradients, without = None, str(error).partition(": ")[2]
+    scenes = {"ops": Layout(*_story(graph, steps)).scene, "cells": Layout(*_story(graph, steps, cells=True)).scene,
+              "folded": folding.lay_out(*_story(graph, steps), graph, values=False, shapes=True, title=None)}
+    timeless = not any(node.step for node in graph.nodes)
+    if timeless:
+        scenes = {"ops": scenes["ops"]}
+    palette = _Numbers()
+    return {"title": text.plain(title), "without": without, "scenes": {name: _scene(s, palette) for name, s in scenes.items()},
+            "palette": palette.items, "nodes": _nodes(graph, gradients)}
+
+
+def _story(graph: Any, steps: int, cells: bool = False) -> tuple[Any, Any]:
+    story = Reader(graph, steps).read()
+    if cells:
+        zoom.cells(story)
+    return story, describe.style(graph, values=False, shapes=True, gradients=None)
+
+
+# --- scenes ---------------------------------------------------------------------------------------------------------
+
+class _Numbers:
+    """A list of different things, and their places in it."""
+
+    def __init__(self) -> None:
+        self.items: list[Any] = []
+        self._places: dict[Any, int] = {}
+
+    def of(self, item: Any) -> int:
+        if item not in self._places:
+            self._places[item] = len(self.items)
+            self.items.append(item)
+        return self._places[item]
+
+
+def _scene(scene: Scene, palette: _Numbers) -> dict[str, Any]:
+    """A scene as lists of numbers, y downwards; colours and texts are places in the palette."""
+    def r(value: float) -> float:
+        return round(value, 1)
+
+    return {
+        "shapes": [[r(s.x), r(-s.y), r(s.width), r(s.height), palette.of(s.form),
+                    palette.of((s.fill, s.rim, s.rim_width, s.dash, s.ink)), palette.of(tuple(s.lines)), list(s.nodes), palette.of(s.role)]
+                   for s in scene.shapes],
+        "arrows": [[[r(c) for x, y in a.points for c in (x, -y)], None if a.tip is None else [r(a.tip[0]), r(-a.tip[1])],
+                    palette.of((a.colour, a.width, a.dash)), *a.ends] for a in scene.arrows],
+        "panels": [[r(p.left), r(-p.high), r(p.right - p.left), r(p.high - p.low), palette.of((p.fill, p.rim, p.dash))]
+                   for p in scene.panels],
+        "texts": [[r(w.x), r(-w.y), palette.of(w.words), w.size, palette.of(w.ink)] for w in scene.texts],
+        "bounds": [r(c) for c in (lambda b: (b[0], -b[3], b[2], -b[1]))(scene.bounds())]}
+
+
+# --- nodes ----------------------------------------------------------------------------------------------------------
+
+def _nodes(graph: Any, gradients: Any) -> list[dict[str, Any]]:
+    words, found = _Words(graph), []
+    counted: dict[Any, dict[str, int]] = {}
+    for node in graph.nodes:
+        seen = counted.setdefault((node.loop, node.step), {})
+        what = node.name or marking.op_name(node)
+        seen[what] = seen.get(what, 0) + 1
+        gradient = gradients.get(node.id) if gradients is not None else None
+        card = {"name": text.plain(words.name(node.id)), "op": marking.op_name(node) if node.op is not None else node.kind,
+                "shape": list(node.value.shape), "dtype": str(node.value.dtype), "in": list(node.inputs), "value": _numbers(node.value)}
+        if node.step is not None:
+            card.update(step=node.step, series=f"{node.loop} {what} {seen[what]}")
+        if node.op is not None:
+            card["formula"] = words.formula(node.id)
+        if gradient is not None:
+            card["gradient"] = _numbers(gradient)
+            if node.op is not None:
+                card["rules"] = words.rules(node)
+                card["parts"] = _parts(graph, gradients, node)
+        found.append(card)
+    return found
+
+
+def _parts(graph: Any, gradients: Any, node: Any) -> list[Any]:
+    """What the op hands back to each of its operands, in numbers; None where that is nothing."""
+    found = []
+    for position, operand in enumerate(node.inputs):
+        with np.errstate(all="ignore"):
+            part = None if gradients.get(operand) is None else through(node.tensor, position, gradients.get(node.id))
+        facts = {} if part is None else _numbers(part)
+        found.append({key: facts[key] for key in ("norm", "all") if key in facts} or None)
+    return found
+
+
+def _numbers(array: Any) -> dict[str, Any]:
+    """An array in summary: all of it where it is small, else norm, mean, standard deviation and range."""
+    array = np.asarray(array)
+    if array.dtype.kind not in "fiub" or not array.size:
+        return {}
+    flat = array.reshape(-1).astype(float)
+    with np.errstate(all="ignore"):
+        facts = {"norm": np.linalg.norm(flat), "mean": flat.mean(), "std": flat.std(), "min": flat.min(), "max": flat.max()}
+    facts = {name: _digits(value) for name, value in facts.items()}
+    return {**facts, "all": [_digits(v) for v in flat]} if array.size <= SMALL else facts
+
+
+def _digits(value: Any) -> Any:
+    value = float(value)
+    return float(f"{value:.4g}") if math.isfinite(value) else str(value)
+
+
+class _Words:
+    """Names, formulas and rules of a graph's nodes as text; like ones of different steps are written once."""
+
+    def __init__(self, graph: Any) -> None:
+        self.graph = graph
+        self._rules: dict[Any, list[str | None]] = {}
+
+    def name(self, id: int, depth: int = 0) -> str:
+        node = self.graph.nodes[id]
+        if node.name:
+            return node.name
+        if node.kind == "constant":
+            return f"{node.value.item():.4g}" if node.value.size == 1 and node.value.dtype.kind in "fiub" else "constant"
+        if node.op is None:
+            return node.kind
+        return self.formula(id, depth + 1) if depth < DEEP else "…"
+
+    def symbol(self, id: int, depth: int) -> Symbol:
+        text = self.name(id, depth)
+        plain = bool(self.graph.nodes[id].name) or self.graph.nodes[id].op is None or text == "…"
+        return Symbol(text, 3 if plain or text.endswith(")") and "(" in text and " " not in text else 1)
+
+    def formula(self, id: int, depth: int = 0) -> str:
+        node = self.graph.nodes[id]
+        operands = [self.symbol(i, depth) for i in node.inputs]
+        name = marking.op_name(node)
+        sign = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "matmul": "@"}.get(name)
+        if sign and len(operands) == 2:
+            return operands[0]._two(operands[1], sign, 1 if sign in "+-" else 2).text
+        if name == "getitem":
+            return f"{operands[0].at(3)}{marking.index_text(marking.index_of(node))}"
+        shown = [o.text for o in operands[:3]] + ["…"] * (len(operands) > 3)
+        return f"{marking.SHORT.get(name, name) if name == 'sigmoid' else name}({', '.join(shown)})"
+
+    def rules(self, node: Any) -> list[str | None]:
+        """For each operand what the op's own rule adds to its gradient; None for constants."""
+        key = (marking.op_name(node), str(node.attributes), self.name(node.id), *((self.name(i), self.graph.nodes[i].requires_grad) for i in node.inputs))
+        if key not in self._rules:
+            self._rules[key] = [self._rule(node, position) for position in range(len(node.inputs))] if len(node.inputs) < 9 else []
+        return self._rules[key]
+
+    def _rule(self, node: Any, position: int) -> str | None:
+        operand = self.graph.nodes[node.inputs[position]]
+        rule = node.op.rule(position)
+        if rule is None or not operand.requires_grad:
+            return None
+        dy, dx = (f"d{n}" if self.graph.nodes[i].name else f"d({n})" for i, n in (
+            (node.id, self.name(node.id)), (operand.id, self.name(operand.id))))
+        try:
+            y = Symbol(self.name(node.id), 3 if node.name else 1)
+            return f"{dx} += {rule(Symbol(dy), y, *(self.symbol(i, 1) for i in node.inputs), **node.attributes).text}"
+        except Exception:                                       # a rule that does more than calculate
+            return f"{dx} += {dy} · ∂{marking.op_name(node)}/∂{self.name(operand.id)}"
