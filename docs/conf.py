@@ -4,8 +4,10 @@
     python -m sphinx -W --keep-going -q docs build/site                 (a warning is an error)
 
 Settings stand at the top. Below is what Sphinx does not know of itself: the index page is also the sidebar, a docstring is
-plain text (``docstrings.py``), a link to a source file goes to the page of that source, and two tables are made by the code.
+plain text (``docstrings.py``), a link to a source file goes to the page of that source, a page that an example writes is shown,
+and two tables are made by the code.
 """
+import inspect
 import os
 import re
 import subprocess
@@ -23,9 +25,10 @@ sys.path[:0] = [str(HERE.parent), str(HERE)]
 import minigrad                         # noqa: E402: found through the line above, in a checkout that is not installed too
 from docstrings import as_rst           # noqa: E402
 from minigrad.ops import FUNCTIONS, TABLE           # noqa: E402
+from minigrad.ops.record import Op      # noqa: E402
 
 project, author, release = "minigrad", "the minigrad authors", minigrad.__version__
-project_copyright = "MIT licence"
+project_copyright = "the minigrad authors, MIT licence"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
 exclude_patterns = ["pictures"]
 
@@ -49,6 +52,8 @@ html_theme_options = {
 }
 pygments_style, pygments_dark_style = "tango", "github-dark"
 
+linkcheck_ignore = [r"(\.\./)*(index|_modules/.*)\.html"]              # made by the build; tests/test_site.py looks
+
 
 # ---- the index page is also the sidebar -----------------------------------------------------------------------------
 
@@ -68,6 +73,22 @@ def sidebar(app, docname, source):
         source[0] += f"\n\n```{{toctree}}\n:hidden:\n{option}\n" + "\n".join(names) + "\n```\n"
 
 
+# ---- examples that write a page --------------------------------------------------------------------------------------
+
+def live(app, docname, source):
+    """``<!-- live: page.html -->`` stands below a block that writes page.html: it is run, and the site shows what it wrote."""
+    folder = Path(app.outdir, "_static", "live")
+    for mark in reversed(list(re.finditer(r"^<!-- live: (\S+) -->$", source[0], re.M))):
+        folder.mkdir(parents=True, exist_ok=True)
+        code = "\n".join(re.findall(r"^```python\n(.*?)^```$", source[0][:mark.start()], re.M | re.S))
+        subprocess.run([sys.executable, "-c", code], cwd=folder, env=os.environ | {"PYTHONPATH": str(HERE.parent)}, check=True,
+                       stdout=subprocess.DEVNULL)
+        place = f"{'../' * docname.count('/')}_static/live/{mark[1]}"
+        frame = (f'<iframe class="live" src="{place}" title="{mark[1]}, live" loading="lazy"></iframe>\n'
+                 f'<p><a href="{place}">Full size</a></p>')
+        source[0] = f"{source[0][:mark.start()]}```{{raw}} html\n{frame}\n```{source[0][mark.end():]}"
+
+
 # ---- source files, and names as one writes them ---------------------------------------------------------------------
 
 def links_and_names(app, doctree):
@@ -78,8 +99,24 @@ def links_and_names(app, doctree):
         if target:
             page = f"_modules/{target[1]}" if target[1] else "index"
             link.replace_self(nodes.reference("", "", *link.children, internal=True, refuri=f"{'../' * here.count('/')}{page}.html"))
+    for name in doctree.findall(addnodes.desc_signature):
+        module = name.get("module") or ""
+        while "." in module:                            # source pages link back by one module name for all that stands in a file
+            module = module.rpartition(".")[0]
+            name["ids"].append(f"{module}.{name['fullname']}")
     for name in doctree.findall(addnodes.desc_addname):
         name[:] = [addnodes.desc_sig_name("", re.sub(r"^minigrad\.", "mg.", name.astext()))]
+
+
+def docstring(app, what, name, thing, options, lines):
+    lines[:] = as_rst(thing, lines)
+
+
+def signature(app, what, name, thing, options, arguments, returned):
+    """Functions of the op table take (*args, **kwargs); what they mean stands in their record."""
+    record = FUNCTIONS.get(thing) if what == "function" else None
+    if isinstance(record, Op):
+        return str(inspect.signature(record.call or record.value)), returned
 
 
 # ---- tables that the code makes -------------------------------------------------------------------------------------
@@ -133,14 +170,12 @@ def parsed(directive, lines):
     return parent.children
 
 
-def docstring(app, what, name, thing, options, lines):
-    lines[:] = as_rst(thing, lines)
-
-
 def setup(app):
     app.connect("source-read", sidebar)
+    app.connect("source-read", live)
     app.connect("doctree-read", links_and_names)
     app.connect("autodoc-process-docstring", docstring)
+    app.connect("autodoc-process-signature", signature)
     app.add_directive("op-table", OpTable)
     app.add_directive("usage", Usage)
     return {"parallel_read_safe": True}

@@ -4,7 +4,8 @@ A docstring is a list of paragraphs. What kind one is shows in how it begins:
 
     ``>>> ``                            an example
     four spaces                         equations, kept as they are
-    a name, two spaces, what it is      arguments or attributes; what they are goes on in indented lines, and text may follow
+    a name, two spaces, what it is      arguments or attributes, also two in a line; what they are goes on in indented lines,
+                                        and text may follow
     anything else                       text
 """
 import inspect
@@ -13,6 +14,7 @@ import sys
 
 NAME = r"\*{0,2}[\w.]+(?:\([\w, ]*\)|\[[^]]*\])?"
 TERM = re.compile(rf"({NAME}(?:, {NAME})*)  +(\S.*)")
+COLUMNS = re.compile(rf" {{3,}}(?={NAME}  +\S)")
 MARKUP = re.compile(r"``(?P<double>.+?)``|`(?P<single>[^`\s][^`]*)`|(?P<strong>\*\*\w[^*]*\*\*)|arXiv:(?P<arxiv>\d{4}\.\d{4,5})")
 
 
@@ -37,7 +39,8 @@ def rst(paragraph):
     for line in paragraph:
         term = TERM.fullmatch(line)
         if term:
-            items.append((term[1], term[2]))
+            first, *more = COLUMNS.split(term[2])
+            items += [(term[1], first), *(TERM.fullmatch(column).groups() for column in more)]
         elif items and (line.startswith(" ") or items[-1][0] is None):
             items[-1] = items[-1][0], f"{items[-1][1]} {line.strip()}"
         else:

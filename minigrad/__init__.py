@@ -41,7 +41,8 @@ def stop_gradient(x):
 
 _LATER = {"draw": ("picture", "draw"), "Drawing": ("picture", "Drawing"), "check": ("check", None), "train": ("train", None),
           "graph": ("graph", None), "taps": ("graph", "taps"), "scan": ("compile", "scan"), "derive": ("derivation", "derive"),
-          "tableau": ("derivation", "tableau"), "explore": ("picture", "explore"), "custom_gradient": ("custom", "custom_gradient")}
+          "tableau": ("derivation", "tableau"), "lower": ("lower", None), "explore": ("picture", "explore"),
+          "custom_gradient": ("custom", "custom_gradient")}
 
 
 def __getattr__(name):

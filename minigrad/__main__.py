@@ -1,6 +1,4 @@
-"""The command line: ``python -m minigrad draw path.py:Class`` draws a cell, ``… check path.py:Class`` checks its gradients,
-``… compile path.py:Class`` prints the program that ``mg.scan`` makes of it, ``… derive path.py:Class`` writes its derivation,
-``… exercise --seed 7`` sets one with a slip in it, ``… report path.py:Class`` writes a page about it all.
+"""The command line: ``python -m minigrad draw path.py:Class`` draws a cell; ``python -m minigrad`` alone lists the commands.
 
 Exit status: 0 agrees or done, 1 differs, 2 unusable input.
 """
@@ -98,6 +96,15 @@ def derive(options):
     return command.run(options, cell_from(options.cell, options.input_size, options.hidden_size))
 
 
+def lower(options):
+    """write a cell for PyTorch, JAX or ONNX, with golden numbers and a test that runs without minigrad"""
+    cell = cell_from(options.cell, options.input_size, options.hidden_size)
+    x = np.random.default_rng(0).standard_normal((3, options.input_size))
+    for path in mg.lower.port_kit(cell, options.output, options.to, x, T=options.steps):
+        print(f"written: {path}")
+    return 0
+
+
 def exercise(options):
     """print a derivation with one slip in it, to be found"""
     task = mg.check.exercise(options.seed)
@@ -117,39 +124,51 @@ def report(options):
     return 0
 
 
+def _steps(default=4):
+    return "--steps", dict(type=int, default=default, help=f"time steps (default {default})")
+
+
+def _output(default, what="file to write"):
+    return ("-o", "--output"), dict(default=default, help=f"{what} (default: {default or 'print'})")
+
+
+_CELL = "cell", dict(help="path.py:Name or module:Name, for example minigrad:LSTMCell")
+_SIZES = (("--input-size", dict(type=int, default=5, help="numbers per input row (default 5)")),
+          ("--hidden-size", dict(type=int, default=6, help="numbers per state row (default 6)")))
+_ROWS = "--batch-size", dict(type=int, default=3, help="rows per step (default 3)")
+
+COMMANDS = {  # function -> its arguments
+    draw: (_CELL, *_SIZES, _steps(), _output("cell.svg", "file to write, .svg .png .pdf .dot"),
+           ("--heat", dict(action="store_true", help="gradients as heat")),
+           ("--folded", dict(action="store_true", help="one step with its loops")),
+           ("--cells", dict(action="store_true", help="inputs, states and losses only, as in textbooks")),
+           ("--step", dict(type=int, help="one step alone"))),
+    explore: (_CELL, *_SIZES, _steps(), _output("explore.html")),
+    check: (("cell", dict(nargs="?", help="path.py:Name or module:Name, for example minigrad:LSTMCell; or my_notes.py")), *_SIZES, _steps(),
+            ("--order", dict(type=int, choices=(1, 2), default=1, help="order of the derivatives (default 1)")),
+            ("--new", dict(action="store_true", help="write a commented template of notes"))),
+    compile: (_CELL, *_SIZES, _steps(), _ROWS, _output(None)),
+    derive: (_CELL, *_SIZES),
+    report: (_CELL, *_SIZES, _steps(20), _ROWS, _output("report.html")),
+    lower: (_CELL, *_SIZES, _steps(7), _output("port-kit", "folder to write into"),
+            ("--to", dict(choices=("torch", "jax", "onnx"), default="torch", help="the engine (default torch)"))),
+    exercise: (("--seed", dict(type=int, default=0, help="which exercise (default 0)")),
+               ("--solution", dict(metavar="FILE", help="write the solution there"))),
+}
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m minigrad", description=__doc__.partition("\n\n")[0].replace("``", ""),
                                      epilog="exit status: 0 agrees or done, 1 differs, 2 unusable input")
     commands = parser.add_subparsers(dest="command", metavar="command")
-    for run in (draw, explore, check, compile, derive, report):
+    for run, its in COMMANDS.items():
         command = commands.add_parser(run.__name__, help=run.__doc__)
         command.set_defaults(run=run)
-        command.add_argument("cell", nargs="?" if run is check else None, help="path.py:Name or module:Name, for example minigrad:LSTMCell")
-        command.add_argument("--input-size", type=int, default=5, help="numbers per input row (default 5)")
-        command.add_argument("--hidden-size", type=int, default=6, help="numbers per state row (default 6)")
+        for names, more in its:
+            command.add_argument(*((names,) if isinstance(names, str) else names), **more)
         if run is derive:
             from minigrad.derivation import command as writer
             writer.add_arguments(command)
-            continue
-        steps = 20 if run is report else 4
-        command.add_argument("--steps", type=int, default=steps, help=f"time steps (default {steps})")
-        if run is draw:
-            command.add_argument("-o", "--output", default="cell.svg", help="file to write, .svg .png .pdf .dot (default cell.svg)")
-            command.add_argument("--heat", action="store_true", help="gradients as heat")
-            command.add_argument("--folded", action="store_true", help="one step with its loops")
-            command.add_argument("--cells", action="store_true", help="inputs, states and losses only, as in textbooks")
-            command.add_argument("--step", type=int, help="one step alone")
-        elif run is not check:
-            command.add_argument("--batch-size", type=int, default=3, help="rows per step (default 3)")
-            page = {"default": f"{run.__name__}.html"} if run in (report, explore) else {}
-            command.add_argument("-o", "--output", help=f"file to write (default: {page.get('default', 'print')})", **page)
-        else:
-            command.add_argument("--order", type=int, choices=(1, 2), default=1, help="order of the derivatives (default 1)")
-            command.add_argument("--new", action="store_true", help="write a commented template of notes")
-    command = commands.add_parser("exercise", help=exercise.__doc__)
-    command.set_defaults(run=exercise)
-    command.add_argument("--seed", type=int, default=0, help="which exercise (default 0)")
-    command.add_argument("--solution", metavar="FILE", help="write the solution there")
     options = parser.parse_args(arguments)
     if options.command is None:
         parser.print_help()

@@ -5,6 +5,7 @@ in front of a block says more about it:
 
     <!-- raises: ValueError text -->   the ```python block raises ValueError with this text in its message
     <!-- prints -->                    the ```text block is what the ```python block before it printed
+    <!-- needs package -->             the ```python block is run elsewhere, by a test that skips without the package
     <!-- from: package.module -->      the lines of the ```text block stand, in this order, in what its main() prints;
                                        numbers may differ in value, since the last digits are the machine's
 
@@ -73,7 +74,7 @@ def test_blocks_run(page, fresh):
                 run(page, text, line, namespace)
             assert raised.type.__name__ == error and message in str(raised.value), \
                 f"{where} should raise {error} with {message!r}; it raised {raised.type.__name__}: {raised.value}"
-        elif language == "python":
+        elif language == "python" and not note.startswith("needs "):
             printed = run(page, text, line, namespace)
         elif note == "prints":
             assert text.rstrip() == printed.rstrip(), f"{where} is not what the block before it prints"
@@ -107,7 +108,7 @@ def test_notes_are_understood():
     """A misspelt note would silently check nothing."""
     for page in PAGES:
         for language, _, note, line in blocks(page):
-            known = {"python": ("", "raises: "), "text": ("", "prints", "from: ")}.get(language, ("",))
+            known = {"python": ("", "raises: ", "needs "), "text": ("", "prints", "from: ")}.get(language, ("",))
             assert note == "" or any(k and note.startswith(k) for k in known), f"{name(page)}:{line}: {note!r}"
 
 

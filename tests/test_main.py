@@ -140,3 +140,15 @@ def test_a_file_is_whole_or_not_there(tmp_path):
             write(beside, "half")
             raise KeyError
     assert (tmp_path / "a").read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("target, file", [("torch", "cell.py"), ("jax", "cell.py")])
+def test_lower_writes_a_port_kit(target, file, tmp_path, capsys):
+    assert main(["lower", "minigrad:GRUCell", "--to", target, "-o", str(tmp_path / "kit")]) == 0
+    assert {p.name for p in (tmp_path / "kit").iterdir()} == {file, "weights.npz", "golden.npz", "test_parity.py"}
+    assert "W_h" in (tmp_path / "kit" / file).read_text() and str(tmp_path) in capsys.readouterr().out
+
+
+def test_explore_writes_a_page(tmp_path):
+    assert main(["explore", "minigrad:RNNCell", "--steps", "3", "-o", str(tmp_path / "g.html")]) == 0
+    assert (tmp_path / "g.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")

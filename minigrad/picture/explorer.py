@@ -219,7 +219,8 @@ class _Words:
 
     def rules(self, node: Any) -> list[str | None]:
         """For each operand what the op's own rule adds to its gradient; None for constants."""
-        key = (marking.op_name(node), str(node.attributes), self.name(node.id), *((self.name(i), self.graph.nodes[i].requires_grad) for i in node.inputs))
+        operands = [(self.name(i), self.graph.nodes[i].requires_grad) for i in node.inputs]
+        key = (marking.op_name(node), str(node.attributes), self.name(node.id), *operands)
         if key not in self._rules:
             self._rules[key] = [self._rule(node, position) for position in range(len(node.inputs))] if len(node.inputs) < 9 else []
         return self._rules[key]
