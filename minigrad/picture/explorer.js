@@ -4,7 +4,7 @@ const data = JSON.parse(document.getElementById("data").textContent), {palette, 
 const $ = id => document.getElementById(id), canvas = $("canvas"), pen = canvas.getContext("2d"), root = document.documentElement;
 const FONT = "Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif", [X, Y, W, H, FORM, PAINT, LINES, NODES, ROLE] = Array(9).keys();
 const HEAT = [[255, 255, 204], [254, 217, 118], [253, 141, 60], [227, 26, 28], [189, 0, 38]];
-let level = "ops", scene, view = {s: 1, x: 0, y: 0}, chosen = null, over = null, hits = [], hit = 0, position = 0, timer = null, waiting = false;
+let level = "ops", scene, view = {s: 1, x: 0, y: 0}, chosen = null, over = null, hits = [], hit = 0, position = 0, timer = null, waiting = false, touched = false;
 
 // ---- the scenes, and what is known of them ------------------------------------------------------------------------
 for (const it of Object.values(data.scenes)) {
@@ -51,7 +51,7 @@ function draw() {
   if (canvas.width !== Math.round(wide * ratio) || canvas.height !== Math.round(tall * ratio)) {
     canvas.width = Math.round(wide * ratio); canvas.height = Math.round(tall * ratio);
   }
-  const style = getComputedStyle(root), css = name => style.getPropertyValue(name), dark = root.classList.contains("dark");
+  const style = getComputedStyle(root), kept = {}, css = name => kept[name] ??= style.getPropertyValue(name), dark = root.classList.contains("dark");
   pen.setTransform(1, 0, 0, 1, 0, 0);
   pen.fillStyle = css("--ground"); pen.fillRect(0, 0, canvas.width, canvas.height);
   pen.setTransform(ratio * s, 0, 0, ratio * s, ratio * x, ratio * y);
@@ -61,6 +61,7 @@ function draw() {
 
   for (const [l, t, w, h, p] of scene.panels) if (seen(l, t, l + w, t + h)) {
     const [fill, rim, dash] = palette[p];
+    if (s < 0.12) { pen.fillStyle = dark ? css("--plate") : s < 0.03 ? "#E9ECF1" : fill; if (fill !== "none") pen.fillRect(l, t, w, h); continue; }
     if (fill !== "none") { pen.fillStyle = dark ? css("--plate") : fill; box(l, t, w, h, 9, s); pen.fill(); }
     stroke(dark && rim === "#C9CED6" ? css("--rule") : rim, 1, dash); box(l, t, w, h, 9, s); pen.stroke();
   }
@@ -89,24 +90,26 @@ function draw() {
   }
   pen.globalAlpha = 1;
   const warm = $("heat").checked;
+  let last = null;
   scene.shapes.forEach((shape, i) => {
     const [cx, cy, w, h] = shape;
     if (!seen(cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)) return;
     const [fill, rim, width, dash, ink] = palette[shape[PAINT]], form = palette[shape[FORM]], node = shape[NODES].at(-1);
-    pen.globalAlpha = dim && !lit.has(i) ? 0.3 : 1;
-    const paint = warm && node !== undefined && form !== "dot" ? heat(node) : fill;
-    pen.fillStyle = paint;
+    if (dim) pen.globalAlpha = lit.has(i) ? 1 : 0.3;
+    const paint = warm && node !== undefined && form !== "dot" ? heat(node) : dark && s < 0.3 && fill === "#FFFFFF" ? css("--rule") : fill;
+    if (paint !== last) { pen.fillStyle = paint; last = paint; }
     if (s < 0.3) { pen.fillRect(cx - w / 2, cy - h / 2, w, h); } else {
       if (form === "circle" || form === "dot") { pen.beginPath(); pen.ellipse(cx, cy, w / 2, h / 2, 0, 0, 7); } else box(cx - w / 2, cy - h / 2, w, h, form === "plate" ? 0 : 6, s);
       pen.fill();
     }
     const played = position > 0 && running !== null && node !== undefined && nodes[node].gradient && node >= running && nodes[node].parts;
     const ring = i === chosen ? "--mark" : hits.includes(i) ? "--hit" : null;
-    if (s >= 0.3 || ring || played) {
+    if (s >= 0.12 || ring || played) {
       stroke(ring ? css(ring) : shape[NODES].includes(running) ? "#cc3311" : played ? "#e8845c" : rim, ring || shape[NODES].includes(running) ? 4 / Math.min(1, Math.max(s, .2)) : played ? 2.2 : width, ring ? "" : dash);
       if (s < 0.3) pen.strokeRect(cx - w / 2, cy - h / 2, w, h); else pen.stroke();
     }
     if (!palette[shape[LINES]].length || 11 * s < 5) return;
+    last = null;
     const lines = palette[shape[LINES]];
     let at = cy - lines.reduce((sum, [, size]) => sum + size, 0) * 0.65;
     for (const [words, size] of lines) { write(words, cx, at + size * 0.65, size, warm && node !== undefined && logs[node] !== null && logs[node] > low + 0.62 * (high - low) ? "#fff" : ink); at += size * 1.3; }
@@ -164,6 +167,7 @@ function lighted() {                                            // the shapes th
 const free = () => canvas.clientWidth - ($("card").hidden || canvas.clientWidth <= 700 ? 0 : 390);      // the width beside the card
 
 function fit() {
+  touched = false;
   const [l, t, r, b] = scene.bounds, wide = free() - 32, tall = canvas.clientHeight - 32;
   view.s = Math.min(wide / (r - l), tall / (b - t), 2);
   view.x = (free() - view.s * (l + r)) / 2; view.y = (canvas.clientHeight - view.s * (t + b)) / 2;
@@ -171,6 +175,7 @@ function fit() {
 }
 
 function zoom(factor, x = canvas.clientWidth / 2, y = canvas.clientHeight / 2) {
+  touched = true;
   const s = Math.min(8, Math.max(0.004, view.s * factor));
   view.x = x - (x - view.x) * s / view.s; view.y = y - (y - view.y) * s / view.s; view.s = s;
   redraw();
@@ -178,8 +183,9 @@ function zoom(factor, x = canvas.clientWidth / 2, y = canvas.clientHeight / 2) {
 
 function centre(i, least = 0.8) {
   const [x, y] = scene.shapes[i];
+  touched = true;
   view.s = Math.max(view.s, least);
-  view.x = free() / 2 - view.s * x; view.y = canvas.clientHeight / 2 - view.s * y;
+  view.x = free() / 2 - view.s * x; view.y = canvas.clientHeight * (canvas.clientWidth > 700 ? 0.5 : 0.24) - view.s * y;
   redraw();
 }
 
@@ -353,7 +359,7 @@ canvas.addEventListener("pointermove", event => {
     const [a, b] = held.values(), bounds = canvas.getBoundingClientRect(), now = Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY);
     if (spread) zoom(now / spread, (a.clientX + b.clientX) / 2 - bounds.left, (a.clientY + b.clientY) / 2 - bounds.top);
     spread = now;
-  } else if (moved > 3) { view.x += dx; view.y += dy; redraw(); }
+  } else if (moved > 3) { touched = true; view.x += dx; view.y += dy; redraw(); }
 });
 for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, event => {
   if (held.delete(event.pointerId) && moved <= 3 && name === "pointerup") choose(at(event));
@@ -402,7 +408,7 @@ $("heat").addEventListener("change", redraw);
 for (const [id, action] of [["fit", fit], ["dark", dark], ["play", toggle], ["first", () => { stop(); play(0); }], ["back", () => { stop(); play(position - 1); }],
   ["next", () => { stop(); play(position + 1); }], ["help", () => $("keys").showModal()]]) $(id).addEventListener("click", action);
 if (matchMedia("(prefers-color-scheme: dark)").matches) dark();
-new ResizeObserver(redraw).observe(canvas);
+new ResizeObserver(() => touched ? redraw() : fit()).observe(canvas);
 addEventListener("beforeprint", () => { root.classList.remove("dark"); fit(); draw(); });
 show("ops");
 if (order.length) $("back").disabled = $("first").disabled = true;
