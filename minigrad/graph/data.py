@@ -15,12 +15,13 @@ class Node:
     name        the author's variable, or None
     step, loop  time step 1 … T (0: initial state, None: outside time), and the number of the loop
     call        which of the functions that a step calls gave the name: it tells the h of two layers apart
+    source      the line of the cell that made it, (function, line number, text), where a cell was unrolled
     """
-    __slots__ = ("id", "op", "inputs", "attributes", "value", "kind", "name", "step", "loop", "tensor", "requires_grad", "call")
+    __slots__ = ("id", "op", "inputs", "attributes", "value", "kind", "name", "step", "loop", "tensor", "requires_grad", "call", "source")
 
     def __init__(self, id, op, inputs, attributes, value, kind, *, name=None, step=None, loop=None, tensor=None, requires_grad=False):
         self.id, self.op, self.inputs, self.attributes, self.value, self.kind = id, op, inputs, attributes, value, kind
-        self.name, self.step, self.loop, self.tensor, self.requires_grad, self.call = name, step, loop, tensor, requires_grad, None
+        self.name, self.step, self.loop, self.tensor, self.requires_grad, self.call, self.source = name, step, loop, tensor, requires_grad, None, None
 
     def __repr__(self):
         what = self.op.name if self.op else self.kind

@@ -4,6 +4,7 @@ A value is found again by its *offset*: how many Tensors were made in its time s
 every step is the same line of the cell.
 """
 import itertools
+import linecache
 import os
 import sys
 
@@ -42,14 +43,16 @@ def name_nodes(graph, aliases):
         place = node.tensor.place if node.tensor is not None else None
         if place is None or node.kind == "parameter":
             continue
-        name, op, call = loops[place.loop.id][0].get(node.tensor.index - place.start, (None, None, None))
+        name, op, call, source = loops[place.loop.id][0].get(node.tensor.index - place.start, (None, None, None, None))
         if op is not None and op != (node.op.name if node.op else None):
             other.add((place.loop.id, place.step))      # this step went another way than the first: its names are not known
-        if name is not None and node.name is None:
-            found.append((node, place, name, call))
-    for node, place, name, call in found:
+        if name is not None and node.name is None or source is not None:
+            found.append((node, place, name, call, source))
+    for node, place, name, call, source in found:
         if (place.loop.id, place.step) not in other or node.op is None:
-            node.name, node.call = name, call
+            node.source = source
+            if name is not None and node.name is None:
+                node.name, node.call = name, call
     for i, loop in steps.items():
         if graph.nodes[i].op is None:
             graph.nodes[i].step, graph.nodes[i].loop = 0, loop
@@ -84,9 +87,12 @@ def _callers_variables():
 
 
 def _names_of(loop):
-    """({offset: (name, op name, call)}, [(name, leaf Tensor)]) of one loop; call: the how-manieth function called in a step named it."""
+    """({offset: (name, op name, call, source)}, [(name, leaf Tensor)]) of one loop.
+
+    call: the how-manieth function called in a step named it.
+    """
     if loop.cell is None:
-        return ({offset: (name, None, 0) for offset, name in loop.names.items()},
+        return ({offset: (name, None, 0, None) for offset, name in loop.names.items()},
                 [(name, ref()) for name, ref in loop.initial if ref() is not None])
     return _traced(loop)
 
@@ -125,7 +131,7 @@ def _traced(loop):
         return lines
 
     def watch(out):                             # pragma: no cover
-        ops[out.index] = out.op.name
+        ops[out.index] = out.op.name, _line(sys._getframe(1), here)
     here = sys._getframe()
     try:
         mode.watch, mode.recording, mode.place = watch, True, None
@@ -141,11 +147,22 @@ def _traced(loop):
         mode.watch, mode.recording, mode.place = before[:3]
         for generator, drawn in generators:
             generator.bit_generator.state = drawn
-    names = {index - start: (None, op, None) for index, op in ops.items()}
-    names.update((index - start, (name, ops.get(index), call)) for index, (_, name, call) in found.items())
+    names = {index - start: (None, op, None, source) for index, (op, source) in ops.items()}
+    names.update((index - start, (name, ops.get(index, (None, None))[0], call, ops.get(index, (None, None))[1]))
+                 for index, (_, name, call) in found.items())
     if id(x) in leaves:
-        names[-1] = (leaves[id(x)][0], None, 0)       # x is made just before its step begins
+        names[-1] = (leaves[id(x)][0], None, 0, None)       # x is made just before its step begins
     return names, list(leaves.values())
+
+
+def _line(frame, here):
+    """The line of the cell that an op was recorded in: (function, line number, text)."""
+    while frame is not None and frame is not here:
+        code = frame.f_code
+        if code.co_filename not in _OWN and not code.co_filename.startswith(_NUMPY):
+            return code.co_qualname, frame.f_lineno, linecache.getline(code.co_filename, frame.f_lineno).strip()
+        frame = frame.f_back
+    return None
 
 
 _HOUSE = str(sys.modules["minigrad.tensor"].__file__).rsplit("tensor.py", 1)[0]

@@ -241,6 +241,7 @@ function card(i, playing) {
   const facts = [["op", node.op], ["shape", node.shape.join(" × ") || "one number"], ["dtype", node.dtype]];
   parts.push(make("table", {}, ...facts.map(([name, value]) => make("tr", {}, make("th", {textContent: name}), make("td", {textContent: value})))));
   if (node.formula) parts.push(make("code", {textContent: (node.name === node.formula ? "" : node.name + " = ") + node.formula}));
+  if (node.source) parts.push(make("div", {className: "source", textContent: node.source}));
   if (!playing) parts.push(...numbers("value", node.value));
   parts.push(...numbers(playing ? "arrives: the gradient of the result" : "gradient", node.gradient));
   if (!node.gradient && order.length) parts.push(make("h3", {textContent: "gradient"}), make("div", {textContent: "none reaches it"}));

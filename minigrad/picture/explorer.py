@@ -146,6 +146,9 @@ def _nodes(graph: Any, gradients: Any) -> list[dict[str, Any]]:
             card.update(step=node.step, series=f"{node.loop} {what} {seen[what]}")
         if node.op is not None:
             card["formula"] = words.formula(node.id)
+        if getattr(node, "source", None):
+            function, line, written = node.source
+            card["source"] = text.plain(f"{function}, line {line}" + (f": {written}" if written else ""))
         if gradient is not None:
             card["gradient"] = _numbers(gradient)
             if node.op is not None:

@@ -199,3 +199,11 @@ def test_no_name_runs(page, browser):
     for i in range(browser.execute_script("return nodes.length")):
         browser.execute_script(f"go({i})")
     assert browser.title == "plain" and browser.execute_script("return document.querySelectorAll('#card script, #card b').length") == 0
+
+
+def test_the_card_shows_the_line_of_the_cell():
+    ys, _ = mg.unroll(mg.LSTMCell(3, 4), np.ones((3, 1, 3)))
+    data = content(mg.graph.Graph.of(ys.sum()), "", 99)
+    found = {n["name"]: n["source"] for n in data["nodes"] if n.get("step") == 2 and "source" in n}
+    assert found["c"].startswith("LSTMCell.__call__, line ") and found["c"].endswith(": c = f * c + i * g")
+    assert "a = x @ self.W_x + h @ self.W_h + self.b" in found["x @ W_x"] and "/" not in found["h"]
