@@ -21,7 +21,8 @@ class Node:
 
     def __init__(self, id, op, inputs, attributes, value, kind, *, name=None, step=None, loop=None, tensor=None, requires_grad=False):
         self.id, self.op, self.inputs, self.attributes, self.value, self.kind = id, op, inputs, attributes, value, kind
-        self.name, self.step, self.loop, self.tensor, self.requires_grad, self.call, self.source = name, step, loop, tensor, requires_grad, None, None
+        self.name, self.step, self.loop, self.tensor, self.requires_grad = name, step, loop, tensor, requires_grad
+        self.call = self.source = None
 
     def __repr__(self):
         what = self.op.name if self.op else self.kind
