@@ -35,6 +35,15 @@ const order = [];                                               // the backward 
 nodes.forEach((node, i) => { if (node.parts && node.parts.some(p => p)) order.unshift(i); });
 const logs = nodes.map(n => n.gradient && n.gradient.norm > 0 ? Math.log10(n.gradient.norm) : null), known = logs.filter(x => x !== null);
 const low = known.reduce((a, b) => Math.min(a, b), Infinity), high = known.reduce((a, b) => Math.max(a, b), -Infinity);
+for (const it of Object.values(data.scenes)) {                  // where each time step is drawn: its middle, and how wide it is
+  it.columns = new Map();
+  for (const s of it.shapes) {
+    const node = nodes[s[NODES].at(-1)];
+    if (!node || !node.step || ["rail", "initial", "port", "total"].includes(palette[s[ROLE]])) continue;
+    const [l, r] = it.columns.get(node.step) ?? [Infinity, -Infinity];
+    it.columns.set(node.step, [Math.min(l, s[X] - s[W] / 2), Math.max(r, s[X] + s[W] / 2)]);
+  }
+}
 const title = i => nodes[i].name + (nodes[i].step !== undefined && nodes[i].op !== "parameter" ? `  (t = ${nodes[i].step})` : "");
 
 function heat(i) {                                              // the colour of a node's gradient
@@ -117,7 +126,19 @@ function draw() {
   pen.globalAlpha = 1;
   for (const [tx, ty, words, size, ink] of scene.texts)
     if (size * s >= 5 && seen(tx - 200, ty - 20, tx + 200, ty + 20)) write(palette[words], tx, ty, size, dark && palette[ink][1] < "9" ? css("--soft") : palette[ink]);
+  if (chosen !== null) bars(nodes[scene.shapes[chosen][NODES].at(-1)], css);
   if (warm) legend(css, tall, ratio);
+}
+
+function bars(node, css) {                                      // back-propagation through time as a sum: what each step gives a parameter
+  if (!node?.terms || scene.columns.size < 2) return;
+  const foot = scene.bounds[3] + 96, top = node.terms.reduce((m, [, norm]) => Math.max(m, norm), 0) || 1;
+  for (const [step, norm] of node.terms) if (scene.columns.has(step)) {
+    const [l, r] = scene.columns.get(step), tall = 70 * norm / top;
+    pen.fillStyle = css("--hit"); pen.fillRect((l + r) / 2 - 22, foot - tall, 44, tall);
+    if (view.s > 0.35) write([[norm.toPrecision(2), false]], (l + r) / 2, foot + 9, 9, css("--soft"));
+  }
+  if (view.s > 0.2) write([[`the norm of what each step contributes to ∂L/∂${node.name}`, false]], (scene.bounds[0] + scene.bounds[2]) / 2, foot + 26, 11, css("--ink"));
 }
 
 function stroke(colour, width, dash) { pen.strokeStyle = colour; pen.lineWidth = width; pen.setLineDash(dash ? dash.split(",").map(Number) : []); }
@@ -168,7 +189,7 @@ const free = () => canvas.clientWidth - ($("card").hidden || canvas.clientWidth 
 
 function fit() {
   touched = false;
-  const [l, t, r, b] = scene.bounds, wide = free() - 32, tall = canvas.clientHeight - 32;
+  const [l, t, r, low] = scene.bounds, b = low + (chosen !== null && nodes[scene.shapes[chosen][NODES].at(-1)]?.terms ? 130 : 0), wide = free() - 32, tall = canvas.clientHeight - 32;
   view.s = Math.min(wide / (r - l), tall / (b - t), 2);
   view.x = (free() - view.s * (l + r)) / 2; view.y = (canvas.clientHeight - view.s * (t + b)) / 2;
   redraw();
@@ -253,6 +274,10 @@ function card(i, playing) {
       parts.push(make("code", {textContent: rule}), make("div", {}, "to ", link(node.in[k]), given && given.norm !== undefined ? `: norm ${given.norm}` : ""));
       if (playing && given && given.all) parts.push(make("code", {textContent: given.all.join("  ")}));
     });
+  }
+  if (!playing && node.terms) {
+    parts.push(make("h3", {textContent: "BPTT as a sum: norm of each step's part"}), make("table", {}, ...node.terms.slice(-16).map(
+      ([step, norm]) => make("tr", {}, make("th", {textContent: `t = ${step}`}), make("td", {textContent: norm})))));
   }
   if (!playing) {
     if (node.in.length) parts.push(make("h3", {textContent: "computed from"}), list(node.in));

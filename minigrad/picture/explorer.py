@@ -133,7 +133,7 @@ def _scene(scene: Scene, palette: _Numbers) -> dict[str, Any]:
 # --- nodes ----------------------------------------------------------------------------------------------------------
 
 def _nodes(graph: Any, gradients: Any) -> list[dict[str, Any]]:
-    words, found = _Words(graph), []
+    words, sums, found = _Words(graph), _Sums(graph), []
     counted: dict[Any, dict[str, int]] = {}
     for node in graph.nodes:
         seen = counted.setdefault((node.loop, node.step), {})
@@ -153,18 +153,51 @@ def _nodes(graph: Any, gradients: Any) -> list[dict[str, Any]]:
             card["gradient"] = _numbers(gradient)
             if node.op is not None:
                 card["rules"] = words.rules(node)
-                card["parts"] = _parts(graph, gradients, node)
+                card["parts"] = _parts(graph, gradients, node, sums)
         found.append(card)
+    for parameter, terms in sums.norms().items():
+        found[parameter]["terms"] = terms
     return found
 
 
-def _parts(graph: Any, gradients: Any, node: Any) -> list[Any]:
+class _Sums:
+    """BPTT as a sum: for every parameter the norm of what each time step contributes to its gradient."""
+
+    def __init__(self, graph: Any) -> None:
+        self.graph = graph
+        self._place: Any = None
+        self._open: dict[int, np.ndarray] = {}                      # of the step that is being read
+        self._terms: dict[int, list[list[float]]] = {}
+
+    def add(self, parameter: int, node: Any, part: np.ndarray) -> None:
+        if node.step and self.graph.nodes[parameter].kind == "parameter":
+            if (node.loop, node.step) != self._place:
+                self._close()
+                self._place = node.loop, node.step
+            self._open[parameter] = self._open[parameter] + part if parameter in self._open else part
+
+    def _close(self) -> None:
+        for parameter, total in self._open.items():
+            with np.errstate(all="ignore"):
+                norm = float(np.linalg.norm(total))
+            self._terms.setdefault(parameter, []).append([self._place[1], _digits(norm)])
+        self._open = {}
+
+    def norms(self) -> dict[int, list[list[float]]]:
+        """Parameter -> [[step, norm], …]."""
+        self._close()
+        return {parameter: sorted(terms) for parameter, terms in self._terms.items() if len(terms) > 1}
+
+
+def _parts(graph: Any, gradients: Any, node: Any, sums: _Sums) -> list[Any]:
     """What the op hands back to each of its operands, in numbers; None where that is nothing."""
     found = []
     for position, operand in enumerate(node.inputs):
         with np.errstate(all="ignore"):
             part = None if gradients.get(operand) is None else through(node.tensor, position, gradients.get(node.id))
         facts = {} if part is None else _numbers(part)
+        if part is not None:
+            sums.add(operand, node, part)
         found.append({key: facts[key] for key in ("norm", "all") if key in facts} or None)
     return found
 

@@ -207,3 +207,21 @@ def test_the_card_shows_the_line_of_the_cell():
     found = {n["name"]: n["source"] for n in data["nodes"] if n.get("step") == 2 and "source" in n}
     assert found["c"].startswith("LSTMCell.__call__, line ") and found["c"].endswith(": c = f * c + i * g")
     assert "a = x @ self.W_x + h @ self.W_h + self.b" in found["x @ W_x"] and "/" not in found["h"]
+
+
+def test_what_each_step_contributes_to_a_parameter(page, browser):
+    loss = elman()
+    states, W = [], next(n.tensor for n in mg.graph.Graph.of(loss).nodes if n.name == "W_h")
+    data = content(mg.graph.Graph.of(loss), "", 99)
+    terms = next(n["terms"] for n in data["nodes"] if n["name"] == "W_h")
+    h = [n.tensor for n in mg.graph.Graph.of(loss).nodes if n.name == "h"]
+    assert len(h) == 5
+    sums = np.asarray(mg.check.bptt([loss], [*states, *h], W).terms).sum(axis=0)
+    assert [t for t, _ in terms] == [1, 2, 3, 4] and np.allclose([n for _, n in terms], [np.linalg.norm(s) for s in sums], rtol=1e-3)
+    assert terms[0][1] == 0 < terms[3][1]                                       # h_0 is 0
+    find = page(loss)
+    browser.execute_script("go(nodes.findIndex(n => n.name === 'W_h')); fit(); draw()")
+    assert "BPTT as a sum" in find("#card").text
+    x, y = browser.execute_script("const [l, r] = scene.columns.get(4); return [((l + r) / 2) * view.s + view.x, (scene.bounds[3] + 90) * view.s + view.y]")
+    hit = browser.execute_script(f"const p = window.devicePixelRatio; return [...pen.getImageData({x} * p, {y} * p, 1, 1).data]")
+    assert hit[:3] == [0xF0, 0xB4, 0x00]
