@@ -46,7 +46,10 @@ def draw(options):
     cell = cell_from(options.cell, options.input_size, options.hidden_size)
     loss = unrolled(cell, options.steps, 2, options.input_size)
     how = dict(heat=options.heat, folded=options.folded, cells=options.cells, step=options.step)
-    mg.draw(loss, title=options.cell.rpartition(":")[2], **how).save(options.output)
+    drawing = mg.draw(loss, title=options.cell.rpartition(":")[2], style=options.style, **how)
+    drawing.save(options.output)
+    if options.frames:
+        drawing.frames(options.frames)
     print(f"drawn: {options.output}")
     return 0
 
@@ -124,6 +127,13 @@ def report(options):
     return 0
 
 
+def doctor(options):
+    """say what is installed, and what each thing that is missing would give"""
+    from .doctor import examine, table
+    print(table(examine()))
+    return 0
+
+
 def _steps(default=4):
     return "--steps", dict(type=int, default=default, help=f"time steps (default {default})")
 
@@ -138,11 +148,13 @@ _SIZES = (("--input-size", dict(type=int, default=5, help="numbers per input row
 _ROWS = "--batch-size", dict(type=int, default=3, help="rows per step (default 3)")
 
 COMMANDS = {  # function -> its arguments
-    draw: (_CELL, *_SIZES, _steps(), _output("cell.svg", "file to write, .svg .png .pdf .dot"),
+    draw: (_CELL, *_SIZES, _steps(), _output("cell.svg", "file to write, .svg .png .pdf .dot .tex .json"),
            ("--heat", dict(action="store_true", help="gradients as heat")),
            ("--folded", dict(action="store_true", help="one step with its loops")),
            ("--cells", dict(action="store_true", help="inputs, states and losses only, as in textbooks")),
-           ("--step", dict(type=int, help="one step alone"))),
+           ("--step", dict(type=int, help="one step alone")),
+           ("--style", dict(choices=("colour", "print"), default="colour", help="print: without colours (default colour)")),
+           ("--frames", dict(metavar="FOLDER", help="also one numbered SVG for each op of the backward pass"))),
     explore: (_CELL, *_SIZES, _steps(), _output("explore.html")),
     check: (("cell", dict(nargs="?", help="path.py:Name or module:Name, for example minigrad:LSTMCell; or my_notes.py")), *_SIZES, _steps(),
             ("--order", dict(type=int, choices=(1, 2), default=1, help="order of the derivatives (default 1)")),
@@ -154,6 +166,7 @@ COMMANDS = {  # function -> its arguments
             ("--to", dict(choices=("torch", "jax", "onnx"), default="torch", help="the engine (default torch)"))),
     exercise: (("--seed", dict(type=int, default=0, help="which exercise (default 0)")),
                ("--solution", dict(metavar="FILE", help="write the solution there"))),
+    doctor: (),
 }
 
 

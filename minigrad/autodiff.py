@@ -195,6 +195,8 @@ def _as_cotangent(output, cotangent, what, keep=False):
                              ".mean(), or pass cotangent= of that shape")
         return np.ones(output.array.shape, output.array.dtype)
     array = cotangent.array if isinstance(cotangent, Tensor) else np.asarray(cotangent)
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"{what} got a cotangent of dtype {array.dtype}; expected numbers")
     if array.shape != output.array.shape:
         raise ValueError(f"{what} got a cotangent of shape {array.shape} for an output of shape {output.array.shape}; they must be equal")
     return cotangent if keep and isinstance(cotangent, Tensor) else array.astype(output.array.dtype, copy=True)
@@ -230,7 +232,7 @@ def grad(output, inputs, *, cotangent=None, create_graph=False):
     >>> grad(first, x)[0].item()
     12.0
     """
-    inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    inputs = (inputs,) if isinstance(inputs, Tensor) or not np.iterable(inputs) else tuple(inputs)
     for i, x in enumerate(inputs):
         if not isinstance(x, Tensor):
             raise TypeError(f"grad() got a {type(x).__name__} as input {i}; expected Tensors (argument order: output, inputs)")

@@ -145,8 +145,12 @@ def as_before(generators, place):
             gen.bit_generator.state = state
 
 
+OWN = {"builtins", "numpy", __package__}         # whose classes use no global generators
+
+
 def generators_of(fn):
-    """The random generators that fn holds: in closure, defaults, globals, partial arguments, attributes of its object."""
+    """The random generators that fn holds: in its closure, defaults, partial arguments and attributes of its object, and under the
+    global names that its code uses; and what Modules, functions and objects of the same file hold that are used in this way."""
     found, seen, stack = [], set(), [fn]
     while stack:
         x = stack.pop()
@@ -164,13 +168,21 @@ def generators_of(fn):
         elif hasattr(x, "__code__") or hasattr(x, "__func__"):
             f = getattr(x, "__func__", x)
             stack.extend(c.cell_contents for c in f.__closure__ or () if _filled(c))
-            stack.extend(f.__defaults__ or ())
-            stack.extend(v for v in map(f.__globals__.get, f.__code__.co_names) if isinstance(v, (np.random.Generator, Module)))
+            stack.extend([*(f.__defaults__ or ()), *(f.__kwdefaults__ or {}).values()])
+            stack.extend(v for v in map(f.__globals__.get, _names(f.__code__))
+                         if isinstance(v, (np.random.Generator, Module)) or getattr(v, "__module__", "") == f.__module__)
             if hasattr(x, "__self__"):
                 stack.append(x.__self__)
-        elif hasattr(x, "__dict__") and type(x).__module__ not in ("builtins", "numpy"):
+        elif hasattr(x, "__dict__") and type(x).__module__.partition(".")[0] not in ("builtins", "numpy"):
             stack.extend(vars(x).values())
+            stack.extend(f for c in type(x).__mro__ if c.__module__.partition(".")[0] not in OWN for f in vars(c).values()
+                         if hasattr(f, "__code__"))
     return found
+
+
+def _names(code):
+    """What the code calls by a name that may be global, its lambdas and comprehensions included."""
+    return {*code.co_names, *(name for inner in code.co_consts if hasattr(inner, "co_names") for name in _names(inner))}
 
 
 def _filled(cell):

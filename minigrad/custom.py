@@ -178,8 +178,11 @@ class _Rule:
         second = any(type(part) is Tensor for part in flatten(g))
         try:
             parts = saved.rule(g)
-        except TypeError as error:
-            if not second:
+        except Exception as error:
+            if not second or not isinstance(error, TypeError):
+                shapes = ", ".join(str(np.shape(x)) for x in inputs)
+                error.add_note(f"in the rule of {self.name}: it got g of shape {', '.join(str(np.shape(part)) for part in flatten(g))}, "
+                               f"the arguments are of shapes {shapes}")
                 raise
             raise TypeError(f"second order of {self.name}: its rule cannot run on Tensors, so it cannot be differentiated; write it with "
                             f"NumPy's functions: {error}") from error
@@ -222,7 +225,12 @@ class _Rule:
 
     def hold(self, point, trained, options, rng, where):
         with np.errstate(all="ignore"):
+            before = [np.array(a) for a in point]
             y, rule = self.call(point, options)
+            changed = [i for i, b in enumerate(before) if not np.array_equal(point[i], b, equal_nan=b.dtype.kind == "f")]
+            if changed:
+                raise ValueError(f"{self.name} changes {self.argument(changed[0])} in place; it must leave its arguments as they are "
+                                 "(write a = a * b for a *= b)")
             values = [np.asarray(part) for part in flatten(y)]
             if not all(np.isfinite(v).all() for v in values):
                 return

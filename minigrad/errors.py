@@ -3,8 +3,9 @@
 
 def describe(x):
     """``W_h (4, 3)`` or ``(4, 3)`` or the number itself."""
-    if not hasattr(x, "shape"):
-        return repr(x)
+    if not isinstance(getattr(x, "shape", None), tuple):
+        text = repr(x)
+        return text if len(text) <= 60 else text[:57] + "…"
     name = getattr(x, "name", None)
     return f"{name} {tuple(x.shape)}" if name else f"{tuple(x.shape)}"
 
@@ -16,9 +17,9 @@ def at(place):
 
 def explain_failure(error, op, inputs, place):
     """Rewrite the message of an error raised by an op's value; the type and the traceback stay."""
-    if not error.args or not isinstance(error.args[0], str) or error.args[0].startswith("minigrad:"):
+    if str(error).startswith("minigrad:"):
         return
-    message = f"minigrad: {op.name}{at(place)} got {', '.join(describe(x) for x in inputs)}: {error.args[0]}"
+    message = f"minigrad: {op.name}{at(place)} got {', '.join(describe(x) for x in inputs)}: {error}"
     shapes = [tuple(x.shape) for x in inputs if hasattr(x, "shape")]
     if op.name == "matmul" and len(shapes) == 2 and len(shapes[0]) > 1 and len(shapes[1]) > 1:
         a, b = shapes
@@ -29,6 +30,33 @@ def explain_failure(error, op, inputs, place):
             message += "; the first transposed would fit: a.mT @ b"
         elif a[-2] == b[-1]:
             message += "; the other order would fit: b @ a"
-    elif "broadcast" in error.args[0]:
+    elif "broadcast" in message:
         message += ". Sizes must be equal from the last axis on, or 1"
-    error.args = (message, *error.args[1:])
+    _said(error, message)
+
+
+def explain_call(error, name, args, kwargs):
+    """The same for a call that could not be understood: unless the message is our own and names the function, say what it was given."""
+    text, last = str(error), error.__traceback__
+    while last.tb_next:
+        last = last.tb_next
+    ours = last.tb_frame.f_globals.get("__package__", "").startswith(__package__)
+    if ours and name in text or text.startswith("minigrad:"):
+        return
+    given = [describe(x) for x in args] + [f"{k}={describe(x)}" for k, x in kwargs.items()]
+    text = f"minigrad: {name} got {', '.join(given)}: {text}"
+    if isinstance(error, _STRANGERS):
+        raise TypeError(text) from error
+    _said(error, text)
+
+
+def _said(error, text):
+    """Give the error this message. NumPy's own exception types make theirs of what they were given, so a plainer one is raised."""
+    if isinstance(error.args[0] if error.args else None, str) and str(error) == error.args[0]:
+        error.args = (text, *error.args[1:])
+    elif isinstance(error, (TypeError, IndexError, ValueError)):
+        plainer = next(kind for kind in (TypeError, ValueError, IndexError) if isinstance(error, kind))
+        raise plainer(text) from error
+
+
+_STRANGERS = (AttributeError, ZeroDivisionError)      # an argument that is no array; a number of parts that is 0

@@ -1,6 +1,5 @@
 """Module: parameters with names; and weights as files. Weights are data: loading never runs code."""
 import os
-import zipfile
 
 import numpy as np
 
@@ -135,6 +134,7 @@ def save(path, source):
 
 def _write_npz(file, arrays):
     """What np.savez writes, for names of any kind ("file" is an argument of np.savez) and never a pickle."""
+    import zipfile      # here: it brings a dozen modules, nearly half of the time that importing minigrad would take
     with zipfile.ZipFile(file, "w") as archive:
         for name, a in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:

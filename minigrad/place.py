@@ -10,7 +10,7 @@ _loops = itertools.count(1).__next__
 class Loop:
     """One pass over a sequence: who it belongs to, and what is needed to name its values when somebody looks.
 
-    names    index of a Tensor -> the author's variable, read once per loop from a hand-written loop's variables
+    names    index of a Tensor -> (the author's variable, op), read once per loop from a hand-written loop's variables
     cell     the cell, when ``unroll`` runs the loop, with what its first step got: naming runs that step again
     """
     __slots__ = ("id", "names", "cell", "x", "state", "initial")

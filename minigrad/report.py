@@ -3,7 +3,6 @@
 Each section is a function of the Subject that returns HTML, and an entry in SECTIONS. One that fails says why on the page; the others
 stand. The page needs no network and runs no script.
 """
-import math
 import platform
 import statistics
 import time
@@ -23,7 +22,6 @@ DRAWN = 3            # steps in the picture
 CHECKED = 4          # steps of the gradient check
 STATED = 40          # entries of the state, at most, of which the Jacobian is taken
 REPEATS = 15         # timings, of which the median is told
-RAMP = (255, 255, 204), (254, 178, 76), (189, 0, 38)         # of the heat map, from small to large
 
 
 @dataclass
@@ -82,7 +80,7 @@ def gradients(subject):
         found = mg.check.gradcheck(lambda: _energy(subject.run(xs)[0]), subject.cell)
     else:
         found = mg.check.gradcheck(lambda xs: _energy(subject.run(xs)[0]), {"xs": xs})
-    return found.html() + "".join(f"<p>{escape(remark)}</p>" for remark in found.remarks)
+    return found.html()
 
 
 def spectrum(subject):
@@ -105,10 +103,7 @@ def spectrum(subject):
     else:
         parts.append(f"<p>The state has {size} numbers a row, more than {STATED}: singular values are left out; take a smaller "
                      "<code>--hidden-size</code>.</p>")
-    says = str(double).splitlines()[-2:]
-    parts.append(f"<p>∂L/∂{escape(double.name)}, term by term: the loss of step t (down) through the use at step k (across), by the norm "
-                 f"of the term; from pale (small) to red (large), logarithmic, white: none.</p>{_heat(double.norms, double.name)}")
-    return "".join(parts) + "".join(f"<p>{escape(line)}.</p>" for line in says)
+    return "".join(parts) + double.html()
 
 
 def speed(subject):
@@ -158,24 +153,6 @@ def _table(heads, rows):
     def line(tag, cells):
         return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
     return "<table>" + line("th", heads) + "".join(line("td", row) for row in rows) + "</table>"
-
-
-def _heat(norms, name):
-    """norms (n, T) as squares, one a term."""
-    shown = norms[np.isfinite(norms) & (norms > 0)]
-    low, high = (math.log(shown.min()), math.log(shown.max())) if shown.size else (0.0, 1.0)
-    side = max(3, min(18, 600 // max(norms.shape)))
-    squares = []
-    for (i, j), norm in np.ndenumerate(norms):
-        if norm > 0 and math.isfinite(norm):
-            share = (math.log(norm) - low) / (high - low or 1.0)
-            start, end = RAMP[:2] if share < 0.5 else RAMP[1:]
-            colour = "#" + "".join(f"{round(a + (b - a) * (2 * share % 1 if share < 1 else 1)):02x}" for a, b in zip(start, end))
-            squares.append(f'<rect x="{j * side}" y="{i * side}" width="{side}" height="{side}" fill="{colour}"><title>loss {i + 1}, '
-                           f'use at step {j + 1}: {norm:.3g}</title></rect>')
-    height, width = norms.shape[0] * side, norms.shape[1] * side
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img">'
-            f'<title>norms of the terms of the gradient of {escape(name)}</title>{"".join(squares)}</svg>')
 
 
 def page(cell, *, input_size=5, steps=20, batch_size=3, seed=0):

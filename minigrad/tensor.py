@@ -11,8 +11,9 @@ from collections.abc import Callable
 import numpy as np
 
 from . import ops
-from .errors import explain_failure
+from .errors import explain_call, explain_failure
 from .ops import FUNCTIONS, TABLE
+from .ops.protocol import KEYWORDS, PLAIN_FUNCTIONS, no_rule
 
 ndarray = np.ndarray
 _clock = itertools.count(1).__next__     # creation order, one for the process: a topological order of every graph
@@ -41,12 +42,23 @@ def _number(convert):
         if self.requires_grad:
             raise TypeError(f"{convert.__name__}() of {self.label()}, which requires gradients, would cut it from the graph; "
                             f"use .item() for the number, np.where(…) for a choice")
-        return convert(self.array)
+        try:
+            return convert(self.array)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{convert.__name__}() of {self.label()}: {error}") from None
     return conversion
 
 
 def _comparison(compare):
-    return lambda self, other: compare(_real(self), _real(other))
+    exact = compare in (operator.eq, operator.ne)
+
+    def comparison(self, other):
+        try:
+            return compare(self.array, _plain(other)) if exact else compare(_real(self), _real(other))
+        except Exception as error:
+            explain_call(error, compare.__name__, (self, other), {})
+            raise
+    return comparison
 
 
 def _method(function):
@@ -75,6 +87,12 @@ class Tensor:
     """
     __slots__ = ("array", "op", "inputs", "arrays", "attributes", "saved", "index", "requires_grad", "grad", "name", "place", "__weakref__")
     __array_priority__ = 1000.0
+    array: ndarray
+    op: ops.Op | None
+    grad: ndarray | None
+    name: str | None
+    requires_grad: bool
+    index: int
     backward: Callable[..., None]     # the reverse walk; autodiff.py puts it here
 
     def __init__(self, data, requires_grad=False, name=None):
@@ -115,7 +133,10 @@ class Tensor:
         if isinstance(value, Tensor):
             value = value.array
         if value is not self.array:         # `t.data -= …` gives the same array back; any other may change without our knowing
-            value = np.array(value, self.array.dtype)
+            try:
+                value = np.array(value, self.array.dtype)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"{self.label()} got data of type {type(value).__name__}: {error}") from None
         if value.shape != self.array.shape:
             raise ValueError(f"{self.label()} has shape {self.array.shape} and got data of shape {value.shape}; "
                              "make a new Tensor for another shape")
@@ -162,7 +183,12 @@ class Tensor:
 
     def astype(self, dtype):
         """The values in another dtype; records nothing when the dtype is the same, else gradients flow through."""
-        dtype = np.dtype(dtype)
+        try:
+            dtype = np.dtype(dtype)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"astype of {self.label()}: {error}") from None
+        if dtype.kind not in "biufc":
+            raise TypeError(f"astype of {self.label()} got dtype {dtype}; expected numbers")
         if dtype == self.array.dtype:
             return self
         if dtype.kind not in "fc" or not self.requires_grad:
@@ -241,17 +267,17 @@ class Tensor:
             return record(_getitem, (self,), {"index": index})
         elif type(index) is tuple and len(index) == self.array.ndim and all([type(i) is slice or type(i) is int for i in index]):
             return record(_getitem, (self,), {"index": (Ellipsis, *index)})
-        y = _getitem.compose(self, index)
-        return record(_getitem, *_getitem.call(self, index)) if y is NotImplemented else y
+        return _apply(_getitem, (self, index), {})
 
-    # comparisons have no gradient: they give plain arrays; complex numbers are compared by their real part
+    # comparisons and whole quotients have no gradient: they give plain arrays; complex numbers are compared by their real part
     __lt__, __le__, __gt__, __ge__ = map(_comparison, (operator.lt, operator.le, operator.gt, operator.ge))
+    __eq__, __ne__ = map(_comparison, (operator.eq, operator.ne))
 
-    def __eq__(self, other):
-        return self.array == (other.array if type(other) is Tensor else other)
+    def __floordiv__(self, other):
+        return np.floor_divide(self, other)
 
-    def __ne__(self, other):
-        return self.array != (other.array if type(other) is Tensor else other)
+    def __mod__(self, other):
+        raise TypeError(no_rule(np.remainder))
 
     # ---- methods named as in NumPy ----------------------------------------------------------------------------------
     sum, mean, var, std, max, min, prod = map(_method, (np.sum, np.mean, np.var, np.std, np.max, np.min, np.prod))
@@ -259,16 +285,17 @@ class Tensor:
     flatten = ravel
 
     def argmax(self, axis=None):
-        return self.array.argmax(axis)
+        return np.argmax(self, axis)
 
     def argmin(self, axis=None):
-        return self.array.argmin(axis)
+        return np.argmin(self, axis)
 
     def reshape(self, *shape):
         return np.reshape(self, shape[0] if len(shape) == 1 else shape)
 
     def transpose(self, *axes):
-        return np.transpose(self, (axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes) or None)
+        axes = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
+        return np.transpose(self, None if type(axes) is tuple and not axes else axes)
 
     # ---- the NumPy protocol -----------------------------------------------------------------------------------------
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
@@ -277,25 +304,44 @@ class Tensor:
             if op is not None:
                 return record(op, inputs) if ufunc in _DIRECT else _product(*inputs) if op is _matmul else _apply(op, inputs, kwargs)
             if ufunc in _WITHOUT_GRADIENT_UFUNCS:
-                return ufunc(*(_real(x) if ufunc in _COMPARISONS else _plain(x) for x in inputs))
-        if kwargs.get("out") is not None:
-            raise TypeError(f"np.{ufunc.__name__} was asked to write a Tensor into an array (out=, or an in-place operator such as "
-                            "a += t), which would cut it from the graph; write a = a + t")
-        if method == "reduce" and ufunc in _REDUCTIONS:
-            return _REDUCTIONS[ufunc](*inputs, **{"axis": 0, **kwargs})
-        what = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}") + (f" with {', '.join(kwargs)}=" if kwargs else "")
-        raise TypeError(f"{what} has no gradient rule in minigrad; use one of the ops in minigrad/ops/table.py, write it "
-                        "with them, or take .data if no gradient is meant to flow")
+                try:
+                    return ufunc(*(_real(x) if ufunc in _OF_THE_REAL_PART else _plain(x) for x in inputs))
+                except Exception as error:
+                    explain_call(error, ufunc.__name__, inputs, kwargs)
+                    raise
+        return _unusual(ufunc, method, inputs, kwargs)
 
     def __array_function__(self, function, types, args, kwargs):
         op = FUNCTIONS.get(function)
         if op is not None:
             return _apply(op, args, kwargs)
-        if function in _WITHOUT_GRADIENT:
+        if function not in PLAIN_FUNCTIONS:
+            raise TypeError(no_rule(function))
+        try:
             return function(*(_plain(x) for x in args), **{k: _plain(x) for k, x in kwargs.items()})
-        name = f"{getattr(function, '__module__', 'np')}.{function.__name__}".replace("numpy", "np")
-        raise TypeError(f"{name} has no gradient rule in minigrad; use one of the ops in minigrad/ops/table.py, write it with them, "
-                        "or take .data if no gradient is meant to flow")
+        except Exception as error:
+            explain_call(error, function.__name__, args, kwargs)
+            raise
+
+
+def _unusual(ufunc, method, inputs, kwargs):
+    """A ufunc's methods and keywords: those that are a function of the table, else an error that says what to write."""
+    kwargs = {k: v for k, v in kwargs.items() if v is not (True if k == "where" else None)}
+    if any(x is not None for x in kwargs.pop("out", ())):
+        raise TypeError(f"np.{ufunc.__name__} was asked to write a Tensor into an array (out=, or an in-place operator such as "
+                        "a += t), which would cut it from the graph; write a = a + t")
+    if method == "reduce" and ufunc in _REDUCTIONS:
+        return _REDUCTIONS[ufunc](*inputs, **{"axis": 0, **kwargs})
+    if method == "reduce" and ufunc in _WITHOUT_GRADIENT_UFUNCS:
+        return ufunc.reduce(*map(_plain, inputs), **kwargs)
+    if method == "accumulate" and ufunc is np.add:
+        return np.cumsum(*inputs, **{"axis": 0, **kwargs})
+    if not kwargs and (ufunc in FUNCTIONS or ufunc in _WITHOUT_GRADIENT_UFUNCS) and method in ("outer", "__call__"):
+        a, *others = inputs
+        return ufunc(a if method == "__call__" else np.reshape(a, np.shape(a) + (1,) * np.ndim(others[0])), *others)
+    if ufunc in FUNCTIONS and method == "__call__" and type(FUNCTIONS[ufunc]) is not ops.Op:      # a composition may know them
+        return _apply(FUNCTIONS[ufunc], inputs, kwargs)
+    raise TypeError(no_rule(ufunc, method, kwargs))
 
 
 # ---- recording ----------------------------------------------------------------------------------------------------------
@@ -346,7 +392,10 @@ def _operand(x):
         return x
     if isinstance(x, bool):
         return int(x)
-    array = np.asarray(x)
+    try:
+        array = np.asarray(x)
+    except ValueError as error:
+        raise ValueError(f"an op got {type(x).__name__} {str(x)[:40]!r}; expected a rectangular array: {error}") from None
     if array.dtype.kind not in "biufc":
         raise TypeError(f"an op got {type(x).__name__} {str(x)[:40]!r}; expected a Tensor, an array or a number")
     if array.ndim:
@@ -357,21 +406,32 @@ def _operand(x):
 
 def _apply(op, args, kwargs):
     """A call through the NumPy protocol: an op, or a composition of ops."""
-    if type(op) is not ops.Op:
-        return op(*args, **kwargs)
-    if op.compose is not None:
-        y = op.compose(*args, **kwargs)
-        if y is not NotImplemented:
-            return y
-    if op.call is None:
-        return record(op, args) if not kwargs else _unknown(op, kwargs)
     try:
+        if type(op) is not ops.Op:
+            return op(*args, **kwargs)
+        if op.compose is not None:
+            y = op.compose(*args, **kwargs)
+            if y is not NotImplemented:
+                return y
+        if op.call is None:
+            return record(op, args) if not kwargs else _unknown(op, kwargs)
         inputs, attributes = op.call(*args, **kwargs)
-    except TypeError as error:
-        if "argument" in str(error):
-            raise TypeError(f"{op.name}: {str(error).split('() ')[-1]} (on Tensors minigrad takes NumPy's main arguments only)") from None
+    except Exception as error:
+        name = getattr(op, "name", None) or op.__name__
+        if type(error) is TypeError and error.__traceback__.tb_next is None:     # the call itself does not fit
+            return _apply(op, args, _fitting(name, kwargs, error))
+        explain_call(error, name, args, kwargs)
         raise
     return record(op, inputs, attributes)
+
+
+def _fitting(name, kwargs, error):
+    """kwargs without the one that minigrad does not know, if it changes nothing (out=None); else say what to write instead."""
+    extra = [k for k in kwargs if f"'{k}'" in str(error)]
+    if extra and extra[0] in ("out", "dtype", "where") and kwargs[extra[0]] is (True if extra[0] == "where" else None):
+        return {k: v for k, v in kwargs.items() if k != extra[0]}
+    raise TypeError(f"{name}: {str(error).split('() ')[-1]} (on Tensors minigrad takes NumPy's main arguments only)"
+                    + "".join(f"; {k}=: {KEYWORDS[k]}" for k in extra if k in KEYWORDS)) from None
 
 
 def _unknown(op, kwargs):
@@ -380,8 +440,12 @@ def _unknown(op, kwargs):
 
 def _product(a, b):
     """a @ b: recorded at once for two matrices, which is the rule; else through a composition."""
-    x = a.array if isinstance(a, Tensor) else np.asarray(a)
-    y = b.array if isinstance(b, Tensor) else np.asarray(b)
+    try:
+        x = a.array if isinstance(a, Tensor) else np.asarray(a)
+        y = b.array if isinstance(b, Tensor) else np.asarray(b)
+    except ValueError as error:
+        explain_call(error, "matmul", (a, b), {})
+        raise
     if x.ndim > 1 and y.ndim > 1:
         return record(_matmul, (a, b))
     found = _matmul.compose(a if isinstance(a, Tensor) else x, b if isinstance(b, Tensor) else y)
@@ -405,7 +469,7 @@ def _leaf(array):
 def _plain(x):
     if isinstance(x, (list, tuple)):
         return type(x)(_plain(v) for v in x)
-    return x.array if type(x) is Tensor else x
+    return x.array if type(x) is Tensor else x.numpy() if isinstance(x, Tensor) else x
 
 
 def _real(x):
@@ -431,12 +495,6 @@ _NUMBER_OF = {"f": float, "c": complex, "b": int, "i": int, "u": int}
 _NUMBERS = frozenset((float, int, complex))
 _BASIC = frozenset((int, slice, type(None)))
 _square, _negative, _matmul, _getitem, _transpose = (TABLE[n] for n in ("square", "negative", "matmul", "getitem", "transpose"))
-_REDUCTIONS = {np.add: np.sum, np.maximum: np.max, np.minimum: np.min, np.multiply: np.prod}
-_COMPARISONS = {np.less, np.less_equal, np.greater, np.greater_equal}
-_WITHOUT_GRADIENT_UFUNCS = _COMPARISONS | {np.equal, np.not_equal, np.sign, np.floor, np.ceil, np.rint, np.trunc, np.isfinite, np.isnan,
-                                           np.isinf, np.signbit, np.logical_and, np.logical_or, np.logical_not, np.logical_xor}
-_WITHOUT_GRADIENT = {np.shape, np.ndim, np.size, np.argmax, np.argmin, np.argsort, np.zeros_like, np.ones_like, np.empty_like, np.full_like,
-                     np.any, np.all, np.allclose, np.isclose, np.array_equal, np.round, np.around, np.nonzero, np.argwhere,
-                     np.count_nonzero, np.result_type, np.iscomplexobj, np.isrealobj, np.can_cast, np.array2string, np.array_repr,
-                     np.array_str, np.searchsorted, np.common_type, np.may_share_memory, np.shares_memory, np.sign,
-                     np.digitize, np.isin, np.broadcast_shapes}
+_REDUCTIONS = {np.add: np.sum, np.maximum: np.max, np.minimum: np.min, np.multiply: np.prod, np.logaddexp: ops.logsumexp}
+_OF_THE_REAL_PART = {np.less, np.less_equal, np.greater, np.greater_equal, np.sign, np.floor, np.ceil, np.trunc, np.rint, np.floor_divide}
+_WITHOUT_GRADIENT_UFUNCS = {f for f in PLAIN_FUNCTIONS if isinstance(f, np.ufunc)}

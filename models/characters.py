@@ -14,6 +14,7 @@ START = time.perf_counter()                                       # the clock st
 
 import argparse  # noqa: E402
 import inspect  # noqa: E402
+import math  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
 
@@ -22,7 +23,7 @@ import numpy as np  # noqa: E402
 import minigrad as mg  # noqa: E402
 
 from . import figures  # noqa: E402
-from .task import BITS, Reference, Task, Unusable, find_cell, minibatches  # noqa: E402
+from .task import BITS, Reference, Task, Unusable, called, find_cell, minibatches, usable  # noqa: E402
 
 STEPS, ROWS = 25, 32                    # T, steps unrolled at once; B, places in the text that are read side by side
 LEARNING_RATE = 4e-3                    # falls to 0 as training ends
@@ -54,6 +55,7 @@ def layered(cell, layers):
     """Makes ``layers`` cells on top of each other where ``cell`` makes one."""
     def make(inputs, hidden, **options):
         return mg.stacked(*(cell(hidden if layer else inputs, hidden, **options) for layer in range(layers)))
+    make.__name__ = f"{layers} layers of {called(cell)}"
     return make if layers > 1 else cell
 
 
@@ -111,7 +113,7 @@ def hand_gradients(W_x, W_h, b_h, W_y, b_y, xs, ys, h_0):
     return {"W_x": dW_x, "W_h": dW_h, "b_h": db_h, "W_y": dW_y, "b_y": db_y, "h_0": from_next_step}
 
 
-def check_gradients(ids, V, cell, seed=0, T=5, B=3, H=6):
+def check_gradients(ids, V, cell, seed=0, T=5, B=3, H=8):
     """minigrad's gradients on the first B snippets of the text against hand_gradients, in float64. Returns a Report.
 
     A probe that hides nothing: weights of size 0.7, biases and h_0 not zero, all sizes different.
@@ -182,17 +184,22 @@ def entropies(train, test, V):
     return -np.mean(np.log2(unigram)), -np.mean(np.log2(bigram))
 
 
+def side_by_side(ids):
+    """In how many places the text is read: in each there is room for a batch."""
+    return max(1, min(ROWS, len(ids) // (STEPS + 1)))
+
+
 def batches(ids, V, progress):
-    """(xs, targets) of STEPS steps each. Row b reads its own stretch of the text, on and on, while progress() < 1."""
-    rows = max(1, min(ROWS, (len(ids) - 1) // STEPS))
+    """(xs, targets) of STEPS steps each. Row b reads its own stretch of the text, on and on, until progress() ≥ 1."""
+    rows = side_by_side(ids)
     length = len(ids) // rows
     streams, one_hot = ids[:rows * length].reshape(rows, length).T, np.eye(V, dtype=np.float32)
     while True:
         for start in range(0, length - STEPS, STEPS):
-            if progress() >= 1:
-                return
             window = streams[start:start + STEPS + 1]
             yield one_hot[window[:-1]], window[1:]
+            if progress() >= 1:
+                return
 
 
 def bits_per_character(model, ids, V, rows=64, chunk=50):
@@ -233,11 +240,11 @@ def data():
     ids, _ = encode(read_text())
     cut = len(ids) * 9 // 10
 
-    def side_by_side(ids, rows):
+    def stretches(ids, rows):
         window, = mg.train.windows(ids[:-1], ids[1:], steps=(len(ids) - 1) // rows, rows=rows)
         return *window, None
 
-    return minibatches(side_by_side(ids[:cut], (cut - 1) // SNIPPET), side_by_side(ids[cut:], 64), ROWS)
+    return minibatches(stretches(ids[:cut], (cut - 1) // SNIPPET), stretches(ids[cut:], 64), ROWS)
 
 
 TASK = Task("characters", "the next character of Python's documentation", inputs=ALPHABET, outputs=ALPHABET, data=data,
@@ -304,6 +311,8 @@ def arguments():
         parser.error(str(error))
     if options.hidden < 1 or not 0 < options.seconds < float("inf"):
         parser.error("--hidden and --seconds must be positive")
+    if options.seed < 0:
+        parser.error("--seed must not be negative")
     if options.layers < 1 or not 0 < options.temperature < float("inf"):
         parser.error("--layers and --temperature must be positive")
     return options, layered(cell, options.layers)
@@ -316,6 +325,9 @@ def main():
     except Unusable as error:
         print(f"python -m models characters: {error}", file=sys.stderr)
         return 2
+    except FloatingPointError as error:
+        print(f"python -m models characters: {error}", file=sys.stderr)
+        return 1
 
 
 def run(options, cell):
@@ -324,9 +336,14 @@ def run(options, cell):
     V, cut = len(characters), len(ids) * 9 // 10
     train, test = ids[:cut], ids[cut:]
     rng = np.random.default_rng(options.seed)
-    model = CharacterModel(V, options.hidden, rng=rng, cell=cell, through=mg.unroll if options.eager else mg.scan)
+    with usable(cell, V, options.hidden), mg.no_grad():
+        model = CharacterModel(V, options.hidden, rng=rng, cell=cell, through=mg.unroll if options.eager else mg.scan)
+        mg.unroll(model.cell, np.zeros((1, 1, V), np.float32))
     if options.draw:
-        draw_unrolled(model, train, V, options.draw)
+        try:
+            draw_unrolled(model, train, V, options.draw)
+        except ValueError as error:
+            raise Unusable(f"--draw: {error}") from None
         return 0
     unigram, bigram = entropies(train, test, V)
     print(f"{len(ids):,} characters of {options.file or 'pydoc_data.topics'}, {V} distinct. The last tenth is never\n"
@@ -382,12 +399,12 @@ def train_model(model, train, test, V, options, files, unigram, bigram):
     optimizer = mg.train.Adam(model, LEARNING_RATE)
     history, recent = {"trained": ([], []), "held out": ([], [])}, []
     interval = max(options.seconds / 12, 0.5)
-    begin = time.perf_counter()
+    begin = math.inf                                                # the clock starts with the first step, after what --resume skips
     print(f"{'seconds':>8} {'step':>6} {'trained':>8} {'held out':>9} {'perplexity':>11}    "
           f"bits per character; bigram {bigram:.2f}, unigram {unigram:.2f}", flush=True)
 
     def progress():
-        return (time.perf_counter() - begin) / options.seconds
+        return max(0.0, time.perf_counter() - begin) / options.seconds
 
     def show(record):
         step, trained, held_out = record["step"], float(np.mean(recent)), bits_per_character(model, test, V)
@@ -406,16 +423,17 @@ def train_model(model, train, test, V, options, files, unigram, bigram):
             record["held_out_bits"] = history["held out"][1][-1]
             watch.due = time.perf_counter() + interval
 
-    watch.due = begin + interval / 2
-
     def loss(xs, targets, state):
+        nonlocal begin
+        if begin == math.inf:
+            begin = time.perf_counter()
+            watch.due = begin + interval / 2
         logits, state = model(xs, state)
         return mg.softmax_cross_entropy(logits, targets), state
 
     stream = batches(train, V, progress)
-    rows = max(1, min(ROWS, (len(train) - 1) // STEPS))
     try:
-        records = mg.train.fit(loss, model, stream, optimizer=optimizer, clip=1.0, state=model.cell.initial_state(rows),
+        records = mg.train.fit(loss, model, stream, optimizer=optimizer, clip=1.0, state=model.cell.initial_state(side_by_side(train)),
                                log=files["log.jsonl"], checkpoint=files["weights.npz"], every=1000,
                                resume=options.resume, progress=False, watch=watch)
     except ValueError as error:

@@ -70,7 +70,7 @@ def train(run):
 
 def size(task, cell, hidden):
     """The number of trained numbers in the task's network around this cell."""
-    network = task.network(find_cell(cell), task.inputs, task.outputs, hidden, read=task.read, rng=np.random.default_rng(0))
+    network = task.made(find_cell(cell), hidden, np.random.default_rng(0))
     return sum(p.size for p in network.parameters().values())
 
 
@@ -80,8 +80,10 @@ def hidden_for(task, cell, parameters):
     for hidden in range(1, parameters + 1):                         # a head alone has more parameters than hidden units
         try:
             found = size(task, cell, hidden)
-        except ValueError as error:
-            refused = error                                         # some cells take even sizes only, say
+        except Unusable as error:
+            if not isinstance(error.__cause__, ValueError):
+                raise
+            refused = error.__cause__                               # some cells take even sizes only, say
             continue
         if nearest is None or abs(found - parameters) < abs(nearest[1] - parameters):
             nearest = hidden, found

@@ -38,15 +38,12 @@ Records are dicts, one for each evaluation: epoch, step, seconds, loss (mean sin
 finds all tasks, name -> Task.
 """
 import argparse
-import difflib
 import importlib
-import importlib.util
-import inspect
 import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -57,63 +54,15 @@ import numpy as np
 import minigrad as mg
 
 from . import figures
+from .cell_by_name import called, find_cell, usable
+from .data import Batch, Data, Unusable, extra, minibatches
+from .measures import ACCURACY, BITS, RMSE, Measure, Reference, binary_cross_entropy, counted, cross_entropy, percent, squared_error
+
+__all__ = ["ACCURACY", "BITS", "RMSE", "Batch", "Budget", "Data", "Measure", "Network", "Reference", "Result", "Task", "Unusable",
+           "binary_cross_entropy", "called", "counted", "cross_entropy", "extra", "find_cell", "minibatches", "percent", "squared_error",
+           "tasks", "usable"]
 
 EVALUATIONS = 10                        # points on the test curve
-
-
-class Unusable(Exception):
-    """The input cannot be used; the message says why and what to do. Exit status 2."""
-
-
-# ---- data ----------------------------------------------------------------------------------------------------------
-
-class Batch(NamedTuple):
-    """Sequences side by side: xs (T, B, D) or integers (T, B), targets, lengths (B,) or None, mask (T, B) or None."""
-
-    xs: np.ndarray
-    targets: np.ndarray
-    lengths: np.ndarray | None = None
-    mask: np.ndarray | None = None
-
-
-class Data(NamedTuple):
-    """train(rng) gives one epoch of ``steps`` Batches; test is a list of Batches; growing: train(rng, progress)."""
-
-    train: Callable[..., Iterable[Batch]]
-    test: list[Batch]
-    steps: int
-    growing: bool = False
-
-
-def rows(xs, targets, lengths, chosen):
-    """The chosen rows as a Batch that is no longer than its longest row. xs (T, N, …); targets (N,) or (T, N, …)."""
-    T = None if lengths is None else lengths[chosen].max()
-    targets = targets[chosen] if targets.ndim == 1 else targets[:T, chosen]
-    return Batch(xs[:T, chosen], targets, None if lengths is None else lengths[chosen])
-
-
-def minibatches(train, test, size=32):
-    """Data from two tuples (xs (T, N, …), targets, lengths (N,) or None), shuffled anew in every epoch.
-    Targets are (N,), one for each row, or (T, N, …), one for each step.
-
-    With lengths, rows of similar length come side by side, so that padding costs little.
-    """
-    def epoch(rng):
-        for chosen in mg.train.Minibatches(N, size, rng=rng, lengths=train[2]):
-            yield rows(*train, chosen)
-
-    N, tested = train[0].shape[1], test[0].shape[1]
-    order = np.arange(tested) if test[2] is None else np.argsort(test[2], kind="stable")
-    return Data(epoch, [rows(*test, order[n:n + 256]) for n in range(0, tested, 256)], math.ceil(N / size))
-
-
-def extra(module, name, what):
-    """The module of a data package, imported now; Unusable names the extra that brings it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise Unusable(f"{what} with the package {module.partition('.')[0]}, which cannot be imported ({error}): "
-                       f"pip install 'minigrad[{name}]'") from None
 
 
 # ---- the model -----------------------------------------------------------------------------------------------------
@@ -128,9 +77,9 @@ class Network(mg.Module):
         self.read, self.inputs, self.dtype = read, inputs, dtype
         self.cell = cell(inputs, hidden, rng=rng, dtype=dtype)
         with mg.no_grad():                                          # a cell's output need not be as wide as its state
-            y, _ = self.cell(mg.Tensor(np.zeros((1, inputs), dtype)), self.cell.initial_state(1))
-        bound = 1 / math.sqrt(y.shape[-1])
-        self.W_y = mg.parameter(rng.uniform(-bound, bound, (y.shape[-1], outputs)).astype(dtype))
+            width = mg.unroll(self.cell, np.zeros((1, 1, inputs), dtype))[0].shape[-1]
+        bound = 1 / math.sqrt(width)
+        self.W_y = mg.parameter(rng.uniform(-bound, bound, (width, outputs)).astype(dtype))
         self.b_y = mg.parameter(np.zeros(outputs, dtype))
 
     def __call__(self, batch):
@@ -144,120 +93,6 @@ class Network(mg.Module):
             return (ys.sum(axis=0) / steps) @ self.W_y + self.b_y   # the padding's outputs are 0
         last = ys[-1] if batch.lengths is None else ys[batch.lengths - 1, np.arange(B)]
         return last @ self.W_y + self.b_y
-
-
-def _module(place, name):
-    """The module in the file ``path.py``, or the one of that dotted name."""
-    if not place.endswith(".py"):
-        try:
-            return importlib.import_module(place)
-        except ImportError as error:
-            raise Unusable(f"cell {name!r}: {place!r} cannot be imported ({error}); write module:Class or path.py:Class") from None
-    spec = importlib.util.spec_from_file_location(Path(place).stem, place)
-    if spec is None or spec.loader is None or not os.path.exists(place):
-        raise Unusable(f"cell {name!r}: there is no Python file {place!r}; write path.py:Class")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def find_cell(name):
-    """A cell's class from its name: one of minigrad's, ``path.py:Class`` or ``module:Class``. A callable stays what it is."""
-    if callable(name):
-        return name
-    place, colon, attribute = str(name).rpartition(":")
-    if colon:
-        cell = getattr(_module(place, name), attribute, None)
-        if not callable(cell):
-            raise Unusable(f"cell {name!r}: {place} has no {attribute}")
-        return cell
-    known = [known for known in dir(mg) if known.endswith("Cell") and inspect.isclass(getattr(mg, known))]
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
-        raise Unusable(f"minigrad has no cell {name!r}; did you mean {near[0]}?" if near else
-                       f"cell {name}: minigrad has no such cell; there are {', '.join(known)}; or give path.py:Class")
-    return getattr(mg, name)
-
-
-# ---- losses and measures -------------------------------------------------------------------------------------------
-
-def counted(batch, shape):
-    """Which outputs count, as booleans of this shape: the mask's, else those before each row's end, else all."""
-    mask = batch.mask
-    if mask is None and batch.lengths is not None and len(shape) > 1:
-        mask = np.arange(shape[0])[:, None] < batch.lengths
-    return np.ones(shape, bool) if mask is None else np.asarray(mask, bool)
-
-
-def cross_entropy(outputs, batch):
-    """Softmax cross-entropy with integer targets, the mean over what counts."""
-    return mg.softmax_cross_entropy(outputs, batch.targets, mask=counted(batch, batch.targets.shape))
-
-
-def _mean(losses, batch):
-    mask = counted(batch, losses.shape[:-1])
-    return (losses * mask[..., None].astype(losses.dtype)).sum() / (mask.sum() * losses.shape[-1])
-
-
-def binary_cross_entropy(outputs, batch):
-    """Cross-entropy of independent yes-or-no answers, targets 0 or 1 of the outputs' shape."""
-    targets = batch.targets.astype(outputs.dtype)
-    return _mean(mg.binary_cross_entropy(outputs, targets, reduction="none"), batch)
-
-
-def squared_error(outputs, batch):
-    """The mean of (o − y)² over what counts, targets of the outputs' shape."""
-    difference = outputs - batch.targets.astype(outputs.dtype)
-    return _mean(difference * difference, batch)
-
-
-class Measure(NamedTuple):
-    """What a task is judged by. ``parts(outputs, batch) -> (total, count)`` on arrays; batches add up; then
-    ``finish(total / count)``."""
-
-    name: str
-    unit: str
-    higher_is_better: bool
-    parts: Callable[[np.ndarray, Batch], tuple[float, float]]
-    finish: Callable[[float], float] = float
-
-    def of(self, outputs, batches):
-        """The measure of several batches together."""
-        total, count = np.sum([self.parts(o, b) for o, b in zip(outputs, batches)], axis=0)
-        return float(self.finish(total / count))
-
-
-def _right(outputs, batch):
-    mask = counted(batch, batch.targets.shape)
-    return np.sum((outputs.argmax(axis=-1) == batch.targets) & mask), mask.sum()
-
-
-def _squares(outputs, batch):
-    mask = counted(batch, outputs.shape[:-1])
-    return np.sum(((outputs - batch.targets) ** 2)[mask], dtype=float), mask.sum() * outputs.shape[-1]
-
-
-def _bits(outputs, batch):
-    mask = counted(batch, batch.targets.shape)
-    nats = mg.softmax_cross_entropy(outputs.astype(float), batch.targets, mask=mask, reduction="sum")
-    return float(nats) / math.log(2), mask.sum()
-
-
-def percent(share):
-    return 100 * share
-
-
-ACCURACY = Measure("accuracy", "%", True, _right, percent)
-BITS = Measure("bits", "bits", False, _bits)
-RMSE = Measure("RMSE", "", False, _squares, math.sqrt)
-
-
-class Reference(NamedTuple):
-    """A number that somebody reached, and who and where."""
-
-    name: str
-    value: float
-    source: str = ""
 
 
 # ---- the task ------------------------------------------------------------------------------------------------------
@@ -341,6 +176,11 @@ class Task:
         model.train()
         return value
 
+    def made(self, make, hidden, rng):
+        """The network around the cell that ``make`` makes."""
+        with usable(make, self.inputs, hidden):
+            return self.network(make, self.inputs, self.outputs, hidden, read=self.read, rng=rng)
+
     def train(self, cell=None, seed=0, budget=None, *, hidden=None, learning_rate=None, tell=None):
         """One run from fresh weights: (records, Result). The learning rate falls along half a cosine to 0.
 
@@ -352,13 +192,8 @@ class Task:
         budget, rate = budget or Budget(self.epochs), learning_rate or self.learning_rate
         make = find_cell(cell)
         weights, order = np.random.default_rng(seed).spawn(2)
-        data = self.loaded
-        name = getattr(make, "__name__", str(cell))
-        try:
-            model = self.network(make, self.inputs, self.outputs, hidden, read=self.read, rng=weights)
-        except (AttributeError, TypeError, ValueError) as error:
-            raise Unusable(f"{name} with {self.inputs} inputs and {hidden} hidden units: {error}. Tasks make a cell as "
-                           "cell(input_size, hidden_size, rng=…, dtype=…), and it needs initial_state(batch_size)") from error
+        data, name = self.loaded, called(make)
+        model = self.made(make, hidden, weights)
         optimizer = mg.train.AdamW(model, rate, weight_decay=self.weight_decay)
         records, losses, begin = [], [], time.perf_counter()
         progress = 0.0

@@ -134,7 +134,32 @@ def closure():
     never_filled = 1
 
 
+class Source:
+    """No Module, of this file."""
+    def __init__(self):
+        self.rng = np.random.default_rng(10)
+
+    def draw(self):
+        return self.rng.standard_normal(2)
+
+
+class Elsewhere(mg.Module):
+    """A Module whose method uses a global generator."""
+    def __call__(self, x):
+        return self.noisy(x)
+
+    def noisy(self, x):
+        return x * GLOBAL_RNG.standard_normal(2)
+
+
+SOURCE = Source()
+
 HOLDERS = {
+    "global, in a comprehension": lambda x: x * np.array([GLOBAL_RNG.standard_normal() for _ in range(2)]),
+    "global, in a lambda": lambda x: (lambda y: y * GLOBAL_RNG.standard_normal(2))(x),
+    "global, in a function that is called": lambda x: global_generator(x) + 0 * x,
+    "global object": lambda x: x * SOURCE.draw(), "global, in a method": Elsewhere(),
+    "keyword": lambda x, *, rng=np.random.default_rng(5): x * rng.standard_normal(2),
     "closure": closure(), "global": global_generator, "default": default_generator,
     "method": Bound().call, "module": Noisy(),
     "partial keyword": functools.partial(default_generator, rng=np.random.default_rng(4)),

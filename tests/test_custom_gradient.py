@@ -333,3 +333,21 @@ def test_unusable_decoration():
         custom_gradient(3)
     with pytest.raises(TypeError, match="check='sometimes'"):
         custom_gradient(check="sometimes")(elman)
+
+
+def test_a_function_that_changes_its_arguments_is_told_so():
+    @mg.custom_gradient
+    def careless(x):
+        x *= 2
+        return np.tanh(x), lambda g: (g,)
+    with pytest.raises(ValueError, match="careless changes argument 0, x in place"):
+        careless(mg.parameter(np.ones(3)))
+
+
+def test_an_exception_in_a_rule_says_whose_it_is():
+    @mg.custom_gradient
+    def step(x, W):
+        return x @ W, lambda g: (g @ W, x.T @ g)
+    with pytest.raises(ValueError) as error:
+        step(np.ones((2, 3)), mg.parameter(np.ones((3, 4))))
+    assert error.value.__notes__ == ["in the rule of step: it got g of shape (2, 4), the arguments are of shapes (2, 3), (3, 4)"]

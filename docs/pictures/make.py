@@ -75,13 +75,66 @@ def bidirectional():
     return mg.draw(ys)
 
 
+def trained(T=4, cut=()):
+    """An Elman network with a loss in every step: (parameters, losses, states, total); the state is detached before the steps `cut`."""
+    rng = np.random.default_rng(0)
+    p = {name: mg.parameter(0.7 * rng.standard_normal(shape), name=name) for name, shape in (("W_x", (SYMBOLS, 4)), ("W_h", (4, 4)))}
+    h, total, losses, states = mg.parameter(np.zeros((2, 4)), name="h_0"), 0.0, [], []
+    states.append(h)
+    for t, x in enumerate(mg.steps(rng.standard_normal((T, 2, SYMBOLS))), 1):
+        if t in cut:
+            h = mg.detach(h)
+        a = x @ p["W_x"] + h @ p["W_h"]
+        h = np.tanh(a)
+        loss = (h * h).sum() / 2
+        total = total + loss
+        losses.append(loss)
+        states.append(h)
+    return p, losses, states, total
+
+
+def marked():
+    """A derivation in which one line is wrong."""
+    total = trained()[3]
+    return mg.draw(total, marks=mg.check.diagnose({
+        "da": lambda dh, h: dh * (1 - h ** 2),
+        "dW_h": lambda h_prev, da: h_prev.T @ da,
+        "carry_h": lambda da, W_h: da @ W_h}, total))
+
+
+def summed():
+    """Heat of the third loss of four, and what each step adds to its gradient."""
+    p, losses, states, total = trained()
+    return mg.draw(total, heat=losses[2], bars=mg.check.bptt([losses[2]], states, p["W_h"]))
+
+
+def cut():
+    """Truncated back-propagation: two chunks of two steps."""
+    rng = np.random.default_rng(0)
+    cell, xs = mg.RNNCell(SYMBOLS, 4, rng=rng), rng.standard_normal((4, 1, SYMBOLS))
+    ys, h = mg.unroll(cell, xs[:2])
+    more, _ = mg.unroll(cell, xs[2:], mg.detach(h))
+    return mg.draw((ys * ys).sum() + (more * more).sum(), heat=True)
+
+
+def frame(folder, number):
+    """One slide of the backward pass."""
+    import tempfile
+    from minigrad.files import write
+    with tempfile.TemporaryDirectory() as slides:
+        paths = mg.draw(trained(3)[3]).frames(Path(slides) / "slides")
+        write(Path(folder) / "frame.svg", paths[number].read_bytes())
+    return Path(folder) / "frame.svg"
+
+
 def make(folder):
     """Write all pictures into folder; returns their paths."""
     pictures = {"diamond": diamond(), "columns": network(4), "elided": network(1000), "folded": network(4, folded=True),
                 "cells": network(4, cells=True), "step": network(4, step=3),
                 "values": network(2, values=True), "heat": vanishing(), "lstm": lstm(), "gated": gated(),
-                "bidirectional": bidirectional()}
-    return [drawing.save(Path(folder) / f"{name}.svg") for name, drawing in pictures.items()]
+                "bidirectional": bidirectional(), "marked": marked(), "summed": summed(), "cut": cut(),
+                "print": mg.draw(trained(3)[3], style="print")}
+    return [frame(folder, 9)] + [drawing.save(Path(folder) / f"{name}.svg") for name, drawing in pictures.items()]
 
 
 if __name__ == "__main__":

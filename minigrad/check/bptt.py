@@ -7,17 +7,17 @@ that is used at step k only (Goodfellow, Bengio, Courville 2016, section 10.2.2)
 walk carries many losses, and what arrives at the ops that use W in step k goes along those edges to W and nowhere else.
 """
 import math
-import os
+from html import escape
 
 import numpy as np
 
 from ..autodiff import _walk
-from ..files import replacing
 from ..graph import Graph
 from ..graph.edges import through
-from ..graph.unfold import unfolded
-from ..nested import flatten
 from ..tensor import Tensor
+from .heat import as_svg, plot
+from .page import framed
+from .uses import check_graph, in_time, independent, leaves_of, losses_of, step_of, unfold, uses_of
 
 ROWS, BYTES = 32, 2 ** 26           # how many losses one walk carries at most, and about how much memory that may take
 
@@ -66,7 +66,7 @@ class DoubleSum:
     explicit(i), implicit(i), outside(i)   three parts of loss i + 1 that add up to its gradient
     jacobian(t, k)    ∂h_t/∂h_k, with steps as people count, 0 being the initial state; singular_values(t, k)
 
-    ``str()`` is a table, ``.plot(path)`` a heat map.
+    ``str()`` is a table, ``.html()`` (also in a notebook) and ``.plot(path)`` are heat maps.
     """
 
     def __init__(self, losses, states, parameter):
@@ -74,18 +74,18 @@ class DoubleSum:
             raise TypeError(f"bptt() got a {type(parameter).__name__} as parameter; expected a Tensor (argument order: losses, states, "
                             "parameter)")
         self.parameter = parameter
-        self._losses, states = _unfolded(_losses(losses), _leaves(states))
-        states, loop = _in_time(states)
+        self._losses, states = unfold(losses_of(losses), leaves_of(states))
+        states, loop = in_time(states)
         graph = Graph.of(*{id(root): root for root, _ in self._losses}.values(), names=parameter.name is None)
         nodes = {id(node.tensor): node for node in graph.nodes if node.tensor is not None}
-        _check(graph, nodes, states, parameter)
+        check_graph(graph, nodes, states, parameter)
         self.name = parameter.name or nodes[id(parameter)].name or "the parameter"
         self._states = dict(states)
-        self._uses, self._carriers, self._stops = _uses(graph, parameter, loop)
+        self._uses, self._carriers, self._stops = uses_of(graph, parameter, loop)
         made = [step for step, _ in states if step]
         T = max([*made, *self._uses])
         self._latest_first = range(1, T + 1) if made[0] > made[-1] else range(T, 0, -1)
-        self.own_steps = [_step(nodes[id(root)], loop) if root.size == 1 else None for root, _ in self._losses]
+        self.own_steps = [step_of(nodes[id(root)], loop) if root.size == 1 else None for root, _ in self._losses]
         self.terms = Terms(self, (len(self._losses), T, *parameter.shape))
         engine = self._engine()
         self._measure(len(self._losses), T)
@@ -139,7 +139,7 @@ class DoubleSum:
         roots, units = zip(*self._units(range(len(self._losses))).values())
         found = _walk(roots, [u.sum(axis=0) for u in units], wanted={self.parameter.index})
         if self.parameter.index not in found:
-            raise ValueError(_independent(self.parameter))
+            raise ValueError(independent(self.parameter))
         return found[self.parameter.index][1]
 
     # ---- numbers that are small enough to keep ------------------------------------------------------------------------------
@@ -275,57 +275,21 @@ class DoubleSum:
 
     __repr__ = __str__
 
+    def html(self):
+        """The norms as a heat map, and how they grow or decay: a piece of HTML without scripts."""
+        says = [f"∂L/∂{self.name}, term by term: the loss of step t (down) through the use at step k (across), by the norm of the term; "
+                "from pale (small) to red (large), logarithmic, grey: exactly 0", *str(self).splitlines()[-2:]]
+        first, *rest = (f"<p>{escape(line)}.</p>" for line in says)
+        return framed(first, as_svg(self.norms, f"norms of the terms of ∂L/∂{self.name}", self._labels()), *rest)
+
+    _repr_html_ = html
+
     def plot(self, path, *, title=None):
         """Draw the terms' norms as a heat map, and how they fall with the distance in time, into a file (.png, .svg, .pdf).
 
         Raises ImportError, naming the extra, without matplotlib.
         """
-        try:
-            from matplotlib.colors import LogNorm
-            from matplotlib.figure import Figure
-            from matplotlib.ticker import MaxNLocator
-        except ImportError:
-            raise ImportError("the heat map needs matplotlib: pip install 'minigrad[plots]'") from None
-        n, T = self.norms.shape
-        shown = np.ma.masked_where(~(np.isfinite(self.norms) & (self.norms > 0)), self.norms)
-        figure = Figure(figsize=(11, 4.8), layout="constrained")
-        figure.suptitle(title or f"∂L/∂{self.name}, term by term")
-        left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])
-        left.set_facecolor("#EEEEEE")
-        if shown.count():
-            low, high = shown.min(), shown.max()
-            image = left.imshow(shown, cmap="YlOrRd", norm=LogNorm(low, high if high > low else 2 * low), aspect="auto",
-                                interpolation="nearest")
-            figure.colorbar(image, ax=left, label="norm of the term (grey: exactly 0)")
-        left.set(xlabel=f"k: the step that uses {self.name}", ylabel="t: the loss")
-        for axis, names in ((left.xaxis, [str(j + 1) for j in range(T)]), (left.yaxis, [label[2:] for label in self._labels()])):
-            every = next(m for e in range(9) for m in (10 ** e, 2 * 10 ** e, 5 * 10 ** e) if len(names) <= 12 * m)
-            ticks = [i for i in range(len(names)) if i == 0 or (i + 1) % every == 0 and i + 1 > every / 2]
-            axis.set_ticks(ticks, [names[i] for i in ticks])
-        distances, middle, lowest, highest = self._by_distance()
-        right.plot(distances, middle, color="#BD0026", marker="." if len(distances) < 60 else "", label="median over the losses")
-        if n > 1:
-            right.fill_between(distances, lowest, highest, color="#BD0026", alpha=0.15, linewidth=0, label="from smallest to largest")
-            right.legend(frameon=False)
-        if distances:
-            right.set_yscale("log")
-        right.set(xlabel="how many steps back", ylabel="norm of the term")
-        right.xaxis.set_major_locator(MaxNLocator(integer=True))
-        right.grid(alpha=0.3)
-        right.spines[["top", "right"]].set_visible(False)
-        path = os.fspath(path)
-        with replacing(path) as beside:
-            figure.savefig(beside, format=os.path.splitext(path)[1][1:] or "png", dpi=150)
-
-    def _by_distance(self):
-        """Distances in time between a loss and a use, and the median, least and largest norm of the terms there; zeros left out."""
-        series = {}
-        for i, own in enumerate(self.own_steps):
-            for j, norm in enumerate(self.norms[i]):
-                if own and norm > 0 and np.isfinite(norm):
-                    series.setdefault(abs(own - 1 - j), []).append(norm)
-        distances = sorted(series)
-        return distances, *([f(series[d]) for d in distances] for f in (np.median, np.min, np.max))
+        plot(self, path, title or f"∂L/∂{self.name}, term by term", [label[2:] for label in self._labels()])
 
 
 class Terms:
@@ -351,109 +315,6 @@ class Terms:
 
     def __repr__(self):
         return f"<terms of shape {self.shape}, computed when indexed>"
-
-
-# ---- reading the graph ------------------------------------------------------------------------------------------------------
-
-def _losses(losses):
-    """A list of (Tensor, entry)."""
-    if isinstance(losses, Tensor):
-        return [(losses, entry) for entry in range(losses.size)]
-    if not isinstance(losses, (list, tuple)) or not losses:
-        raise TypeError(f"bptt() got {'an empty ' if losses == [] or losses == () else ''}{type(losses).__name__} as losses; expected a "
-                        "list of scalar Tensors, or one Tensor whose entries are the losses")
-    for i, loss in enumerate(losses):
-        if not isinstance(loss, Tensor):
-            raise TypeError(f"bptt() got a {type(loss).__name__} as losses[{i}]; expected a scalar Tensor")
-        if loss.size != 1:
-            raise ValueError(f"bptt() got losses[{i}] of shape {loss.shape}; a loss is one number: take its .sum() or .mean()")
-    return [(loss, 0) for loss in losses]
-
-
-def _leaves(states):
-    """The Tensors of each state."""
-    if not isinstance(states, (list, tuple)):
-        raise TypeError(f"bptt() got a {type(states).__name__} as states; expected the list of them, the initial one first, as the third "
-                        "result of mg.unroll(cell, xs, states=True)")
-    return [[x for x in flatten(s) if isinstance(x, Tensor) and x.dtype.kind in "fc"] for s in states]
-
-
-def _unfolded(losses, states):
-    """The same losses and states in a graph where a compiled scan is replaced by its steps, and ys[t] by the step's own node."""
-    tensors, _ = unfolded(*(loss for loss, _ in losses), *(x for leaves in states for x in leaves))
-    graph = Graph.of(*tensors[len(losses):], names=False)
-    own = iter([graph.nodes[graph.through(i)].tensor for i in graph.outputs])
-    return [(loss, entry) for loss, (_, entry) in zip(tensors, losses)], [[next(own) for _ in leaves] for leaves in states]
-
-
-def _in_time(leaves):
-    """([(step, leaves)] in the order they were made, their loop)."""
-    loop = next((x.place.loop for found in reversed(leaves) for x in found if x.place is not None and x.op is not None), None)
-    if loop is None:
-        raise ValueError("bptt(): these states have no place in time; walk over the sequence with `for x in mg.steps(xs):`, or take the "
-                         "states from mg.unroll(cell, xs, states=True)")
-    result = []
-    for n, found in enumerate(leaves):
-        steps = [x.place.step for x in found if x.place is not None and x.place.loop is loop]
-        result.append((max(steps) if steps else n, found))
-    return result, loop
-
-
-def _step(node, loop):
-    """The step of the states' loop that a node belongs to, else of the loop it is in; None outside of time."""
-    place = node.tensor.place
-    while place is not None:
-        if place.loop is loop:
-            return place.step
-        place = place.outer
-    return node.step or None
-
-
-def _uses(graph, parameter, loop):
-    """Where the parameter enters the steps: {step: [(source, node, position)]}; and what is computed from it before that.
-
-    A source is the parameter, or what was computed from it outside of time: a carrier. Every path from a loss back to the parameter
-    has one last edge that leaves a step, which is the use it counts for; paths along carriers alone enter no step.
-    Returns the uses, the carriers' indices, and where a walk along carriers stops.
-    """
-    uses, carriers, stops = {}, {parameter.index}, {parameter.index}
-    for node in graph.nodes:
-        if node.op is None or not node.requires_grad or node.tensor is parameter:
-            continue
-        entered = [(p, x) for p, x in enumerate(node.tensor.inputs)
-                   if type(x) is Tensor and x.index in carriers and node.op.rule(p) is not None]
-        if not entered:
-            continue
-        step = _step(node, loop)
-        if step is not None:
-            uses.setdefault(step, []).extend((x, node.tensor, p) for p, x in entered)
-        else:
-            carriers.add(node.tensor.index)
-            stops.update(x.index for x in node.tensor.inputs if type(x) is Tensor and x.index not in carriers)
-    return uses, carriers, stops
-
-
-def _check(graph, nodes, states, parameter):
-    roots = [graph.nodes[i].tensor for i in graph.outputs]
-    if not any(root.requires_grad for root in roots):
-        raise ValueError("bptt(): the losses depend on nothing that requires gradients; make parameters with mg.parameter(…), and compute "
-                         "the losses outside mg.no_grad()")
-    if not parameter.requires_grad:
-        raise ValueError(f"bptt(): {parameter.label()} does not require gradients; make it with mg.parameter(…)")
-    if id(parameter) not in nodes:
-        own = [x for _, leaves in states for x in leaves]
-        if any(node.tensor is parameter for node in Graph.of(*own, names=False).nodes):
-            raise ValueError(_independent(parameter) + ", though the states do: is there a .detach(), .data or mg.no_grad() between?")
-        known = [node.name or f"one of shape {node.value.shape}" for node in graph.nodes if node.kind == "parameter"]
-        again = "; that is another Tensor of this name: was it replaced after the forward pass?" if parameter.name in known else ""
-        raise ValueError(f"bptt(): {parameter.label()} is not in the graph of these losses; in it are {', '.join(known)}{again}")
-    if not any(id(x) in nodes for _, leaves in states for x in leaves if x.op is not None):
-        raise ValueError("bptt(): the losses do not depend on any of these states: they are of another "
-                         "graph; take losses and states from the same forward pass")
-
-
-def _independent(parameter):
-    return f"bptt(): the losses do not depend on {parameter.label()}"
 
 
 # ---- small things -------------------------------------------------------------------------------------------------------------

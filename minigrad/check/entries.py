@@ -7,7 +7,7 @@ import contextlib
 
 import numpy as np
 
-from .compare import Row
+from .rows import Row
 from .slopes import REFUSES, complex_step, slope
 
 SAFETY, ULPS = 32, 16                             # bound = SAFETY · the largest move of an entry + ULPS · eps · |entry|

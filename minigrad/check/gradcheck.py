@@ -6,7 +6,7 @@ the gradients are computed a few times more with every recorded value moved by a
 way (Monte Carlo arithmetic: Parker 1997). What the entries then do is c·eps·Σ|terms| times the condition, without a formula.
 """
 import inspect
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from ..nested import flatten, rebuild
 from ..recurrent import unroll
 from ..tensor import Tensor
 from .checked import Derived, Function, arguments
-from .compare import Report
+from .rows import Report
 from .entries import EXTENDED, Entries, finer
 from .probe import SIZES, draw
 from .slopes import REFUSES
@@ -27,10 +27,6 @@ SAMPLES = 5                                       # other roundings that are tri
 @dataclass(repr=False)
 class GradientReport(Report):
     """What gradcheck found: ``.ok`` (also its truth value), ``.rows``, ``.remarks``, ``str()``; ``.assert_ok()`` for tests."""
-    remarks: list = field(default_factory=list)   # where the mistake is, and what could not be decided
-
-    def __str__(self):
-        return "\n".join([super().__str__(), *self.remarks])
 
     def assert_ok(self):
         """Raise AssertionError with the whole report if anything differs; return the report."""

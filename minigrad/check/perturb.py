@@ -1,46 +1,11 @@
-"""The reverse walk taken apart, and every small way to get it wrong.
-
-``Reverse(loss)`` is back-propagation over a recorded graph as a list of *edges*, each of which a person would write as one factor of
-one line: ``da = dh * (1 - h*h)``, ``dh[t-1] += da @ W_h.T``, ``dW_h += h[t-1].T @ da``. ``run(changes)`` walks again with some edges
-replaced. ``slips(reverse)`` lists the generic perturbations: no cell and no formula of a cell is known here, only edges, their local
-derivatives, operands, steps in time and reductions.
-
-The author's unnamed sums and products are folded into the edge between two *anchors*: values that have a name, the arguments and
-results of functions, the operands and results of matrix products, leaves.
+"""The reverse walk along the edges of a recorded graph, and every small way to get it wrong: ``run(changes)`` walks again with some
+edges' parts replaced. Which changes are worth a try is slips/'s business.
 """
-from dataclasses import dataclass
-
 import numpy as np
 
 from ..autodiff import _unbroadcast
-from ..graph import Graph
 from ..ops import Later
-from .phrases import Phrases
-
-ARITHMETIC = {"add", "subtract", "multiply", "divide", "negative"}
-NOT_ELEMENTWISE = {"matmul", "solve", "inv", "matrix_exp"}
-
-
-def elementwise(op):
-    return op is not None and op.call is None and not op.variadic and op.name not in NOT_ELEMENTWISE
-
-
-@dataclass(eq=False)
-class Edge:
-    """From the adjoint of ``source`` to a part of the adjoint of ``target``: part = rule(g)."""
-    source: int
-    target: int
-    kind: str                       # "scale": g * D; "left": g @ Bᵀ; "right": Aᵀ @ g; "op": the op's own rule
-    step: int | None                # in time: the step whose line this is
-    line: tuple                     # the same in every step
-    node: object = None             # the recorded op, for the last three kinds, and the operand's position
-    position: int = 0
-    paths: tuple = ()               # of "scale": the ways from target to source, each a tuple of (factor, its text, its node)
-    D: object = None                # of "scale": ∂source/∂target, elementwise
-    leaf: bool = False              # target is a leaf
-
-    def __hash__(self):
-        return id(self)
+from .edges import Edges
 
 
 class Run:
@@ -63,214 +28,15 @@ class Run:
         return np.concatenate([np.ravel(g) for g in self.gradients().values()])
 
 
-class Reverse:
-    """Back-propagation from a scalar loss, edge by edge.
+class Reverse(Edges):
+    """Back-propagation from a scalar loss, edge by edge: ``g``, the adjoints by node id; ``parts``, by edge; ``slope``, of the leaves."""
 
-    nodes, edges      the graph's nodes; the edges in the order of the walk
-    incoming          node id -> edges whose parts add up to its adjoint; ``outgoing``: node id -> edges it feeds
-    lines             line -> {step: edge}
-    leaves            name -> node id of every named leaf that requires gradients
-    T                 number of steps
-    """
-
-    def __init__(self, loss):
-        if loss.array.size != 1:
-            raise ValueError(f"diagnose needs a scalar loss, got shape {loss.array.shape}; reduce it with .sum() or .mean()")
-        self.graph = graph = Graph.of(loss)
-        self.nodes, self.root = graph.nodes, graph.outputs[0]
-        self.users = graph.users()
-        self.keys = []
-        for n in self.nodes:
-            self.keys.append(self._key(n))
-        self.anchor = [self._is_anchor(n) for n in self.nodes]
-        self.edges, self.lines = [], {}
-        self.incoming = {n.id: [] for n in self.nodes}
-        self.outgoing = {n.id: [] for n in self.nodes}
-        reached = {self.root}
-        for node in reversed(self.nodes):
-            if node.id in reached and node.op is not None and node.requires_grad and self.anchor[node.id]:
-                for edge in self._edges_of(node):
-                    reached.add(edge.target)
-                    self._enter(edge)
-        self.steps = sorted({e.step for e in self.edges if e.step})
-        self.T = max(self.steps, default=0)
-        self.leaves, unnamed = {}, 0
-        for n in self.nodes:
-            if n.kind == "parameter" and n.id in reached:
-                unnamed += n.name is None
-                self.leaves[n.name or f"parameter {unnamed}"] = n.id
-        self.by_step = {}                                   # (step, key) -> id, for every value that has a place in time
-        for n in self.nodes:
-            if n.step is not None and n.kind != "constant":
-                self.by_step.setdefault((n.step, self.keys[n.id]), n.id)
-        self.phrases = Phrases(self)
-        self.blocks = {}
-        for node in reversed(self.nodes):
-            self._find_blocks(node)
+    def __init__(self, loss, column=False):
+        super().__init__(loss, column)
         self.g, self.parts = [None] * len(self.nodes), {}
         reference = self.run({}, first=True)
         self.g, self.parts = reference.g, reference.parts
         self.slope = {i: reference.gradient(i) for i in self.leaves.values()}
-
-    # ---- taking the graph apart ---------------------------------------------------------------------------------------------------
-
-    def _key(self, node):
-        """What is the same for this value in every step: how manieth of its step it was made."""
-        place = node.tensor.place if node.tensor is not None else None
-        if place is not None and node.kind != "parameter" and place.start is not None:
-            return (place.loop.id, node.tensor.index - place.start, node.op.name if node.op else node.kind)
-        if node.op is not None and node.step is not None:
-            return ("out", node.op.name, *(self.keys[i] for i in node.inputs if self.nodes[i].kind != "constant"))
-        return ("one", node.id)
-
-    def _is_anchor(self, node):
-        """Unnamed sums and products that only other sums and products of the same shape use belong to their user."""
-        if node.op is None or node.id == self.root or node.op.name not in ARITHMETIC:
-            return True
-        users = [self.nodes[i] for i, _ in self.users[node.id]]
-        scalar = node.value.size == 1
-        if (node.name is not None and not scalar) or not users:
-            return True
-        return not all(u.op.name in ARITHMETIC and u.value.shape == node.value.shape for u in users)
-
-    def _edges_of(self, node):
-        value = node.value
-        if elementwise(node.op):
-            found, order = {}, []
-            self._trace(node, (), found, order)
-            for target in order:
-                D = sum(_product(path, value) for path in found[target][0])
-                yield self._edge(node, target, "scale", *found[target][1], paths=tuple(found[target][0]), D=np.broadcast_to(D, value.shape))
-            return
-        for position, i in enumerate(node.inputs):
-            x = self.nodes[i]
-            if x.requires_grad and node.op.rule(position) is not None:
-                kind = "op"
-                if node.op.name == "matmul" and value.ndim >= 2:
-                    kind = ("left", "right")[position]
-                yield self._edge(node, i, kind, node, position)
-
-    def _trace(self, node, path, found, order):
-        """All ways down from an elementwise node to anchors; a way is the tuple of factors that it multiplies."""
-        op, y = node.op, node.value
-        arrays = [self.nodes[i].value for i in node.inputs]
-        for position, i in enumerate(node.inputs):
-            x = self.nodes[i]
-            if not x.requires_grad or op.rule(position) is None:
-                continue
-            factor = op.rule(position)(np.ones_like(y), y, *arrays, **node.attributes)
-            if isinstance(factor, Later):
-                factor = factor.dense()
-            way = path
-            if op.name == "negative" or op.name == "subtract" and position == 1:
-                way = path + ((-np.ones((), y.dtype), "-", None),)
-            elif op.name != "add" and not (op.name == "subtract"):
-                way = path + ((factor, (node.id, position), node.inputs[1 - position] if op.name == "multiply" else None),)
-            if not self.anchor[i]:
-                self._trace(x, way, found, order)
-            else:
-                if i not in found:
-                    found[i] = [], (node, position)
-                    order.append(i)
-                found[i][0].append(way)
-
-    def _edge(self, source, target, kind, node, position, **more):
-        x = self.nodes[target]
-        scalar = source.value.size == 1
-        step = x.step if (scalar or source.step is None) and x.step is not None else source.step
-        if scalar or source.step is None:
-            line = ("to", self.keys[source.id] if not scalar else "loss", self.keys[target], position if node.op.name != "stack" else 0)
-        else:
-            line = (*self.keys[node.id], position)
-        return Edge(source.id, target, kind, step, line, node, position, leaf=x.op is None, **more)
-
-    def _enter(self, edge):
-        steps = self.lines.setdefault(edge.line, {})
-        if edge.step in steps:                                 # a second one in the same step: a line of its own
-            edge.line = (*edge.line, edge.source, edge.target)
-            steps = self.lines.setdefault(edge.line, {})
-        steps[edge.step] = edge
-        self.edges.append(edge)
-        self.incoming[edge.target].append(edge)
-        self.outgoing[edge.source].append(edge)
-
-    def _find_blocks(self, node):
-        """Where the columns of a packed value are taken apart: boundaries along the last axis, from its users' slices."""
-        cuts = set()
-        for i, _ in self.users[node.id]:
-            user = self.nodes[i]
-            if user.op.name == "getitem":
-                index = user.attributes["index"]
-                last = index[-1]
-                if isinstance(last, slice) and len(index) <= 2 and index[0] is Ellipsis and last.step in (None, 1) and node.value.ndim > 1:
-                    start, stop, _ = last.indices(node.value.shape[-1])
-                    cuts |= {start, stop} | {start + c for c in self.blocks.get(i, ())}
-            elif elementwise(user.op) and user.value.shape == node.value.shape:
-                cuts |= set(self.blocks.get(i, ()))
-        cuts -= {0, node.value.shape[-1] if node.value.ndim else 0}
-        if cuts:
-            self.blocks[node.id] = tuple(sorted(cuts))
-
-    def blocks_of(self, edge):
-        """The column blocks of the adjoint that the edge receives: slices; () if it is not packed."""
-        cuts = self.blocks.get(edge.source, ())
-        if not cuts:
-            return ()
-        ends = (0, *cuts, self.nodes[edge.source].value.shape[-1])
-        return tuple(slice(a, b) for a, b in zip(ends, ends[1:]))
-
-    def derivative(self, edge, instead=None, flip=None):
-        """The D of a "scale" edge computed again: with values replaced ({node id: array}), or with a changed sign or a term left out in an
-        unnamed sum, ``flip`` = (node id, position, factor: -1 or 0)."""
-        instead = instead or {}
-
-        def value(i, top=False):
-            node = self.nodes[i]
-            if i in instead and not top:
-                return instead[i]
-            if self.anchor[i] or node.op is None:
-                return node.value
-            a = [value(j) for j in node.inputs]
-            if flip is not None and flip[0] == i:
-                a[flip[1]] = a[flip[1]] * flip[2]
-            return node.op.evaluate(*a, **node.attributes)
-
-        def down(i, g):
-            node = self.nodes[i]
-            a = [value(j) for j in node.inputs]
-            total = 0
-            for position, j in enumerate(node.inputs):
-                x = self.nodes[j]
-                if x.requires_grad and node.op.rule(position) is not None:
-                    part = node.op.rule(position)(g, node.value if i == edge.source else value(i), *a, **node.attributes)
-                    if j == edge.target:
-                        total = total + part
-                    elif not self.anchor[j]:
-                        total = total + down(j, part)
-            return total
-        return np.asarray(down(edge.source, np.ones_like(self.nodes[edge.source].value)) + np.zeros_like(self.nodes[edge.source].value))
-
-    def inside(self, edge):
-        """Of a "scale" edge: (anchors whose values its D may contain, unnamed sums in its factors)."""
-        anchors, sums, stack, seen = [], [], [edge.source], set()
-        while stack:
-            i = stack.pop()
-            node = self.nodes[i]
-            if i in seen:
-                continue
-            seen.add(i)
-            for j in node.inputs:
-                x = self.nodes[j]
-                if self.anchor[j] or x.op is None:
-                    if j not in anchors and x.value.size > 1:
-                        anchors.append(j)
-                else:
-                    stack.append(j)
-            if i != edge.source and node.op.name in ("add", "subtract"):
-                sums.append(i)
-        return anchors, sums
-
-    # ---- walking ------------------------------------------------------------------------------------------------------------------
 
     def part(self, edge, g, D=None, a=None):
         """What an edge makes of an adjoint: its rule, with its local derivative D or its other operand ``a`` replaced on request."""
@@ -322,51 +88,6 @@ class Reverse:
         for e in late:
             new[e] = changes[e](run, e, g[e.source]) if e in changes else self.part(e, g[e.source])
         return run
-
-    # ---- looking things up --------------------------------------------------------------------------------------------------------
-
-    def value(self, id):
-        return self.nodes[id].value
-
-    def at(self, id, step):
-        """The node that is at another step what this one is at its own; None if there is none."""
-        return self.by_step.get((step, self.keys[id]))
-
-    def crossing(self, edge):
-        """Does the edge hand something to the step before?"""
-        x = self.nodes[edge.target]
-        return edge.step is not None and x.step is not None and x.step < edge.step
-
-    def previous(self, edge, id):
-        """The value, one step earlier, of a value that the edge's step uses; the initial state for a recurrent one at step 1."""
-        if edge.step is None:
-            return None
-        before = self.at(id, edge.step - 1)
-        if before is not None:
-            return before
-        carried = [e for e in self.edges if self.crossing(e) and e.step == edge.step + 1 and e.target == id]
-        for e in carried:
-            first = self.lines[e.line].get(edge.step)
-            if first is not None:
-                return first.target
-        return None
-
-    def entries(self):
-        """Where the loss enters time: edges from outside (or from a scalar) to a value of a step, by step."""
-        found = {}
-        for e in self.edges:
-            x, y = self.nodes[e.target], self.nodes[e.source]
-            if x.value.size > 1 and x.step and x.kind != "parameter" and (y.value.size == 1 or y.step is None):
-                found.setdefault(x.step, []).append(e)
-        return found
-
-    def exits(self):
-        """Where time is left: edges from a step to a leaf, or to a value outside of time, by step."""
-        found = {}
-        for e in self.edges:
-            if e.step and self.nodes[e.source].step and (e.leaf or self.nodes[e.target].step is None):
-                found.setdefault(e.step - self.crossing(e), []).append(e)      # the initial state is left at step 0
-        return found
 
     def terms(self):
         """C[t, k]: the gradients, as flat vectors, of what enters at step t and leaves at step k; a dict (t, k) -> vector."""
@@ -425,15 +146,6 @@ class Reverse:
         return np.concatenate([np.ravel(total.get(i, np.zeros_like(self.nodes[i].value)) + np.zeros_like(self.nodes[i].value))
                                for i in self.leaves.values()]), carry
 
-    def state(self, line, step):
-        """The state, at a step, that a line which hands something back in time hands it to."""
-        edge = next(e for e in self.lines[line].values() if self.nodes[e.target].op is not None)
-        return self.at(edge.target, step)
-
-    def crossings(self):
-        """The lines that hand something to the step before."""
-        return [line for line, steps in self.lines.items() if any(self.crossing(e) for e in steps.values())]
-
 
 def _total(parts):
     total = parts[0]
@@ -444,10 +156,3 @@ def _total(parts):
 
 def _zero(run, edge, g):
     return np.zeros_like(run.reverse.nodes[edge.target].value)
-
-
-def _product(path, like):
-    total = np.ones((), like.dtype)
-    for factor, *_ in path:
-        total = total * factor
-    return total

@@ -3,16 +3,18 @@
 Formulas of rules are not written down here: a rule of the op table is called with ``Symbol``s, and says itself what it computes.
 """
 
+import re
+
 import numpy as np
 
 from ..graph.words import Symbol, atom
 
 
 class Phrases:
-    """Names of values and lines, for one ``Reverse``."""
+    """Names of values and lines, for one ``Reverse``; ``column``: as someone writes them who has our matrices' transposes."""
 
-    def __init__(self, reverse):
-        self.reverse, self.nodes, self.known = reverse, reverse.nodes, {}
+    def __init__(self, reverse, column=False):
+        self.reverse, self.nodes, self.known, self.column = reverse, reverse.nodes, {}, column
         self.arguments = {}                                   # the unnamed argument of a function -> the function's node
         for node in self.nodes:
             if node.op is not None and len(node.inputs) == 1 and node.op.call is None and node.op.name not in ("negative",):
@@ -62,6 +64,7 @@ class Phrases:
         name = node.op.name
         if name in ("add", "subtract", "multiply", "divide", "matmul"):
             sign = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "matmul": "@"}[name]
+            operands = operands[::-1] if sign == "@" and self.column else operands
             return operands[0]._two(operands[1], sign, 1 if sign in "+-" else 2)
         if name == "negative":
             return -operands[0]
@@ -94,7 +97,8 @@ class Phrases:
     def _rule(self, node, position, g, step):
         try:
             operands = [self._symbol(i, step) for i in node.inputs]
-            return node.op.rule(position)(g, Symbol(self.name(node.id, step)), *operands, **node.attributes)
+            found = node.op.rule(position)(g, Symbol(self.name(node.id, step)), *operands, **node.attributes)
+            return Symbol(re.sub(r"<[^<>]* object at 0x\w+>", "…", found.text), found.tight)       # a comparison's other side
         except Exception:                                     # a rule that does more than calculate
             return g * Symbol(f"∂{node.op.name}")
 
@@ -119,9 +123,9 @@ class Phrases:
             if x.value.shape != y.value.shape and x.value.size < y.value.size:
                 right = f"sum over the batch of {right}"
         elif edge.kind == "left":
-            right = f"{dy.text} @ {self._symbol(edge.node.inputs[1], edge.step).at(3)}.T"
+            right = self.times(True, dy.text, f"{self._symbol(edge.node.inputs[1], edge.step).at(3)}.T")
         elif edge.kind == "right":
-            right = f"{self._symbol(edge.node.inputs[0], edge.step).at(3)}.T @ {dy.text}"
+            right = self.times(False, dy.text, f"{self._symbol(edge.node.inputs[0], edge.step).at(3)}.T")
         elif edge.node.op.name in ("softmax_cross_entropy", "binary_cross_entropy", "squared_error"):
             right = {"so": f"softmax({self.name(edge.target)}) - y", "bi": f"sigmoid({self.name(edge.target)}) - y",
                      "sq": f"2 * ({self.name(edge.target)} - y)"}[edge.node.op.name[:2]]
@@ -133,6 +137,10 @@ class Phrases:
         else:
             right = self._rule(edge.node, edge.position, dy, edge.step).text
         return f"{dx}{several} {right}"
+
+    def times(self, left, g, other):
+        """An adjoint of the left, or right, operand of a matrix product: g times the other operand."""
+        return f"{g} @ {other}" if left != self.column else f"{other} @ {g}"
 
     def _weight(self, edge):
         """What a loss's derivative is multiplied by: one over the rows of a mean, and what stands in front of the loss."""
@@ -151,7 +159,8 @@ class Phrases:
         forward = f"{left} = {right}" if left != right else left
         what = self.name(edge.target, step)
         if edge.kind in ("left", "right"):
-            other, there = (1, "from the right") if edge.kind == "left" else (0, "from the left")
+            other, left = (1, False) if edge.kind == "left" else (0, True)
+            there = f"from the {'left' if left != self.column else 'right'}"
             shared = "; every step and row adds its part" if self.nodes[edge.target].step is None and edge.leaf else ""
             return f"{forward}  ⇒  ∂/∂{what} multiplies by {atom(self.name(edge.node.inputs[other], step))}.T {there}{shared}"
         if edge.kind == "scale":

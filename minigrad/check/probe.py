@@ -99,9 +99,9 @@ class _Classifier:
         return logits, state
 
 
-def undecided(reverse):
-    """What a probe cannot show, each in a sentence; ``reverse`` is a ``perturb.Reverse`` of its loss."""
-    r, found = reverse, []
+def undecided(edges):
+    """What a probe cannot show, each in a sentence; ``edges`` are the ``edges.Edges`` of its loss."""
+    r, found = edges, []
     batch = [n.value for n in r.nodes if n.step and n.op is not None and n.value.ndim == 2]
     if batch and batch[0].shape[0] == 1:
         found.append("the batch has one row: a sum over the batch and a mean are the same")

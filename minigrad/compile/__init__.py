@@ -11,6 +11,7 @@
         room.py, share.py                  the buffers; which of them may be one
         sources.py                         what a program takes from ops/
     program.py  Program: the source made to run, with room for T steps that is used again
+    held.py     Held: what a cell reaches and could change, to be seen and put back
     call.py     scan: finds or makes the program, checks it against the unroll, and is one node of the graph
 """
 from .call import NotCompiled, scan, source

@@ -26,7 +26,7 @@ class Arrays:
     def whole(self, v):
         """The array over all T steps in which v lives."""
         if v.is_view and v.id not in self.layout.slot:
-            return self.view(v, self.every(v.inputs[0]), over_time=True)
+            return self.view(v, self.every(v.inputs[0], len(v.shape) if v.is_op("broadcast_to") else None), over_time=True)
         if v.id in self.layout.piece:
             whole, s = self.layout.piece[v.id]
             return f"{self.whole(whole)}[..., {sliced(s)}]"

@@ -11,14 +11,15 @@ import warnings
 import numpy as np
 
 from ..autodiff import _walk
-from ..checkpoint import again, generators_of
+from ..checkpoint import again
 from ..nested import flatten, rebuild
 from ..ops import At, Op
 from ..recurrent.sequence import _choose, _mask, _segment_length, unroll
 from ..recurrent.state import called, check_cell
 from ..tensor import Tensor, _leaf, mode, record
+from .held import Held, kind
 from .program import Program
-from .trace import CannotTrace, Complex, Deviates, Tape, Traced
+from .trace import CannotTrace, Complex, Deviates, Tape, Traced, _following, nesting
 
 SIGNATURES = 64         # how many signatures are remembered
 TAPES = 4               # how many different steps of one signature
@@ -66,7 +67,7 @@ class _Call:
     def __init__(self, cell, xs, state, lengths=None, reverse=False, states=False, every=None):
         self.cell, self.given, self.state, self.lengths, self.reverse, self.states = cell, xs, state, lengths, reverse, states
         self.every = every
-        if mode.watch is not None:                      # mg.debug() and traces look at every op
+        if mode.watch is not None or _following.run is not None:        # mg.debug() and traces look at every op
             return
         self.nested = type(xs) in (tuple, dict) or isinstance(xs, tuple)
         tensors = flatten(xs) if self.nested else [xs]
@@ -85,6 +86,8 @@ class _Call:
             arrays.append(array)
         if not arrays:
             return
+        own = [x if isinstance(x, Tensor) else a for x, a in zip(tensors, arrays)]
+        self.given = rebuild(xs, own) if self.nested else own[0]            # what the unroll gets, now or for a picture later
         self.T, self.arrays, self.tensors = len(arrays[0]), arrays, tensors
         first = arrays[0]
         if state is None or lengths is not None:
@@ -96,6 +99,7 @@ class _Call:
         self.step = cell
         if lengths is not None:
             self.arrays = [*arrays, _mask(lengths, self.T, batch)]
+            self.lengths = np.array(lengths.data if isinstance(lengths, Tensor) else lengths)
             self.tensors = [*tensors, None]
             self.step = _masked(cell, batch)
         self.leaves = [state] if type(state) is Tensor else flatten(state)
@@ -127,8 +131,8 @@ class _Call:
         return self.element(leaves)
 
     def signature(self):
-        cell = self.cell
-        return (getattr(cell, "__code__", None) or type(cell), mode.recording, self.lengths is None, self.states,
+        return (kind(self.cell), mode.recording, self.lengths is None, self.states,
+                nesting(self.given) if self.nested else None, None if type(self.state) is Tensor else nesting(self.state),
                 *[(a.shape[1:], a.dtype.char, type(x) is Tensor and x.requires_grad) for a, x in zip(self.arrays, self.tensors)], None,
                 *[(s.array.shape, s.array.dtype.char, s.requires_grad) for s in self.leaves])
 
@@ -140,7 +144,7 @@ class _Call:
         if self.reverse:
             arrays[:n] = [y[::-1] for y in arrays[:n]]
         if not run.trains:
-            out = [_leaf(a.copy()) for a in arrays]
+            out = [_leaf(a) for a in arrays]
         else:
             packed, run.parts, at = [], [], 0
             for a, wanted in zip(arrays, program.differentiable):
@@ -200,11 +204,12 @@ class _Run:
         self.call, self.program = call, program
         self.xs = call.arrays
         self.s0 = [s.array for s in call.leaves]
-        self.bound = [b.array if type(b) is Tensor else b.copy() for b in bound]         # an array's owner may change it
+        self.bound = [b.array if type(b) is Tensor else b for b in bound]
         if program.plan.wants_gradient:
             self.wanted = [type(x) is Tensor and x.requires_grad for x in (*call.tensors, *call.leaves, *bound)]
             self.tensors = tuple([x for x, wanted in zip((*call.tensors, *call.leaves, *bound), self.wanted) if wanted])
             self.trains = bool(self.tensors) and program.trains
+            self.stamps = [(x, x.index) for x in (*call.leaves, *bound) if type(x) is Tensor and not x.requires_grad]
         else:
             self.trains = False
         self.place = mode.place
@@ -222,6 +227,7 @@ class _Run:
         if self.trains:
             self.room = room
         else:
+            arrays = [a.copy() for a in arrays]         # before another thread gets the room
             self.program.give(self.call.T, room)
         return arrays
 
@@ -246,6 +252,10 @@ class _Run:
 
     def backward(self, g):
         """Gradients for ``tensors``, given that of the packed outputs."""
+        for x, stamp in self.stamps:                        # of the others the walk knows
+            if x.index != stamp:
+                raise RuntimeError(f"{x.label()} was changed after scan had used it, so the gradient would be wrong; change data only "
+                                   "after backward(), or run the forward pass again")
         parts = [None if part is None else g[part[0]:part[1]].reshape(part[2]).astype(part[3], copy=False) for part in self.parts]
         n, reverse = len(self.program.plan.y), self.call.reverse
         ys = [y[::-1] if reverse else y for y in parts[:n] if y is not None]
@@ -260,7 +270,7 @@ class _Run:
                 zip(self.tensors, [g for g, wanted in zip(gradients, self.wanted) if wanted])]
 
     def back_through_room(self, ys, last):
-        room, self.room = self.room, None
+        room = self.__dict__.pop("room", None)          # at once: two threads may go back
         if room is None:                                # a second backward: what was stored has been used up
             room = self.program.take(self.call.T)
             room[0](*self.xs, *self.s0, *self.bound)
@@ -294,7 +304,7 @@ class _Run:
             room = self.program.take(b - a)
             x = [v[a:b] for v in self.xs]
             room[0](*x, *state, *self.bound)
-            gradients = room[1](*x, *self.bound, *[y[a:b] for y in ys], *last)
+            gradients = room[1](*x, *self.bound, *[y[a:b] for y in ys], *last)         # arrays of their own
             for i, g in enumerate(gradients[:k]):
                 if g is not None:
                     xs[i] = np.empty((self.call.T, *g.shape[1:]), g.dtype) if xs[i] is None else xs[i]
@@ -345,10 +355,15 @@ def _find(call):
                 _programs.popitem(last=False)
     programs, refused = known
     for program in programs:
+        held = Held(call.cell) if program.watched else None
         try:
-            return program, program.tape.follow(call.step)
+            bound = program.tape.follow(call.step)
+            if held is None or not held.changed():
+                return program, bound
         except (Deviates, CannotTrace):
-            continue
+            pass
+        if held is not None:                            # as if it had not been run
+            held.restore()
     if refused is not None:
         refused.calls += 1
         if refused.calls < refused.next:
@@ -373,7 +388,9 @@ def _find(call):
 
 def _compiled(call):
     """A program that agrees with the eager step, and what the cell met; the cell is left as it was."""
-    held = _Held(call.cell)
+    held = Held(call.cell)
+    if held.iterators:
+        raise CannotTrace(f"it holds an iterator ({', '.join(held.iterators)}), and what it takes is gone; pass its values in xs")
     try:
         tape = Tape(call.step, call.first(), call.state, mode.recording, call.states)
         try:
@@ -392,87 +409,35 @@ def _compiled(call):
                 raise CannotTrace("an array that its step uses differs from run to run; pass it in xs")
         program = Program(tape, called(call.cell))
         _check(call, program)
+        program.watched = held.effects
         return program, tape.follow(call.step)
     finally:
         held.restore()
 
 
-class _Held:
-    """What a cell holds besides Tensors and arrays: attributes, lists, dicts, closure variables, generators; to be seen and restored."""
-
-    def __init__(self, cell):
-        self.generators = [(g, g.bit_generator.state) for g in generators_of(cell)]
-        self.places = []                                # (name, how to read, how to write, value)
-        seen, stack = set(), [("self", cell)]
-        while stack:
-            name, x = stack.pop()
-            if id(x) in seen or isinstance(x, (type, Tensor, np.ndarray, np.random.Generator, str, bytes, int, float)):
-                continue
-            seen.add(id(x))
-            if isinstance(x, (list, dict)):
-                self._hold(name, lambda x=x: x, lambda v, x=x: (x.clear(), x.update(v) if isinstance(x, dict) else x.extend(v)), x.copy())
-            parts = x.items() if isinstance(x, dict) else enumerate(x) if isinstance(x, (list, tuple)) else ()
-            stack.extend((f"{name}[{k!r}]", v) for k, v in parts)
-            function = getattr(x, "__func__", x)
-            if hasattr(function, "__code__"):
-                for variable, c in zip(function.__code__.co_freevars, function.__closure__ or ()):
-                    try:
-                        value = c.cell_contents
-                    except ValueError:                  # not filled yet
-                        continue
-                    self._hold(variable, lambda c=c: c.cell_contents, lambda v, c=c: setattr(c, "cell_contents", v), value)
-                    stack.append((variable, value))
-                if hasattr(x, "__self__"):
-                    stack.append(("self", x.__self__))
-            elif hasattr(x, "__dict__") and type(x).__module__ not in ("builtins", "numpy"):
-                for key, value in vars(x).items():
-                    self._hold(f"{name}.{key}", lambda x=x, key=key: vars(x).get(key), lambda v, x=x, key=key: vars(x).__setitem__(key, v),
-                               value)
-                    stack.append((f"{name}.{key}", value))
-
-    def _hold(self, name, read, write, value):
-        self.places.append((name, read, write, value))
-
-    def drawn(self):
-        return any(g.bit_generator.state != state for g, state in self.generators)
-
-    def changed(self):
-        return sorted({name for name, read, _, value in self.places if not _same(read(), value)})
-
-    def restore(self):
-        for g, state in self.generators:
-            g.bit_generator.state = state
-        for _, read, write, value in self.places:
-            if not _same(read(), value):
-                write(value)
-
-
-def _same(now, before):
-    if isinstance(before, (list, dict)) and type(now) is type(before) and len(now) == len(before):
-        pairs = zip(now.values(), before.values()) if isinstance(before, dict) else zip(now, before)
-        return all(a is b for a, b in pairs)
-    return now is before
-
-
 def _check(call, program):
-    """Compare the program with the eager step on the first steps: values and all gradients, to what rounding explains."""
-    T = min(call.T, CHECKED)
+    """Compare the program with the eager step, values and all gradients, to what rounding explains: on the first steps of the call, and
+    on three steps of random numbers near them, since zeros and what overflows hide mistakes."""
+    _compare(call, program, min(max(call.T, 3), CHECKED))
+    _compare(call, program, 3, near=0.5)
+
+
+def _compare(call, program, T, near=0.0):
+    """On T steps, those of the call again and again, moved by about ``near``."""
+    def moved(a, random, nudge):
+        if a.dtype.kind != "f":
+            return a
+        a = a + (near * random.standard_normal(a.shape)).astype(a.dtype) if near else a
+        return a * a.dtype.type(1 + nudge * np.finfo(a.dtype).eps) if nudge else a
 
     def inputs(nudge=0.0):
-        xs = []
-        for a, given in zip(call.arrays, call.tensors):
-            a = np.array(a[:T])
-            if nudge and a.dtype.kind == "f":
-                a = a * a.dtype.type(1 + nudge * np.finfo(a.dtype).eps)
-            x = _leaf(a)
+        random, leaves = np.random.default_rng(1), []
+        for a, given in zip([*(a[np.arange(T) % call.T] for a in call.arrays), *(s.array.copy() for s in call.leaves)],
+                            [*call.tensors, *call.leaves]):
+            x = _leaf(moved(a, random, nudge if len(leaves) < len(call.arrays) else 0.0))
             x.requires_grad = type(given) is Tensor and given.requires_grad
-            xs.append(x)
-        leaves = []
-        for s in call.leaves:
-            leaf = _leaf(s.array.copy())
-            leaf.requires_grad = s.requires_grad
-            leaves.append(leaf)
-        return xs, leaves
+            leaves.append(x)
+        return leaves[:len(call.arrays)], leaves[len(call.arrays):]
 
     def outputs_of(how, nudge=0.0):
         xs, leaves = inputs(nudge)
@@ -480,7 +445,7 @@ def _check(call, program):
         random = np.random.default_rng(0)
         values = [o.array for o in outputs]
         cotangents = [random.standard_normal(o.shape).astype(o.dtype) for o in outputs]
-        roots = [(o, g) for o, g in zip(outputs, cotangents) if o.requires_grad]
+        roots = [(o, g) for o, g in zip(outputs, cotangents) if o.requires_grad and mode.recording]
         found = _walk(*map(list, zip(*roots))) if roots else {}
         own = {x.index: k for k, x in enumerate([*xs, *leaves])}
         return values, {("input", own[i]) if i in own else i: entry[1] for i, entry in found.items()}
@@ -498,7 +463,7 @@ def _check(call, program):
         for t in range(T):
             y, state = call.step(call.element([x[t] for x in xs]), state)
             ys.append(y)
-        return [np.stack(ys), *flatten(state)]
+        return [o if type(o) is Tensor else _leaf(o) for o in (np.stack(ys), *flatten(state))]
 
     ours, expected = outputs_of(compiled), outputs_of(eager)
     tolerance = {d: 1e4 * np.finfo(d).eps for d in ("f4", "f8")}
@@ -511,24 +476,34 @@ def _check(call, program):
     if wrong:
         raise CannotTrace(f"its program and the unroll differ in {wrong} within the first {T} steps (a branch that few steps take?); "
                           "it must be a function of x and the state alone")
+    if not near:
+        own = [o.array for o in eager(inputs()[0], call.leaves)], {}
+        if _differ(own, (expected[0], {}), tolerance):
+            raise CannotTrace("two unrolls of it differ: it asks whether a state is a certain Tensor, or something outside of x, the state "
+                              "and the cell changes; put what it is to know into the state or xs")
 
 
 def _differ(ours, expected, tolerance, nudged=None):
     """What differs by more than rounding explains, in words; None if nothing."""
     for k, (a, b) in enumerate(zip(ours[0], expected[0])):
-        if not _close(a, b, tolerance, None if nudged is None else nudged[0][k]):
+        if not _close(a, b, tolerance, *((None,) if nudged is None else (nudged[0][k], 0.001))):
             return "the outputs" if k == 0 else "the last state"
     for key in expected[1].keys() | ours[1].keys():
-        a, b = (np.zeros(1) if key not in g else g[key] for g in (ours[1], expected[1]))
-        if not _close(a, b, tolerance, None if nudged is None else nudged[1].get(key)):
+        a, b = (g.get(key) for g in (ours[1], expected[1]))
+        a, b = (np.zeros_like(b if a is None else a) if g is None else g for g in (a, b))        # not reached is the same as zero
+        a, b = (g.astype(min(a.dtype, b.dtype), copy=False) for g in (a, b))        # the walk gives leaves their own dtype later
+        if not _close(a, b, tolerance, None if nudged is None else nudged[1].get(key), 0.01):               # cotangents are about 1
             return "a gradient"
     return None
 
 
-def _close(a, b, tolerance, nudged):
-    if b.dtype.kind != "f" or a.dtype != b.dtype:
-        return np.array_equal(a, b) or not np.any(a) and not np.any(b)
-    scale, allowed = np.max(np.abs(b), initial=0.0), tolerance[f"f{b.dtype.itemsize}"]
+def _close(a, b, tolerance, nudged, least=0.0):
+    """``least``: what is smaller than this may be the rounding of larger numbers that cancel."""
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    if b.dtype.kind != "f":
+        return np.array_equal(a, b)
+    scale, allowed = np.max(np.abs(b), initial=least), tolerance[f"f{b.dtype.itemsize}"]
     difference = np.max(np.abs(a - b), initial=0.0)
     if nudged is not None and nudged.shape == b.shape:
         return difference <= allowed * scale + 100 * np.max(np.abs(nudged - b), initial=0.0) or not np.isfinite(scale)

@@ -8,7 +8,7 @@ from .words import indexed, literal
 
 def lines(site, v, out):
     """The statement of an op without a form of its own. What it saves for its rule is kept, if it is there for all steps."""
-    arguments = [site.plain(i, v) for i in v.inputs]
+    arguments = [(site.operand if v.is_op("solve") else site.plain)(i, v) for i in v.inputs]
     call = expression(site, v, arguments)
     if not v.op.saves:
         return [assign(out, call, *arguments)]

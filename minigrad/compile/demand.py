@@ -18,11 +18,12 @@ class Demand:
     stored    ids of values of a loop that are kept for every step
     kept      ids of what ``forward`` computes for all steps and ``backward`` reads
     carries   ids of carried cotangents that are kept for every step
+    summed    ids of what is read over all steps by the sums that are parameters' gradients
     """
 
     def __init__(self, plan):
         self.plan = plan
-        self.once, self.batched, self.stored, self.kept, self.carries = {}, {}, set(), set(), set()
+        self.once, self.batched, self.stored, self.kept, self.carries, self.summed = {}, {}, set(), set(), set(), set()
         self._count()
         loops = {FORWARD: plan.loop, BACKWARD: plan.back}
         outputs = {FORWARD: [*(v for v in plan.new if v.id not in plan.loop), *plan.y],
@@ -37,7 +38,7 @@ class Demand:
                 self._need(v)
         for v in plan.of_invariants:
             if v is not None:
-                total(v, self._need)
+                total(v, self._sum)
 
     def _count(self):
         stack, seen = self.plan.roots, set()
@@ -79,6 +80,12 @@ class Demand:
                 stack.extend(v.inputs)
             elif self._function == BACKWARD and self.batched[v.id] == FORWARD:
                 self.kept.add(v.id)
+                if v.is_view:                           # a look at what is kept
+                    stack.append(v.inputs[0])
+
+    def _sum(self, v):
+        self.summed.add(v.id)
+        self._need(v)
 
     def has_array(self, v):
         """Whether there is an array with all steps of v."""

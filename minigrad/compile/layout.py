@@ -73,7 +73,8 @@ class Layout:
                     started = True
 
     def _folds(self, v, total):
-        return (self.demand.uses[v.id] == 1 and v.id not in self.piece and (v.id not in self.demand.stored or v.id in self.demand.batched)
+        return (self.demand.uses[v.id] == 1 and v.id not in self.demand.summed and v.id not in self.piece
+                and (v.id not in self.demand.stored or v.id in self.demand.batched)
                 and v.shape == total.shape and v.dtype == total.dtype and self._place_of(v) == self._place_of(total))
 
     def _place_carries(self):

@@ -129,7 +129,7 @@ class Plan:
         if op.name == "transpose" and inputs[0].op is op and np.array_equal(
                 np.argsort(np.argsort(attributes["axes"])), np.argsort(inputs[0].attributes["axes"])):
             return inputs[0].inputs[0]
-        if op is PRODUCT and len(inputs) == 1 and inputs[0].shape == tuple(shape):
+        if op is PRODUCT and len(inputs) == 1 and inputs[0].shape == tuple(shape) and inputs[0].dtype == dtype:
             return inputs[0]
         return None
 

@@ -4,7 +4,11 @@ from .plan import Plan
 
 
 class Program:
-    """A tape, its plan, its source, and rooms: pairs (forward, backward) with the buffers for T steps."""
+    """A tape, its plan, its source, and rooms: pairs (forward, backward) with the buffers for T steps.
+
+    watched   whether the cell's code has something that changes things, so that every run of it must be looked at
+    """
+    watched = True
 
     def __init__(self, tape, title="step"):
         self.tape = tape
@@ -20,8 +24,10 @@ class Program:
 
     def take(self, T):
         """A room for T steps that nobody uses."""
-        free = self.rooms.get(T)
-        return free.pop() if free else self.make(T)
+        try:
+            return self.rooms[T].pop()
+        except (KeyError, IndexError):                  # none, or another thread was faster
+            return self.make(T)
 
     def give(self, T, room):
         """A room that is free again; a few are kept."""
@@ -29,4 +35,4 @@ class Program:
         if len(free) < 2 and T <= 10_000:
             free.append(room)
         while len(self.rooms) > 4:
-            self.rooms.pop(next(iter(self.rooms)))
+            self.rooms.pop(next(iter(self.rooms)), None)

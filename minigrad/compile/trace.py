@@ -4,6 +4,7 @@
 The first run builds it; every later run only follows it, op for op, which takes a fraction of a microsecond each, and finds
 the parameters of today. A cell that does something else than what the tape says is noticed at once.
 """
+import math
 import os
 import sys
 import threading
@@ -71,8 +72,31 @@ class Traced(Tensor):
         return Tensor.__matmul__(self, other)
 
     def _unknown(self, what):
-        raise CannotTrace(f"{what} of a value of the step needs its numbers, which differ from step to step; choose with np.where(…), "
-                          "np.maximum(…) or arithmetic, or use mg.unroll")
+        reason = (f"{what} of a value of the step needs its numbers, which differ from step to step; choose with np.where(…), "
+                  "np.maximum(…) or arithmetic, or use mg.unroll")
+        if _following.run is not None:
+            _following.run.refused = reason                 # also if the cell catches the error and goes another way
+        raise CannotTrace(reason)
+
+    @property                   # type: ignore[misc]
+    def place(self):
+        self._unknown("the place in time")
+
+    @property                   # type: ignore[misc]
+    def op(self):                       # also what mg.grad inside of a step goes by
+        self._unknown("the history")
+
+    def __reduce__(self):
+        self._unknown("a copy")
+
+    def __deepcopy__(self, memo):
+        self._unknown("a copy")
+
+    def __format__(self, spec):
+        self._unknown("the text")
+
+    def __repr__(self):
+        return f"<a value of the step, {self.array.dtype} {self.array.shape}>"
 
     @property                   # type: ignore[misc]
     def data(self):
@@ -141,7 +165,7 @@ class Traced(Tensor):
             return _following.run.follow(_UNARY[ufunc], inputs, None)
         if ufunc in _WITHOUT_GRADIENT_UFUNCS and method == "__call__" and not kwargs:
             return self.follow(_without_gradient(ufunc), inputs, None)
-        return Tensor.__array_ufunc__(self, ufunc, method, *inputs, **kwargs)
+        return Tensor.__array_ufunc__(self, ufunc, method, *_weak(inputs), **kwargs)
 
     def __array_function__(self, function, types, args, kwargs):
         if function in _OF_SHAPES:
@@ -150,7 +174,13 @@ class Traced(Tensor):
             return self.follow(_without_gradient(function), args, None)
         if function in _OF_NUMBERS:
             self._unknown(f"np.{function.__name__}")
-        return Tensor.__array_function__(self, function, types, args, kwargs)
+        return Tensor.__array_function__(self, function, types, _weak(args), kwargs)
+
+
+def _weak(inputs):
+    """NumPy's numbers as Python's, as an op takes them."""
+    inputs = [x.item() if isinstance(x, (np.generic, np.ndarray)) and not x.ndim else x for x in inputs]
+    return tuple([int(x) if type(x) is bool else x for x in inputs])
 
 
 _OF_SHAPES = {np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.empty_like, np.result_type, np.iscomplexobj, np.isrealobj,
@@ -192,9 +222,9 @@ class Node:
 def traced(node, requires_grad=False):
     out = Traced.__new__(Traced)
     out.array = np.asarray(node.value)
-    out.op = out.attributes = out.grad = out.name = None
+    out.attributes = out.grad = out.name = None
     out.inputs = out.arrays = ()
-    out.index, out.place, out.requires_grad, out.node = _clock(), mode.place, requires_grad, node
+    out.index, out.requires_grad, out.node = _clock(), requires_grad, node
     return out
 
 
@@ -222,7 +252,9 @@ class Tape:
         self.state = rebuild(state, [self._leaf("state", v, i) for i, v in enumerate(flatten(state))])
         run = _Build(self)
         y, new = _named(run, lambda: _run(run, cell, self.x, self.state))
-        self.structure = _outline(new)
+        self.nesting = nesting(self.state)
+        if nesting(new) != self.nesting:
+            raise CannotTrace("it returned a state of another nesting than the one it got")
         self.returned = [y, *flatten(new)]
         for what, t in zip(["its output", *["a state"] * len(self.returned)], self.returned):
             if type(t) is not Traced:
@@ -249,6 +281,8 @@ class Tape:
         """Run the cell along the tape: the list of what it met this time, or Deviates."""
         run = _Follow(self)
         y, new = _run(run, cell, self.x, self.state)
+        if type(new) is not Traced and nesting(new) != self.nesting:
+            raise Deviates
         new = flatten(new)
         if run.at != len(self.calls) or y is not self.returned[0] or len(new) != len(self.returned) - 1 or any(
                 a is not b for a, b in zip(new, self.returned[1:])):
@@ -304,24 +338,33 @@ def _run(run, cell, x, state):
         result = cell(x, state)
     finally:
         _following.run = before
+    if run.refused:
+        raise CannotTrace(run.refused)
     if type(result) is not tuple or len(result) != 2:
         raise CannotTrace(f"the cell returned {type(result).__name__}; expected a pair (y, state)")
     return result
 
 
-def _outline(state):
-    return [(np.shape(s.array), s.array.dtype) if isinstance(s, Tensor) else s for s in flatten(state)]
+def nesting(state):
+    """How a value is nested, without its leaves: what two calls must share if one tape is to serve both."""
+    if isinstance(state, dict):
+        return type(state), *[(k, nesting(v)) for k, v in state.items()]
+    if isinstance(state, (tuple, list)):
+        return type(state), *map(nesting, state)
+    return state is None
 
 
 class _Build:
     """The first run: write down what the cell does, and compute one step's values for shapes and dtypes."""
-    rules = False
+    rules, refused = False, None
 
     def __init__(self, tape):
-        self.tape, self.found, self.by_id = tape, [], {}
+        self.tape, self.found, self.by_id, self.kept = tape, [], {}, []
 
     def follow(self, op, inputs, attributes):
         tape = self.tape
+        if mode.recording is not tape.recording:
+            raise CannotTrace("its step switches gradients off or on (mg.no_grad); cut single values with .detach()")
         nodes, matchers = [], []
         for x in inputs:
             if type(x) is Traced:
@@ -338,7 +381,8 @@ class _Build:
                 nodes.append(tape.invariants[slot.position])
                 matchers.append(slot)
             else:
-                x = x.item() if isinstance(x, (np.ndarray, np.generic)) else int(x) if isinstance(x, bool) else x
+                x = x.item() if isinstance(x, (np.ndarray, np.generic)) else x
+                x = int(x) if isinstance(x, bool) else x
                 if not isinstance(x, (int, float)):
                     if isinstance(x, (list, tuple)):
                         raise CannotTrace(f"{op.name} got a {type(x).__name__}; make it an array once, outside of the step")
@@ -355,6 +399,8 @@ class _Build:
         tape.nodes.append(node)
         out = traced(node, grad)
         if not self.rules:
+            if any(isinstance(i, np.ndarray) for i in attributes.get("index", ())):
+                given = _Index(given)
             tape.calls.append((op, tuple(matchers), given, out))
         return out
 
@@ -376,6 +422,9 @@ class _Build:
             slot = self.by_id[id(x)] = Slot(node.position)
             tape.invariants.append(node)
             self.found.append(x if isinstance(x, Tensor) else array)
+            self.kept.append(x)                             # an id is used again when its owner is gone
+        elif type(x) is np.ndarray and not _equal(x, self.found[slot.position]):
+            raise CannotTrace("an array that its step uses twice is changed in between; use two arrays")
         return slot
 
 
@@ -389,12 +438,13 @@ def _name_of(x):
 
 class _Follow:
     """A later run: is it what the tape says, and what does it meet?"""
-    rules = False
+    rules, refused = False, None
 
     def __init__(self, tape):
         self.calls, self.invariants, self.at = tape.calls, tape.invariants, 0
-        self.recording = tape.recording
-        self.bound = [None] * len(tape.invariants)
+        self.recording, self.mode = tape.recording, mode.__dict__           # this thread's, looked up once
+        self.bound = [None] * len(tape.invariants)          # Tensors, and copies of arrays: their owner may change them
+        self.met = self.bound[:]
 
     def follow(self, op, inputs, attributes):
         at = self.at
@@ -402,17 +452,17 @@ class _Follow:
             expected_op, expected, expected_attributes, out = self.calls[at]
         except IndexError:
             raise Deviates from None
-        if op is not expected_op or len(inputs) != len(expected):
+        if op is not expected_op or len(inputs) != len(expected) or self.mode["recording"] is not self.recording:
             raise Deviates
         for x, e in zip(inputs, expected):
             if x is not e:
                 if type(e) is Slot:
-                    held = self.bound[e.position]
+                    held = self.met[e.position]
                     if held is None:
-                        self.bound[e.position] = self.accept(x, self.invariants[e.position])
-                    elif held is not x:
+                        self.met[e.position], self.bound[e.position] = x, self.accept(x, self.invariants[e.position])
+                    elif held is not x or type(x) is np.ndarray and not _equal(x, self.bound[e.position]):
                         raise Deviates
-                elif type(x) is Traced or isinstance(x, Tensor) or type(x) is not type(e) and not np.ndim(x) == 0 or x != e:
+                elif not _same_number(x, e):
                     raise Deviates
         if attributes is not expected_attributes and attributes != expected_attributes:
             raise Deviates
@@ -427,7 +477,36 @@ class _Follow:
                 raise Deviates
         elif type(x) is not np.ndarray or x.shape != array.shape or x.dtype != array.dtype or node.requires_grad:
             raise Deviates
+        else:
+            return x.copy()
         return x
+
+
+def _same_number(x, e):
+    """Whether x is the Python number e: of its type too, and of its sign if it is zero."""
+    if isinstance(x, (np.generic, np.ndarray)) and not x.ndim:
+        x = x.item()
+    x = int(x) if type(x) is bool else x
+    return type(x) is type(e) and x == e and (x != 0 or math.copysign(1, x) == math.copysign(1, e))
+
+
+def _equal(a, b):
+    """Whether two arrays are the same numbers, bit for bit."""
+    return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
+
+
+class _Index:
+    """Attributes with arrays in an index, compared by their numbers."""
+    __slots__ = ("attributes",)
+
+    def __init__(self, attributes):
+        self.attributes = attributes
+
+    def __ne__(self, other):
+        a, b = self.attributes, other
+        return type(b) is not dict or a.keys() != b.keys() or len(a["index"]) != len(b["index"]) or any(
+            not _equal(i, j) if isinstance(i, np.ndarray) and isinstance(j, np.ndarray) else type(i) is not type(j) or i != j
+            for i, j in zip(a["index"], b["index"])) or any(a[k] != b[k] for k in a if k != "index")
 
 
 class _Rules(_Build):

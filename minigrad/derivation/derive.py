@@ -13,7 +13,8 @@ from ..ops import binary_cross_entropy, softmax_cross_entropy, squared_error
 from ..recurrent.state import called
 from ..tensor import parameter
 from .lines import Lines
-from .notation import Latex, Text
+from .latex import Latex
+from .notation import Text
 from .program import program
 from .step import read_step
 from .trace import trace_step
@@ -49,9 +50,7 @@ class Derivation:
             if line.section != section:
                 section = line.section
                 parts += ["", f"{section}{_EXPLANATIONS[section][0]}"]
-            front = f"  ({i})".ljust(7)
-            parts.append(textwrap.fill(line.text, WIDTH, initial_indent=front, subsequent_indent=" " * 13, break_long_words=False,
-                                       break_on_hyphens=False))
+            parts.append(_wrapped(line.text, f"  ({i})".ljust(7)))
         if self.notes:
             parts += ["", *(textwrap.fill(f"Note: {note}", WIDTH, subsequent_indent="      ") for note in self.notes)]
         return "\n".join(parts)
@@ -92,6 +91,20 @@ class Derivation:
     def _repr_markdown_(self):
         rows = "\n".join(rf"&{line.latex} \\" for line in self.lines)
         return f"**{self.title}**\n\n$$\n\\begin{{aligned}}\n{rows}\n\\end{{aligned}}\n$$"
+
+
+def _wrapped(text, front):
+    """A line of text goes on below: behind a comma or before a + or =; only if need be within parentheses, or within a product."""
+    for most, signs in ((0, "-+="), (9, "-+="), (9, "-+=⊙")):
+        whole, depth = "", 0
+        for before, ch, behind in zip(" " + text, text, text[1:] + " "):
+            depth += (ch in "([") - (ch in ")]")
+            whole += "\xa0" if ch == " " and before != "," and not (behind in signs and depth <= most) else ch
+        lines = textwrap.wrap(whole, WIDTH, initial_indent=front, subsequent_indent=" " * 13, break_long_words=False,
+                              break_on_hyphens=False)
+        if max(map(len, lines)) <= WIDTH:
+            break
+    return "\n".join(lines).replace("\xa0", " ")
 
 
 def _escaped(text):

@@ -1,10 +1,9 @@
-"""Expressions: what stands in a line of a derivation, simplified while it is built, as a person would write it.
+"""Expressions: what stands in a line of a derivation. How they are simplified while they are built is algebra.py's business.
 
 An expression is an op, its arguments and what else is needed to write it (``extra``); equal expressions are one object.
 Nothing is computed here, and nothing is known about gradients: how ops are differentiated stands in the op table alone.
 """
 import weakref
-from math import prod
 
 import numpy as np
 
@@ -93,32 +92,6 @@ def zeros(shape):
     return make("zeros", (), tuple(shape), shape)
 
 
-def build(op, args, extra, shape):
-    """The expression, simplified."""
-    rule = _RULES.get(op)
-    return make(op, tuple(args), extra, shape) if rule is None else rule(tuple(args), extra, tuple(shape))
-
-
-def substitute(e, replaced, known=None):
-    """e with references replaced: ``replaced(reference, lag)`` is an expression, or None to leave it."""
-    known = {} if known is None else known
-    if e not in known:
-        if e.op == "ref":
-            new = replaced(*e.extra)
-            known[e] = e if new is None else new
-        elif not e.args:
-            known[e] = e
-        else:
-            args = tuple(substitute(a, replaced, known) for a in e.args)
-            known[e] = e if args == e.args else build(e.op, args, e.extra, e.shape)
-    return known[e]
-
-
-def shifted(e, lag):
-    """e, ``lag`` steps later."""
-    return substitute(e, lambda reference, own: reference.at(own + lag)) if lag else e
-
-
 def references(e):
     """Every (reference, lag) in e, each as often as it stands there."""
     found, stack = [], [e]
@@ -136,17 +109,15 @@ def size(e):
         return 1
     if e.op in ("T", "index", "reshape", "broadcast", "scatter", "sum_t"):
         return size(e.args[0])
-    negative = e.op == "mul" and _is(e.args[0], -1)                 # a - b has as many signs as a + b
+    negative = e.op == "mul" and equals(e.args[0], -1)                 # a - b has as many signs as a + b
     return sum(map(size, e.args)) + max(1, len(e.args) - 1) - 2 * negative
 
 
-# ---- rules of algebra ---------------------------------------------------------------------------------------------------
-
-def _is(e, value):
+def equals(e, value):
     return e.op == "number" and e.extra == value
 
 
-def _broadcast(parts):
+def broadcast(parts):
     return np.broadcast_shapes(*(p.shape for p in parts))
 
 
@@ -156,46 +127,12 @@ def split_number(e):
         return e.extra, None
     if e.op == "mul" and e.args[0].op == "number":
         rest = e.args[1:]
-        return e.args[0].extra, rest[0] if len(rest) == 1 else make("mul", rest, None, _broadcast(rest))
+        return e.args[0].extra, rest[0] if len(rest) == 1 else make("mul", rest, None, broadcast(rest))
     return 1, e
 
 
 def is_gradient(e):
     return e.op == "ref" and e.extra[0].kind in GRADIENTS
-
-
-def _add(args, extra, shape):
-    terms = []
-    for a in args:
-        terms.extend(a.args if a.op == "add" else (a,))
-    kept = [a for a in terms if a.op != "zeros" and not _is(a, 0)]
-    if not kept:
-        return zeros(shape) if shape else number(0)
-    if _broadcast(kept) == shape:
-        terms = kept
-    order, coefficients = [], {}
-    for a in terms:                                     # x + x is 2 x
-        c, rest = split_number(a)
-        if rest not in coefficients:
-            order.append(rest)
-        coefficients[rest] = coefficients.get(rest, 0) + c
-    terms = [number(coefficients[r]) if r is None else _mul((number(coefficients[r]), r), None, r.shape) for r in order]
-    terms = [a for a in terms if not _is(a, 0)] or [number(0)]
-    terms = _gathered(_assembled(_sums_over_time(terms), shape), shape)
-    if len(terms) == 1 and terms[0].shape == shape:
-        return terms[0]
-    return make("add", tuple(terms), None, shape)
-
-
-def _sums_over_time(terms):
-    """Σ_t a + Σ_t b is Σ_t (a + b)."""
-    inside = [a.args[0] for a in terms if a.op == "sum_t"]
-    if len(inside) < 2:
-        return terms
-    at = next(i for i, a in enumerate(terms) if a.op == "sum_t")
-    rest = [a for a in terms if a.op != "sum_t"]
-    rest.insert(at, build("sum_t", (_add(tuple(inside), None, inside[0].shape),), None, inside[0].shape))
-    return rest
 
 
 def last_slice(index):
@@ -205,221 +142,3 @@ def last_slice(index):
     if any(isinstance(i, np.ndarray) for i in index) or not whole or not isinstance(last, slice) or last.step not in (None, 1):
         return None
     return last
-
-
-def _assembled(terms, shape):
-    """Gradients of slices that lie side by side in the last axis are put together: [a, b, c]."""
-    parts = []
-    for a in terms:
-        if a.op == "scatter":
-            at = last_slice(a.extra.value[0])
-            if at is not None:
-                parts.append((at.indices(shape[-1])[:2], a))
-    parts.sort(key=lambda part: part[0])
-    spans = [span for span, _ in parts]
-    if not parts or any(a[1] > b[0] for a, b in zip(spans, spans[1:])):
-        return terms
-    pieces, end = [], 0
-    for (start, stop), a in parts:
-        if start > end:
-            pieces.append(zeros((*shape[:-1], start - end)))
-        pieces.append(a.args[0])
-        end = stop
-    if end < shape[-1]:
-        pieces.append(zeros((*shape[:-1], shape[-1] - end)))
-    whole = make("concatenate", tuple(pieces), -1, shape) if len(pieces) > 1 else pieces[0]
-    at = next(i for i, a in enumerate(terms) if a is parts[0][1] or a in [p for _, p in parts])
-    rest = [a for a in terms if a not in [p for _, p in parts]]
-    rest.insert(at, whole)
-    return rest
-
-
-def _gathered(terms, shape):
-    """g + … - g ⊙ z is g ⊙ (1 - z): terms that share a gradient are taken together."""
-    groups = {}
-    for a in terms:
-        factors = a.args if a.op == "mul" else (a,)
-        shared = [f for f in factors if is_gradient(f)]
-        if len(shared) == 1 and shared[0].shape == shape == a.shape:
-            rest = [f for f in factors if f is not shared[0]]
-            groups.setdefault(shared[0], []).append((a, _mul(tuple(rest), None, _broadcast(rest)) if rest else number(1)))
-    for g, members in groups.items():
-        rests = [r for _, r in members]
-        if len(members) > 1 and sum(map(size, rests)) < 12:
-            ones = [r for r in rests if _is(r, 1)]
-            inside = _add(tuple(ones + [r for r in rests if not _is(r, 1)]), None, _broadcast(rests))
-            at = terms.index(members[0][0])
-            terms = [a for a in terms if a not in [m for m, _ in members]]
-            terms.insert(at, _mul((g, inside), None, shape))
-    return terms
-
-
-def _mul(args, extra, shape):
-    c, factors = 1, []
-    for a in args:
-        for f in a.args if a.op == "mul" else (a,):
-            if f.op == "number":
-                c = c * f.extra
-            elif f.op == "zeros":
-                return zeros(shape)
-            else:
-                factors.append(f)
-    if c == 0:
-        return zeros(shape) if shape else number(0)
-    for i, f in enumerate(factors):                     # stretched by the others anyway
-        if f.op == "broadcast":
-            bare = factors[:i] + [f.args[0]] + factors[i + 1:]
-            if _broadcast(bare) == shape:
-                return _mul((number(c), *bare), None, shape)
-    below = [f.args[1] for f in factors if f.op == "divide"]
-    if below and len(factors) > 1:                      # one fraction
-        above = _mul(tuple(f.args[0] if f.op == "divide" else f for f in factors), None, shape)
-        if above.shape == shape:
-            whole = _divide((above, _mul(tuple(below), None, _broadcast(below))), None, shape)
-            return _mul((number(c), whole), None, shape) if c != 1 else whole
-    powers, order = {}, []
-    for f in factors:
-        base, n = (f.args[0], f.args[1].extra) if f.op == "power" and f.args[1].op == "number" else (f, 1)
-        if base not in powers:
-            order.append(base)
-        powers[base] = powers.get(base, 0) + n
-    factors = [f if powers[f] == 1 else _power((f, number(powers[f])), None, f.shape) for f in order if powers[f]]
-    if not factors:
-        return number(c)
-    if len(factors) == 1 and factors[0].shape == shape:
-        only = factors[0]
-        if c == 1:
-            return only
-        if only.op == "add" and c == -1 and len(only.args) == 2 and any(split_number(a)[0] < 0 for a in only.args):
-            return _add(tuple(_mul((number(-1), a), None, a.shape) for a in reversed(only.args)), None, shape)
-    return make("mul", tuple(([number(c)] if c != 1 else []) + factors), None, shape)
-
-
-def _power(args, extra, shape):
-    a, n = args
-    if _is(n, 1) and a.shape == shape:
-        return a
-    if _is(n, 0) and shape == ():
-        return number(1)
-    return make("power", (a, n), None, shape)
-
-
-def _divide(args, extra, shape):
-    a, b = args
-    if _is(b, 1) and a.shape == shape:
-        return a
-    if a.op == b.op == "number":
-        return number(a.extra / b.extra)
-    if a.op == "zeros":
-        return zeros(shape)
-    if a.op == "broadcast" and np.broadcast_shapes(a.args[0].shape, b.shape) == shape:
-        a = a.args[0]
-    c, rest = split_number(a)
-    if c != 1 and rest is not None and np.broadcast_shapes(rest.shape, b.shape) == shape:
-        return _mul((number(c), _divide((rest, b), None, shape)), None, shape)
-    if a.op == "divide":
-        a, b = a.args[0], _mul((a.args[1], b), None, np.broadcast_shapes(a.args[1].shape, b.shape))
-    return make("divide", (a, b), None, shape)
-
-
-def _matmul(args, extra, shape):
-    a, b = args
-    if "zeros" in (a.op, b.op):
-        return zeros(shape)
-    (ca, ra), (cb, rb) = split_number(a), split_number(b)
-    if ca * cb != 1 and ra is not None and rb is not None and len(ra.shape) == len(a.shape) and len(rb.shape) == len(b.shape):
-        return _mul((number(ca * cb), _matmul((ra, rb), None, shape)), None, shape)
-    return make("matmul", (a, b), None, shape)
-
-
-def _transposed(args, extra, shape):
-    a, = args
-    if a.op == "T":
-        return a.args[0]
-    if a.op == "zeros":
-        return zeros(shape)
-    c, rest = split_number(a)
-    if c != 1 and rest is not None and rest.shape == a.shape:
-        return _mul((number(c), _transposed((rest,), None, shape)), None, shape)
-    if a.op == "matmul" and "T" in (a.args[0].op, a.args[1].op):
-        left, right = ((x.args[0] if x.op == "T" else make("T", (x,), None, (*x.shape[:-2], x.shape[-1], x.shape[-2])))
-                       for x in reversed(a.args))
-        return make("matmul", (left, right), None, shape)
-    return make("T", (a,), None, shape)
-
-
-def _index(args, extra, shape):
-    a, = args
-    index = extra.value
-    if all(i is Ellipsis or i is None or isinstance(i, slice) and i == slice(None) for i in index):
-        return _reshape((a,), shape, shape)                   # x[..., None]
-    if a.op == "concatenate" and a.extra == -1:
-        at, start = last_slice(index), 0
-        span = at.indices(a.shape[-1])[:2] if at is not None else None
-        for piece in a.args:
-            if (start, start + piece.shape[-1]) == span:
-                return piece
-            start += piece.shape[-1]
-    at = last_slice(index)
-    if at is not None:
-        start, stop, _ = at.indices(a.shape[-1])
-        if (start, stop) == (0, a.shape[-1]):
-            return a
-    return make("index", (a,), extra, shape)
-
-
-def _scatter(args, extra, shape):
-    a, = args
-    index = extra.value[0]
-    if all(i is Ellipsis or i is None or isinstance(i, slice) and i == slice(None) for i in index):
-        return _reshape((a,), shape, shape)
-    return make("scatter", (a,), extra, shape)
-
-
-def _reshape(args, extra, shape):
-    a, = args
-    if a.op == "reshape":
-        a = a.args[0]
-    if a.op == "zeros":
-        return zeros(shape)
-    return a if a.shape == shape else _outside("reshape", a, shape, shape)
-
-
-def _stretch(args, extra, shape):
-    a, = args
-    return a if a.shape == shape else _outside("broadcast", a, shape, shape)
-
-
-def _sum(args, extra, shape):
-    a, = args
-    axis, keepdims = extra
-    if not axis or prod(a.shape[i] for i in axis) == 1:
-        return _reshape((a,), shape, shape)
-    return zeros(shape) if a.op == "zeros" else _outside("sum", a, extra, shape)
-
-
-def _outside(op, a, extra, shape):
-    """Numbers stand in front of a sum."""
-    c, rest = split_number(a)
-    if c == 1 or rest is None or rest.shape != a.shape:
-        return make(op, (a,), extra, shape)
-    return _mul((number(c), build(op, (rest,), extra, shape)), None, shape)
-
-
-def _sum_t(args, extra, shape):
-    a, = args
-    return zeros(shape) if a.op == "zeros" or _is(a, 0) else _outside("sum_t", a, None, shape)
-
-
-def _add_or_wins(args, extra, shape):
-    """1[a > b] + ½ 1[a = b]: where a wins; a tie is shared."""
-    if len(args) == 2 and args[0].op in ("greater", "less"):
-        c, rest = split_number(args[1])
-        if c == 0.5 and rest is not None and rest.op == "equal" and set(rest.args) == set(args[0].args):
-            a, b = args[0].args if args[0].op == "greater" else args[0].args[::-1]
-            return make("wins", (a, b), None, shape)
-    return _add(args, extra, shape)
-
-
-_RULES = {"add": _add_or_wins, "mul": _mul, "power": _power, "divide": _divide, "matmul": _matmul, "T": _transposed, "index": _index,
-          "scatter": _scatter, "reshape": _reshape, "broadcast": _stretch, "sum": _sum, "sum_t": _sum_t}

@@ -4,7 +4,8 @@ What a person would write besides is added here: a second form with short gradie
 """
 from typing import NamedTuple
 
-from .expression import GRADIENTS, Reference, is_gradient, references, shifted, size, split_number, substitute, zeros
+from .algebra import shifted, substitute
+from .expression import GRADIENTS, Reference, is_gradient, references, size, split_number, zeros
 from .notation import GRADIENT, MATMUL, NEGATIVE, Text
 
 CHAIN = 96          # a second form of a line is shown if it is not longer than this

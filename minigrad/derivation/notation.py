@@ -1,4 +1,4 @@
-"""How expressions are written: as text for a terminal, and as LaTeX. Row or column vectors."""
+"""How expressions are written as text for a terminal: one method for each kind. Row or column vectors."""
 from .expression import GRADIENTS, is_gradient, last_slice, split_number
 
 ADD, NEGATIVE, TIMES, HADAMARD, MATMUL, GRADIENT, POSTFIX, ATOM = range(1, 9)      # how tightly something holds together
@@ -6,12 +6,9 @@ ADD, NEGATIVE, TIMES, HADAMARD, MATMUL, GRADIENT, POSTFIX, ATOM = range(1, 9)   
 GREEK = dict(zip("alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau phi chi psi omega".split(),
                  "αβγδεζηθικλμνξπρστφχψω"))
 GREEK.update({name.capitalize(): letter.upper() for name, letter in GREEK.items()})
-TO_LATEX = {letter: "\\" + name for name, letter in GREEK.items()}
-UPRIGHT = {"Α": "A", "Β": "B", "Ε": "E", "Ζ": "Z", "Η": "H", "Ι": "I", "Κ": "K", "Μ": "M", "Ν": "N", "Ρ": "P", "Τ": "T", "Χ": "X"}
 SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 FUNCTIONS = {"sigmoid": "σ", "logsigmoid": "log σ", "layer_norm": "LN", "matrix_exp": "expm", "maximum": "max", "minimum": "min",
              "absolute": "abs", "log_softmax": "log softmax"}
-LATEX_FUNCTIONS = {"tanh", "exp", "log", "sin", "cos", "max", "min"}
 RELATIONS = {"greater": (">", ">"), "greater_equal": ("≥", r"\ge"), "less": ("<", "<"), "less_equal": ("≤", r"\le"),
              "equal": ("=", "="), "not_equal": ("≠", r"\ne")}
 
@@ -311,132 +308,3 @@ class Text:
     @staticmethod
     def function(name):
         return name
-
-
-class Latex(Text):
-    """Writes expressions as LaTeX (amsmath)."""
-    times, dot, transposed, sum_t, dots = r" \odot ", r"\,", r"^{\top}", r"\sum_{t=1}^{T} ", r"\ldots"
-
-    def timed(self, name, time):
-        base, _, layer = name.partition(".")
-        primes = len(base) - len(base.rstrip("′"))
-        head, *below = base.rstrip("′").split("_")
-        hat = below[:1] == ["hat"] and len(head) == 1
-        below = below[1:] if hat else below
-        head = self.letter(head)
-        head = rf"\hat{{{head}}}" if hat else head
-        above = "".join([r"\prime" * primes, f"({layer})" if layer else ""])
-        below = [self.letter(b) for b in below] + ([time] if time is not None else [])
-        return head + (f"^{{{above}}}" if above else "") + (f"_{{{','.join(below)}}}" if below else "")
-
-    @staticmethod
-    def letter(word):
-        """One letter is a variable, several are a word."""
-        if word == "ŷ":
-            return r"\hat{y}"
-        word = GREEK.get(word, word)
-        if len(word) == 1 or word.isdigit():
-            return UPRIGHT.get(word, TO_LATEX.get(word, word))
-        return rf"\mathrm{{{word}}}"
-
-    def gradient(self, g, lag, t):
-        time = None if g.once else self.time(lag, t)
-        if isinstance(g.name, tuple):
-            letter, near = g.name
-            letter, primes = letter.rstrip("′"), len(letter) - len(letter.rstrip("′"))
-            above = r"\prime" * primes + (" " if primes else "") + (self.timed(near.name, None) if near is not None and near.name else "")
-            return self.letter(letter) + (f"^{{{above}}}" if above else "") + (f"_{{{time}}}" if time is not None else "")
-        return super().gradient(g, lag, t)
-
-    def derivative(self, loss, what):
-        return rf"\nabla_{{{what}}} {loss}" if self.nabla else rf"\frac{{\partial {loss}}}{{\partial {what}}}"
-
-    def number(self, x):
-        text = super().number(x)
-        mantissa, e, exponent = text.partition("e")
-        return rf"{mantissa} \cdot 10^{{{int(exponent)}}}" if e else text
-
-    @staticmethod
-    def parentheses(text):
-        return rf"\left({text}\right)"
-
-    @staticmethod
-    def brackets(text):
-        return f"[{text}]"
-
-    def _divide(self, e, t):
-        a, b = e.args
-        return rf"\frac{{{self.write(a, t)}}}{{{self.write(b, t)}}}", MATMUL
-
-    def span(self, s):
-        return super().span(s).replace(":", "{:}")
-
-    def superscript(self, n):
-        return f"^{{{n}}}"
-
-    def raised(self, base, n, t):
-        return f"{base}^{{{self.write(n, t)}}}"
-
-    def write(self, e, t="t", above=0):
-        """A name that has something at its top gets braces before more is put there."""
-        text = super().write(e, t, above)
-        return f"{{{text}}}" if above == ATOM and e.op == "ref" and "^" in text else text
-
-    @staticmethod
-    def block(rows):
-        return r"\begin{bmatrix}" + r" \\ ".join(" & ".join(row) for row in rows) + r"\end{bmatrix}"
-
-    def total(self, text):
-        return rf"\sum {text}"
-
-    def indicator(self, a, relation, b):
-        return rf"\mathbf{{1}}\!\left[{a} {relation} {b}\right]"
-
-    def relation(self, op):
-        return RELATIONS[op][1]
-
-    def inverse(self, e, t):
-        return self.write(e, t, ATOM) + "^{-1}"
-
-    def _sqrt(self, e, t):
-        return rf"\sqrt{{{self.write(e.args[0], t)}}}", ATOM
-
-    def _absolute(self, e, t):
-        return rf"\left|{self.write(e.args[0], t)}\right|", ATOM
-
-    def cross_entropy(self, e, t):
-        return rf"-\sum_k y_{{{self.time(0, t)},k}} \log \hat{{y}}_{{{self.time(0, t)},k}}"
-
-    def shown(self, e, t):
-        return rf"\hat{{y}}_{{{self.time(0, t)}}}"
-
-    def _binary_cross_entropy(self, e, t):
-        y, shown = self.write(e.args[1], t, ATOM), self.shown(e, t)
-        return self.reduced(rf"-{y} \log {shown} - (1 - {y}) \log(1 - {shown})", e), ADD
-
-    def _function(self, e, t):
-        if e.op in RELATIONS:
-            return super()._function(e, t)
-        return self.function_name(e.op) + r"\!" + self.parentheses(", ".join(self.write(a, t) for a in e.args)), ATOM
-
-    def function_name(self, op):
-        if op in LATEX_FUNCTIONS:
-            return "\\" + op
-        if op in ("sigmoid", "logsigmoid"):
-            return r"\sigma" if op == "sigmoid" else r"\log\sigma"
-        return self.function(FUNCTIONS.get(op, op))
-
-    @staticmethod
-    def function(name):
-        return rf"\operatorname{{{name.replace('_', chr(92) + '_')}}}"
-
-    def _pullback(self, e, t):
-        g, *arguments = e.args
-        op, i = e.extra.value
-        f = f"{self.function(op.name)}({', '.join(self.write(a, t) for a in arguments)})"
-        return rf"{self.write(g, t, GRADIENT)}\,\frac{{\partial {f}}}{{\partial {self.write(arguments[i], t)}}}", MATMUL
-
-    def _scatter(self, e, t):
-        index = e.extra.value[0]
-        at = last_slice(index)
-        return rf"\operatorname{{place}}({self.write(e.args[0], t)} \text{{ at }} {self.span(at) if at is not None else 'i'})", ATOM

@@ -9,7 +9,8 @@ from ..ops import FUNCTIONS, Op
 from ..ops.calls import axes_from_end
 from ..ops.record import scatter
 from ..tensor import Tensor
-from .expression import Expression, Static, build, make, number, zeros
+from .algebra import build
+from .expression import Expression, Static, make, number, zeros
 
 
 class Size(int):

@@ -45,10 +45,11 @@ def cost(what, x=None, state=None):
     """
     if isinstance(what, (Graph, Tensor)):
         graph = what if isinstance(what, Graph) else Graph.of(what, names=False)
-    elif callable(what):
+    elif callable(what) and not isinstance(what, type):
         graph = _step(what, x, state)
     else:
-        raise TypeError(f"cost() got a {type(what).__name__}; expected a cell and x, a Tensor or a Graph")
+        got = f"the class {what.__name__}" if isinstance(what, type) else f"a {type(what).__name__}"
+        raise TypeError(f"cost() got {got}; expected a cell and x, a Tensor or a Graph")
     owned = what.parameters().values() if hasattr(what, "parameters") else [
         node.value for node in graph.nodes if node.kind == "parameter" and node.id not in graph.inputs]
     by_op = {}

@@ -31,7 +31,7 @@ def name_nodes(graph, aliases):
         loop = place.loop
         loops[loop.id] = values, leaves = _names_of(loop)
         states = {id(x) for x in flatten(loop.initial)} if loop.cell is not None else \
-            {id(x) for name, x in leaves if name in loop.names.values()}        # a variable that the loop rebinds is a state
+            _rebound(loop, leaves)
         for name, leaf in leaves:
             known = by_tensor.get(id(leaf))
             if known is not None and known.op is None:
@@ -64,6 +64,12 @@ def name_nodes(graph, aliases):
     _tell_apart(graph)
 
 
+def _rebound(loop, leaves):
+    """Ids of the leaves whose variable a hand-written loop binds again: states."""
+    bound = {name for name, _ in loop.names.values()}
+    return {id(x) for name, x in leaves if name in bound}
+
+
 def _tell_apart(graph):
     """Parameters of several cells that have one name get a number in front, in the order they were made: ``1.W_h``, ``2.W_h``."""
     same = {}
@@ -92,7 +98,7 @@ def _names_of(loop):
     call: the how-manieth function called in a step named it.
     """
     if loop.cell is None:
-        return ({offset: (name, None, 0, None) for offset, name in loop.names.items()},
+        return ({offset: (name, op, 0, None) for offset, (name, op) in loop.names.items()},
                 [(name, ref()) for name, ref in loop.initial if ref() is not None])
     return _traced(loop)
 
@@ -167,5 +173,6 @@ def _line(frame, here):
 
 _HOUSE = str(sys.modules["minigrad.tensor"].__file__).rsplit("tensor.py", 1)[0]
 _OWN = {__file__} | {os.path.join(_HOUSE, *name.split("/")) + ".py" for name in          # whose variables name nothing
-                     "tensor ops/record ops/values ops/calls ops/composed ops/table recurrent/compose recurrent/wrappers".split()}
+                     "tensor ops/record ops/values ops/calls ops/composed ops/table ops/arithmetic ops/products ops/shapes "
+                     "recurrent/compose recurrent/wrappers".split()}
 _NUMPY = os.path.dirname(str(np.__file__)) + os.sep                        # nor do those of its dispatchers

@@ -32,7 +32,7 @@ def taps(root, *names):
         packed = any(node.op is not None and node.op.name == "unroll" for node in graph.nodes)
         raise ValueError("taps() found no time steps: " + (
             "unroll(…, checkpoint_every=…) does not keep them; run it without" if packed else
-            "what it got was not computed by mg.unroll or a loop over mg.steps"))
+            "what it got was not computed by mg.unroll or a loop over mg.steps, or under mg.no_grad(), which records nothing"))
     found = {}
     for name, series in values.items():
         for k, (where, steps) in enumerate(sorted(series.items(), key=lambda item: item[0]), 1):

@@ -1,11 +1,12 @@
 """Taken elsewhere: a cell as a file for PyTorch, JAX or ONNX, with its weights, and with golden numbers to test it by.
 
     to_torch.py, to_jax.py, to_onnx.py   one table each: op name -> how the engine writes it; and the file around it
-    weights.py   the weights of torch.nn.RNN, GRU and LSTM, both ways
-    kit.py       port_kit: a folder with source, weights, golden numbers and a test that runs without minigrad
-    step.py      one step of a cell as a list of operations; source.py: how Python source is written
+    onnx_layers.py   the cells that ONNX has an op for        gaps.py      what an engine lacks, as a table
+    weights.py       torch.nn.RNN, GRU and LSTM, both ways    kit.py       port_kit: source, weights, golden numbers
+    step.py          one step as a list of operations         parity.py    … and their test, which runs without minigrad
+    source.py        how Python source is written
 
-A new op's form for an engine is one entry in that engine's table.
+A new op's form for an engine is one entry in that engine's TABLE, or a reason among its GAPS why there is none.
 """
 from .kit import port_kit
 from .to_jax import to_jax

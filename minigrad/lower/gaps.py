@@ -1,19 +1,22 @@
-"""Which ops a target has no entry for: the table in docs/take-it-elsewhere.md."""
+"""Which ops an engine has no entry for, and why: the table in docs/take-it-elsewhere.md."""
 from ..ops import TABLE
+from .to_jax import GAPS as JAX_GAPS
 from .to_jax import TABLE as JAX
+from .to_onnx import GAPS as ONNX_GAPS
 from .to_onnx import TABLE as ONNX
+from .to_torch import GAPS as TORCH_GAPS
 from .to_torch import TABLE as TORCH
 
-TARGETS = {"PyTorch": TORCH, "JAX": JAX, "ONNX": ONNX}
-
-
-def gaps():
-    """{target: the ops of the op table that it has no entry for}, in the order of the table."""
-    return {target: [name for name in TABLE if name not in table] for target, table in TARGETS.items()}
+ENGINES = {"PyTorch": (TORCH, TORCH_GAPS), "JAX": (JAX, JAX_GAPS), "ONNX": (ONNX, ONNX_GAPS)}          # entries; {op: why there is none}
 
 
 def markdown():
-    """The same as a table for the documentation."""
-    rows = [f"| {target} | {len(TABLE) - len(missing)} of {len(TABLE)} | {', '.join(f'`{name}`' for name in missing) or 'none'} |"
-            for target, missing in gaps().items()]
+    """The table, a row for each engine."""
+    rows = []
+    for engine, (table, gaps) in ENGINES.items():
+        reasons: dict = {}
+        for op, why in gaps.items():
+            reasons.setdefault(why, []).append(f"`{op}`")
+        lacks = "; ".join(f"{', '.join(ops)} ({why})" for why, ops in reasons.items())
+        rows.append(f"| {engine} | {len(TABLE.keys() & table.keys())} of {len(TABLE)} | {lacks} |")
     return "\n".join(["| engine | ops | without an entry |", "|---|---|---|", *rows])

@@ -1,9 +1,16 @@
 """A port kit: a folder with a cell for another engine, and a test that it computes the same, which runs without minigrad."""
+import io
 import os
 
 import numpy as np
 
+from ..autodiff import grad
 from ..files import write
+from ..graph import taps
+from ..nested import flatten, rebuild
+from ..recurrent import unroll
+from ..tensor import Tensor
+from .parity import test_source
 from .step import Step
 from .to_jax import to_jax
 from .to_onnx import to_onnx
@@ -12,120 +19,72 @@ from .to_torch import to_torch
 TARGETS = ("torch", "jax", "onnx")
 
 
-def port_kit(cell, folder, target="torch", x=None, *, T=7, B=3, seed=0):
+def port_kit(cell, folder, target="torch", x=None, state=None, *, T=7, B=3, seed=0):
     """Write the cell for "torch", "jax" or "onnx" into a folder, with golden numbers. Returns the files' paths.
 
     cell.py or cell.onnx  the source, or the model       weights.npz  parameters by name
-    golden.npz            inputs, the outputs of every step, the last state, and the gradients for a given cotangent, by minigrad
+    golden.npz            inputs, outputs and states of every step, and the gradients for given cotangents, by minigrad: see ``golden``
     test_parity.py        ``python test_parity.py``, or pytest: needs NumPy and the engine alone
 
-    The bounds are 1e-12 (float64) and 1e-5 (float32) of the largest entry.
+    x and state are examples, as in ``to_torch``. The bounds are 1e-12 (float64) and 1e-5 (float32) of the largest entry.
     """
     if target not in TARGETS:
         raise ValueError(f"port_kit got target={target!r}; expected one of {', '.join(TARGETS)}")
-    step = Step(cell, x)
+    step = Step(cell, x, state)
     if target == "onnx":
-        program, name = to_onnx(cell, x=x).SerializeToString(), "cell.onnx"
+        files = {"cell.onnx": to_onnx(cell, x=x, state=state).SerializeToString()}
     else:
-        program, name = (to_torch if target == "torch" else to_jax)(cell, x).text, "cell.py"
-    golden = step.golden(T, B, seed)
+        files = {"cell.py": (to_torch if target == "torch" else to_jax)(cell, x, state).text}
+    files.update({"test_parity.py": test_source(step, target), "golden.npz": _packed(golden(step, T, B, seed)),
+                  "weights.npz": _packed({n: p.data for n, p in step.parameters.items()})})
     os.makedirs(folder, exist_ok=True)
-    files = {name: program, "test_parity.py": _test(step, target)}
     for file, content in files.items():
         write(os.path.join(folder, file), content)
-    for file, arrays in (("weights.npz", {n: p.data for n, p in step.parameters.items()}), ("golden.npz", golden)):
-        np.savez(os.path.join(folder, file), **arrays)
-    return [os.path.join(folder, file) for file in (*files, "weights.npz", "golden.npz")]
+    return [os.path.join(folder, file) for file in files]
 
 
-def _test(step, target):
-    return HEAD.replace("TITLE", step.title) + {"torch": TORCH, "jax": JAX, "onnx": ONNX}[target].replace("CELL", step.identifier) + FOOT
+def golden(step, T=7, B=3, seed=0, scale=0.7):
+    """What a port must reproduce: a dict of arrays, computed by minigrad on random inputs.
+
+    xs (T, B, …), state_0 …      what goes in: inputs, and a state; start_0 …: the cell's initial state
+    ys (T, B, …), states_0 …     what comes out in every step: outputs and states (T, B, …)
+    dys, dlast_0 …               cotangents of ys and of the last state
+    d…                           gradients of Σ ys·dys + Σ last·dlast: of each parameter by its name, dxs, dstate_0 …, dstates_0 … (T, B, …)
+    steps/a, dsteps/a …          every value that has a name in the cell (T, B, …), and its gradient: to see where a port differs
+    """
+    rng, cell = np.random.default_rng(seed), step.cell
+    dtype = next((p.dtype for p in step.parameters.values() if p.dtype.kind == "f"), np.dtype(float))
+    rows = B if step.batched else None
+    shape = (T, B, *step.example.shape[1:]) if step.batched else (T, *step.example.shape)
+    xs = Tensor((scale * rng.standard_normal(shape)).astype(dtype), requires_grad=True)
+    if step.given is None:
+        start = cell.initial_state(rows)
+    else:
+        leaves = [np.asarray(getattr(s, "data", s)) for s in flatten(step.given)]
+        start = rebuild(step.given, [Tensor(np.resize(s, (B, *s.shape[1:])) if step.batched else s) for s in leaves])
+    leaves = [Tensor((s.data + scale * rng.standard_normal(s.shape)).astype(s.dtype), requires_grad=True) if s.dtype.kind == "f" else s
+              for s in flatten(start)]                                      # counters and the like stay as they are
+    ys, last, states = unroll(cell, xs, rebuild(start, leaves), states=True)
+    each = [flatten(s) for s in states[1:]]
+    outputs = [ys, *flatten(last)]
+    cotangents = [rng.standard_normal(o.shape).astype(o.dtype) for o in outputs]
+    total = sum((o * g).sum() for o, g in zip(outputs, cotangents) if o.dtype.kind == "f")
+    wanted = {**step.parameters, "xs": xs, **{f"state_{k}": s for k, s in enumerate(leaves) if s.requires_grad}}
+    named = {f"steps/{name}": values for name, values in taps([ys, *flatten(last)]).items() if values[0].dtype.kind == "f"}
+    series = {**{f"states_{k}": [s[k] for s in each] for k in range(len(leaves)) if each[0][k].dtype.kind == "f"}, **named}
+    gradients = iter(grad(total, [*wanted.values(), *(v for values in series.values() for v in values)]))
+    numbers = {"xs": xs.data, "ys": ys.data, "dys": cotangents[0]}
+    numbers.update({name: np.stack([v.data for v in values]) for name, values in named.items()})
+    for k, s in enumerate(leaves):
+        numbers.update({f"state_{k}": s.data, f"states_{k}": np.stack([e[k].data for e in each]), f"dlast_{k}": cotangents[1 + k]})
+        if step.given is None:
+            numbers[f"start_{k}"] = flatten(start)[k].data
+    numbers.update({f"d{name}": next(gradients).data for name in wanted})
+    numbers.update({f"d{name}": np.stack([next(gradients).data for _ in values]) for name, values in series.items()})
+    return numbers
 
 
-HEAD = '''"""Does cell compute what minigrad's TITLE computed? Values of every step, last states, and gradients: python test_parity.py"""
-from pathlib import Path
-
-import numpy as np
-
-HERE = Path(__file__).parent
-golden, weights = dict(np.load(HERE / "golden.npz")), dict(np.load(HERE / "weights.npz"))
-states = sorted((n for n in golden if n.startswith("state_")), key=lambda n: int(n[6:]))
-
-
-def close(name, ours):
-    ours, theirs = np.asarray(ours), golden[name]
-    bound = 1e-5 if theirs.dtype.itemsize < 8 else 1e-12
-    error = np.max(np.abs(ours - theirs), initial=0) / max(np.max(np.abs(theirs), initial=0), 1e-30)
-    assert ours.shape == theirs.shape and error <= bound, f"{name}: {error:.1e}, allowed {bound:.0e}"
-    print(f"{name:20} {error:.1e}")
-
-
-'''
-
-TORCH = '''def test_parity():
-    import torch
-    from cell import CELL
-    cell = CELL(dtype=torch.as_tensor(golden["xs"]).dtype).load(weights)
-    xs, state = torch.tensor(golden["xs"], requires_grad=True), [torch.tensor(golden[n]) for n in states]
-    state = [s.requires_grad_() if s.is_floating_point() else s for s in state]
-    ys, last = cell(xs, tuple(state))
-    close("ys", ys.detach())
-    total = (ys * torch.tensor(golden["dys"])).sum()
-    for i, s in enumerate(last):
-        close(f"last_{i}", s.detach())
-        if s.is_floating_point():
-            total = total + (s * torch.tensor(golden[f"dlast_{i}"])).sum()
-    total.backward()
-    for name, parameter in cell.named_parameters():
-        close(f"d{name}", parameter.grad)
-    close("dxs", xs.grad)
-    for n, s in zip(states, state):
-        if s.grad is not None:
-            close(f"d{n}", s.grad)
-'''
-
-JAX = '''def test_parity():
-    import jax
-    jax.config.update("jax_enable_x64", golden["xs"].dtype.itemsize == 8)
-    import cell
-
-    def run(weights, xs, floats):
-        given = iter(floats)
-        state = [next(given) if golden[n].dtype.kind == "f" else golden[n] for n in states]
-        ys, last = cell.scan(weights, xs, tuple(state))
-        total = (ys * golden["dys"]).sum()
-        for i, s in enumerate(last):
-            if s.dtype.kind == "f":
-                total = total + (s * golden[f"dlast_{i}"]).sum()
-        return total, (ys, last)
-
-    floats = [golden[n] for n in states if golden[n].dtype.kind == "f"]
-    (dweights, dxs, dstates), (ys, last) = jax.jit(jax.grad(run, argnums=(0, 1, 2), has_aux=True))(weights, golden["xs"], floats)
-    close("ys", ys)
-    for i, s in enumerate(last):
-        close(f"last_{i}", s)
-    for name, gradient in dweights.items():
-        close(f"d{name}", gradient)
-    close("dxs", dxs)
-    for n, gradient in zip([n for n in states if golden[n].dtype.kind == "f"], dstates):
-        close(f"d{n}", gradient)
-'''
-
-ONNX = '''def test_parity():
-    import onnxruntime
-    options = onnxruntime.SessionOptions()
-    if golden["xs"].dtype.itemsize == 8:          # its fused operations compute in float32
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(HERE / "cell.onnx", options)
-    ys, *last = session.run(None, {n: golden[n] for n in ("xs", *states)})
-    close("ys", ys)
-    for i, s in enumerate(last):
-        close(f"last_{i}", s)
-'''
-
-FOOT = '''
-
-if __name__ == "__main__":
-    test_parity()
-    print("the same")
-'''
+def _packed(arrays):
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=False, **arrays)
+    return file.getvalue()

@@ -1,9 +1,11 @@
 """Python source for another engine: statements from a table of expressions, and what is written around them."""
+import re
+import textwrap
 from typing import Any
 
 import numpy as np
 
-from ..files import replacing
+from ..files import write as write_file
 from .step import missing
 
 SHORT = 70         # of what is written inside another expression
@@ -30,8 +32,7 @@ class Source:
 
     def save(self, path):
         """Write the source into a file, whole or not at all; returns the path."""
-        with replacing(path) as beside, open(beside, "w", encoding="utf-8") as file:
-            file.write(self.text)
+        write_file(path, self.text)
         return path
 
     def load(self):
@@ -42,26 +43,50 @@ class Source:
         return module
 
 
-def statements(step, table, target, values):
-    """Lines like ``a = x @ W_x + h @ W_h + b``: a value that has no name in the cell and is used once is written where it is used."""
+def function(step, table, target, values, results, unpacked=(), of="{}", returns="return {}"):
+    """The lines of a function: names ``unpacked`` from ``of``, a statement for each of the values that results need, ``returns``.
+
+    A value that has no name in the cell and is used once is written where it is used: ``a = x @ W_x + h @ W_h + b``.
+    """
     missing(step, table, target, values)
     uses: dict = {}
-    for v in (*step.once, *step.every):
-        for i in v.inputs:
-            uses[i.name] = uses.get(i.name, 0) + 1
-    leaving, texts, lines = {v.name for v in (step.y, *step.new)}, {}, []
-    for v in values:
+    for v in results:
+        uses[v.name] = uses.get(v.name, 0) + 1
+    kept: list = []
+    for v in reversed(values):
+        if v.name in uses:
+            kept.insert(0, v)
+            for i in v.inputs:
+                uses[i.name] = uses.get(i.name, 0) + (2 if getattr(table[v.op.name], "repeats", False) else 1)
+    texts, lines = {}, []
+    for v in kept:
         write = table[v.op.name]
-        needs = getattr(write, "needs", (3,) * len(v.inputs))
-        needs = (0,) * len(v.inputs) if needs is CALL else needs
+        needs = (0,) * len(v.inputs) if write.needs is CALL else write.needs
         written = [texts.get(i.name) or (i.name, 0 if i.name[:1] == "-" else 3) for i in v.inputs]
-        operands = [text if tight >= need else f"({text})" for (text, tight), need in zip(written, needs)]
-        text = write(operands, v)
-        if not v.named and uses.get(v.name) == 1 and v.name not in leaving and len(text) < SHORT:
-            texts[v.name] = text, getattr(write, "tight", 3)
+        text = write([t if tight >= need else f"({t})" for (t, tight), need in zip(written, needs)], v)
+        if not v.named and uses[v.name] == 1 and len(text) < SHORT:
+            texts[v.name] = text, write.tight
         else:
             lines.append(f"{v.name} = {text}")
-    return lines
+    names = [n for n in unpacked if n in uses]
+    first = [", ".join(part) + " = " + ", ".join(of.format(n) for n in part) for part in (names[i:i + 6] for i in range(0, len(names), 6))]
+    return [*first, *lines, returns.format(*(texts.get(v.name, (v.name,))[0] for v in results))]
+
+
+HEAVY = {"matmul", "einsum", "solve", "inv", "matrix_exp"}
+
+
+def fixed(step):
+    """The values of parameters alone that the steps use, if it is worth computing them once for all steps; else none."""
+    used = {i.name for v in step.every for i in v.inputs} | {v.name for v in (step.y, *step.new)}
+    return [v for v in step.once if v.name in used] if HEAVY & {v.op.name for v in step.once} else []
+
+
+def numbered(text, step):
+    """Temporary names numbered as they occur: v1, v2, …"""
+    found = dict.fromkeys(re.findall(r"\b_t\d+\b", text))
+    names = dict(zip(found, (n for n in map("v{}".format, range(1, 10 ** 6)) if n not in step.taken)))
+    return re.sub(r"\b_t\d+\b", lambda m: names[m[0]], text)
 
 
 # ---- entries of a table: functions (operand texts, Value) -> expression ----------------------------------------------------
@@ -69,26 +94,33 @@ def statements(step, table, target, values):
 CALL = object()         # operands stand between commas, and need no parentheses
 
 
-def infix(sign):
-    """``a + b``. ``needs``: how tightly each operand has to hold together, 1 a sum, 2 a product, 3 a name; ``tight``: the result."""
-    def write(a, v):
-        return f"{a[0]} {sign} {a[1]}"
-    write.tight = {"+": 1, "-": 1, "*": 2, "/": 2, "@": 2}.get(sign, 0)
-    write.needs = {"+": (1, 1), "-": (1, 2), "*": (2, 3), "/": (2, 3), "@": (2, 3)}.get(sign, (3, 3))
+def entry(write, needs=CALL, tight=3, repeats=False):
+    """Say of a function how tightly its operands have to hold together (1 a sum, 2 a product, 3 a name), how tightly the result does,
+    and whether it writes an operand more than once."""
+    write.needs, write.tight, write.repeats = needs, tight, repeats
     return write
+
+
+def infix(sign):
+    """``a + b``"""
+    return entry(lambda a, v: f"{a[0]} {sign} {a[1]}", tight={"+": 1, "-": 1, "*": 2, "/": 2, "@": 2, "**": 2.5}.get(sign, 0),
+                 needs={"+": (1, 1), "-": (1, 2), "*": (2, 3), "/": (2, 3), "@": (2, 3)}.get(sign, (3, 3)))
+
+
+def prefix(sign):
+    return entry(lambda a, v: f"{sign}{a[0]}", needs=(3,), tight=1 if sign == "-" else 0)
+
+
+INFIX = {**dict(add="+", subtract="-", multiply="*", divide="/", power="**", matmul="@"),
+         **dict(less="<", less_equal="<=", greater=">", greater_equal=">=", equal="==", not_equal="!=")}
 
 
 def calls(function, **renamed):
     """``function(a, b, axis=-1)``; attributes under other names on request, None to leave one out."""
     def write(a, v):
-        said = []
-        for name, value in v.attributes.items():
-            name = renamed.get(name, name)
-            if name is not None:
-                said.append(f"{name}={static(value)}")
+        said = [f"{renamed.get(k, k)}={static(value)}" for k, value in v.attributes.items() if renamed.get(k, k) is not None]
         return f"{function}({', '.join([*a, *said])})"
-    write.needs = CALL
-    return write
+    return entry(write)
 
 
 def static(value: Any) -> str:
@@ -96,10 +128,29 @@ def static(value: Any) -> str:
     if isinstance(value, tuple):
         return f"({', '.join(map(static, value))}{',' * (len(value) == 1)})"
     if isinstance(value, np.generic):
-        return repr(value.item())
-    if isinstance(value, np.dtype):
-        return repr(str(value))
-    return repr(value)
+        return static(value.item())
+    if isinstance(value, float) and not np.isfinite(value):
+        return f"float('{value}')"
+    return repr(str(value)) if isinstance(value, np.dtype) else repr(value)
+
+
+def array(a, full, make, kind):
+    """An array, by the function ``full`` if all its numbers are the same, else by ``make``."""
+    if a.size and (a == a.flat[0]).all():
+        return f"{full}({static(a.shape)}, {static(a.flat[0])}, {kind})"
+    numbers = re.sub(r"\b(inf|nan)\b", r"float('\1')", repr(a.tolist()))
+    return f"{make}({numbers}, {kind})"
+
+
+def wrapped(line):
+    """A line over as many lines as it takes."""
+    indent = " " * (len(line) - len(line.lstrip()) + 4)
+    return line if len(line) < 120 else textwrap.fill(line, 116, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def sizes(a, v):
+    """A shape in which the number of rows, the last operand, may occur."""
+    return f"({', '.join(a[-1] if n is None else str(n) for n in v.attributes['shape'])}{',' * (len(v.attributes['shape']) == 1)})"
 
 
 def index(value):
@@ -119,7 +170,7 @@ def permutation(v):
     return tuple(range(rank - len(axes))) + tuple(a + rank for a in axes)
 
 
-def reshaped(a, v):
+def _reshape(a, v):
     """The leading axes stay as they are, so any batch size fits."""
     lead = v.inputs[0].sample.ndim - v.attributes["rank"]
     shape = "".join(f", {n}" for n in v.attributes["shape"])
@@ -127,19 +178,21 @@ def reshaped(a, v):
     return f"{a[0]}.reshape({(batch + shape).removeprefix(', ')})"
 
 
+reshape = entry(_reshape, needs=(3,), repeats=True)
+
+
 def einsum(function):
     def write(a, v):
         subscripts = ",".join("..." + term for term in v.attributes["terms"]) + "->..." + v.attributes["out"]
         return f"{function}({subscripts!r}, {', '.join(a)})"
-    write.needs = CALL
-    return write
+    return entry(write)
 
 
-def taken_apart(names):
-    """The left side that takes a tuple apart: ``h,`` or ``h, c``."""
-    return ", ".join(names) + "," * (len(names) == 1)
+def tuple_of(values):
+    """A tuple of names: ``h,`` or ``h, c``."""
+    return ", ".join(v.name for v in values) + "," * (len(values) == 1)
 
 
-def put_together(step):
-    """What a step returns: its output, and the tuple of the new state."""
-    return f"return {step.y.name}, ({taken_apart([s.name for s in step.new])})"
+def fields(n):
+    """The same, to be filled in."""
+    return ", ".join(["{}"] * n) + "," * (n == 1)

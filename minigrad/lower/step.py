@@ -1,6 +1,7 @@
-"""One step of a cell as a list of operations, for other engines: what is computed once from parameters, and what in every step.
+"""One step of a cell as a list of operations, for other engines: what is computed from parameters, and what from x and the state.
 
 The step is recorded by the compiler's tape, so a cell that branches on numbers or draws them inside is refused with the reason.
+What follows the size of the batch is told by reading the step on examples with different numbers of rows.
 """
 import keyword
 import re
@@ -8,116 +9,195 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..autodiff import grad
+from ..autodiff import no_grad
 from ..compile.trace import CannotTrace, Tape
 from ..graph import Graph
 from ..module import Module
 from ..nested import flatten, rebuild
-from ..recurrent import unroll
+from ..ops import TABLE
 from ..recurrent.state import called, check_cell
 from ..tensor import Tensor
 
-
-ROWS = 97           # of the example: a number that is not written in a cell, so that rows are told from everything else
+RESERVED = {"torch", "jax", "jnp", "np", "self", "xs", "ys", "params", "constants", "weights", "state", "step", "scan", "load", "forward",
+            "one", "initial_state", "batch_size", "training", "type", "half", "float", "double", "train", "eval", "apply", "to"}
+ROWS = 97, 89, 83           # of the examples: two readings have to agree, so that one of these may be a size of the cell's own
 
 
 class Value(NamedTuple):
-    """One value. ``kind``: "parameter", "constant" (an array), "number", "x", "state" or "op"; ``sample`` tells shape and dtype."""
+    """One value. ``kind``: "parameter", "constant" (an array), "number", "rows" (how many), "x", "state" or "op"."""
     name: str
-    named: bool                 # by the author
+    named: bool             # by the author
     kind: str
     op: Any
     inputs: tuple
     attributes: dict
-    sample: np.ndarray
+    sample: np.ndarray      # tells shape and dtype
+
+
+class _Rows(Exception):
+    """The number of rows in the example is seen where it means something, or looks like it."""
 
 
 class Step:
     """A cell's step, read on one example.
 
-    once, every   Values that are computed before the loop, and in each step, in order
-    parameters    {name in the source: parameter}; ``names`` {name in the source: name in the cell}
+    once, every   Values that are computed from parameters alone, and in each step, in order
+    begin, first  Values that the initial state is computed by, and the initial state; None without ``initial_state``
+    parameters    {name in the source: parameter}
     constants     {name: array}: arrays that the cell met and that take no gradients
-    x, state      names of what comes in; y, new  names of what goes out
+    x, state, y, new   Values that come in and go out
     """
 
     def __init__(self, cell, x=None, state=None):
         check_cell("lower", cell)
         self.cell, self.title = cell, called(cell)
         self.identifier = re.sub(r"\W+", "_", self.title).strip("_")
-        x = _example(cell, x)
-        if x.ndim > 1:
-            x = np.resize(x, (ROWS, *x.shape[1:]))
-            if state is not None:
-                leaves = [np.asarray(getattr(s, "array", s)) for s in flatten(state)]
-                state = rebuild(state, [Tensor(np.resize(s, (ROWS, *s.shape[1:]))) for s in leaves])
-        if state is None:
-            if not hasattr(cell, "initial_state"):
-                raise ValueError(f"lower: {self.title} has no initial_state(batch_size); pass state=, an example of its state")
-            state = cell.initial_state(len(x) if np.ndim(x) > 1 else None)
-        self.example, self.start = np.asarray(x), state
-        try:
-            tape = Tape(cell, _leaf(x), state, True, False)
-        except CannotTrace as error:
-            raise ValueError(f"{self.title} cannot be written for another engine: {error}") from None
-        self.taken: set = set()
-        self.once, self.every, self.parameters, self.names, self.constants = [], [], {}, {}, {}
-        own = {id(p): name for name, p in cell.parameters().items()} if isinstance(cell, Module) else {}
-        known: dict = {}                                                # id of a Tensor -> its Value
-        outside = [t for t in tape.found if isinstance(t, Tensor)]
-        for node in Graph.of(*outside, names=False).nodes if outside else ():
-            known[node.id] = value = self._outside(node, known, own)
-            if node.tensor is not None:
-                known[id(node.tensor)] = value
+        self.example, self.given = _example(cell, x), state
+        self.batched = self.example.ndim > 1
+        if state is None and not hasattr(cell, "initial_state"):
+            raise ValueError(f"lower: {self.title} has no initial_state(batch_size); pass state=, an example of its state")
+        with no_grad():                                                 # what is wrong with a step is said best by a step
+            cell(_leaf(self.example), cell.initial_state(len(self.example) if self.batched else None) if state is None else state)
+        seen, why = [], "two readings of a step differ. If numbers are drawn in it, switch that off with .eval()"
+        for rows in ROWS if self.batched else (None, None):
+            self.rows = rows
+            try:
+                self._read()
+            except _Rows as found:
+                why = str(found)
+                continue
+            except CannotTrace as error:
+                raise ValueError(f"{self.title} cannot be written for another engine: {error}") from None
+            if self._summary() in seen:
+                return
+            seen.append(self._summary())
+        raise ValueError(f"{self.title} cannot be written for any number of rows: {why}")
+
+    def _summary(self):
+        """What two readings have to agree in."""
+        lines = [(v.name, v.op.name, repr(v.attributes), [i.name for i in v.inputs]) for v in (*self.once, *self.every, *self.begin)]
+        return lines, {name: (a.shape, a.tobytes()) for name, a in self.constants.items()}
+
+    def _read(self):
+        x, cell = self._resized(self.example), self.cell
+        start = cell.initial_state(self.rows) if self.given is None else self.given
+        leaves = flatten(start) if self.given is None else [_leaf(self._resized(_leaf(s).data)) for s in flatten(start)]
+        self.taken, self.late, self.count = set(), set(), 0
+        self.once, self.every, self.begin, self.parameters, self.constants = [], [], [], {}, {}
+        self.own = {id(p): name for name, p in cell.parameters().items()} if isinstance(cell, Module) else {}
+        tape = Tape(cell, _leaf(x), rebuild(start, leaves), True, False)
+        self.known: dict = {}                                           # id of a Tensor -> its Value
         values: dict = {}
+        for node in tape.nodes:                                         # the names of what comes in are the author's
+            if node.kind in ("x", "state"):
+                name = self._free(node.name or {"x": "x", "state": "s"}[node.kind])
+                values[node.id] = Value(name, True, node.kind, None, (), {}, np.asarray(node.value))
+        self.x = next(v for v in values.values() if v.kind == "x")
+        self.state = [v for v in values.values() if v.kind == "state"]
+        count = Value(f"{self.x.name}.shape[0]", True, "rows", None, (), {}, np.asarray(self.rows or 0))
+        outside = [t for t in tape.found if isinstance(t, Tensor)]
+        self._outside(outside, self.once, count)
         for node in tape.nodes:
             if node.kind == "invariant":
                 met = tape.found[node.position]
-                values[node.id] = known[id(met)] if isinstance(met, Tensor) else self._constant(met, node.name)
+                values[node.id] = self.known[id(met)] if isinstance(met, Tensor) else self._constant(met, node.name, self.every, count)
             elif node.kind == "number":
-                values[node.id] = Value(repr(node.value), True, "number", None, (), {}, np.asarray(node.value))
-            else:
-                name = self._free(node.name or {"x": "x", "state": "s"}.get(node.kind, "v"))
-                inputs = tuple(values[i.id] for i in node.inputs)
-                value = Value(name, bool(node.name), node.kind, node.op, inputs, _any_batch(node), np.asarray(node.value))
-                values[node.id] = value
-                if node.kind == "op":
-                    self.every.append(value)
-        self.x = next((values[n.id] for n in tape.nodes if n.kind == "x"), None)
-        self.state = [values[n.id] for n in tape.nodes if n.kind == "state"]
+                values[node.id] = self._number(node.value)
+            elif node.kind == "op":
+                values[node.id] = self._operation(node, [values[i.id] for i in node.inputs], node.name, self.every, count)
         self.y, self.new = values[tape.y[0].id], [values[n.id] for n in tape.new]
+        self.first = None
+        if self.given is None:
+            batch_size = count._replace(name="batch_size")
+            self._outside(leaves, self.begin, batch_size)
+            self.first = [self.known[id(s)] for s in leaves]
 
-    def _outside(self, node, known, own):
-        tensor = node.tensor
-        if node.op is not None:
-            inputs = tuple(known[i] for i in node.inputs)
-            value = Value(self._free(node.name or "w"), bool(node.name), "op", node.op, inputs, node.attributes, node.value)
-            self.once.append(value)
-            return value
-        if node.kind == "parameter":
-            said = own.get(id(tensor)) or tensor.name or "theta"
-            name = self._free(said)
-            self.parameters[name], self.names[name] = tensor, said
-            return Value(name, True, "parameter", None, (), {}, node.value)
-        if node.value.ndim == 0:
-            return Value(repr(node.value.item()), True, "number", None, (), {}, node.value)
-        return self._constant(node.value, node.name)
+    def _resized(self, array):
+        return np.resize(array, (self.rows, *array.shape[1:])) if self.batched else array
 
-    def _constant(self, array, name):
+    def _outside(self, tensors, into, count):
+        """What Tensors that were made outside of the step are computed from."""
+        values: dict = {}
+        for node in Graph.of(*tensors, names=False).nodes if tensors else ():
+            if node.tensor is not None and id(node.tensor) in self.known:
+                value = self.known[id(node.tensor)]
+            elif node.op is not None:
+                value = self._operation(node, [values[i] for i in node.inputs], node.name, into, count)
+            elif node.kind == "parameter":
+                value = self._parameter(node)
+            elif node.value.ndim == 0:
+                value = self._number(node.value.item())
+            else:
+                value = self._constant(node.value, node.name, into, count)
+            values[node.id] = value
+            if node.tensor is not None:
+                self.known[id(node.tensor)] = value
+
+    def _parameter(self, node):
+        name = self._free(self.own.get(id(node.tensor)) or node.tensor.name or "theta")
+        self.parameters[name] = node.tensor
+        return Value(name, True, "parameter", None, (), {}, node.value)
+
+    def _number(self, value):
+        if self.rows and value in (self.rows, 1 / self.rows):
+            raise _Rows("it computes with the number of rows; take np.mean over the axis instead")
+        return Value(repr(value) if np.isfinite(value) else f"float('{value}')", True, "number", None, (), {}, np.asarray(value))
+
+    def _constant(self, array, name, into, count):
+        """An array. One that was made for the rows of the example is kept as one row, and spread over as many as there are."""
         array = np.asarray(array)
-        name = self._free(name or "constant")
-        self.constants[name] = array
-        return Value(name, True, "constant", None, (), {}, array)
+        shape, spread = array.shape, self.rows in array.shape
+        if spread:
+            if shape[0] != self.rows or self.rows in shape[1:] or not np.array_equal(array, np.broadcast_to(array[:1], shape)):
+                raise _Rows(f"it met an array of shape {shape} that is not the same for every row. If it is drawn in each step, switch "
+                            "that off with .eval(); if it belongs to the batch, put it into x or the state")
+            array = array[:1]
+        key = array.dtype.str, array.shape, array.tobytes()
+        if key not in self.known:
+            same = array.size and (array == array.flat[0]).all()
+            free = self._free(name or ({0: "zeros", 1: "ones"}.get(array.flat[0], "constant") if same else "constant"))
+            self.constants[free] = array
+            self.known[key] = Value(free, True, "constant", None, (), {}, array)
+        value = self.known[key]
+        if spread:
+            value = Value(self._temporary(), False, "op", TABLE["broadcast_to"], (value, count), {"shape": (None, *shape[1:])},
+                          np.broadcast_to(array, shape))
+            self._into(into, value)
+        return value
+
+    def _operation(self, node, inputs, name, into, count):
+        attributes, rows = dict(node.attributes), self.rows
+        if rows and node.op.name == "reshape" and attributes["shape"][:1] == (rows,) == np.shape(inputs[0].sample)[:1] and \
+                attributes["rank"] == np.ndim(inputs[0].sample):
+            attributes.update(shape=attributes["shape"][1:], rank=attributes["rank"] - 1)       # each row by itself
+        if rows and node.op.name in ("broadcast_to", "scatter_add") and rows in attributes["shape"]:
+            attributes["shape"] = tuple(None if n == rows else n for n in attributes["shape"])
+            inputs = [*inputs, count]
+        if rows and any(n >= rows and n % rows == 0 for n in _sizes(attributes)):
+            raise _Rows(f"{node.op.name} takes rows and columns together, or as many rows as the example has ({attributes})")
+        value = Value(self._free(name) if name else self._temporary(), bool(name), "op", node.op, tuple(inputs), attributes,
+                      np.asarray(node.value))
+        self._into(into, value)
+        return value
+
+    def _into(self, values, value):
+        """What depends on the number of rows is no matter of parameters alone."""
+        if values is self.once and any(i.kind == "rows" or i.name in self.late for i in value.inputs):
+            self.late.add(value.name)
+            values = self.every
+        values.append(value)
+
+    def _temporary(self):
+        self.count += 1
+        return f"_t{self.count}"                # the source numbers those that are left
 
     def _free(self, name):
-        """A Python name that is not taken."""
-        name = re.sub(r"\W", "_", name) or "v"
-        name = f"v_{name}" if name[0].isdigit() or keyword.iskeyword(name) or name in RESERVED else name
-        n, free = 1, name
-        if free in self.taken and name[:1] != "v":                      # h, and what it becomes
-            free = f"{name}_new"
+        """A Python name that is not taken: h, and what it becomes, h_new."""
+        name = re.sub(r"\W", "_", name)
+        name = f"v_{name}" if name[0].isdigit() or keyword.iskeyword(name) or name in RESERVED or name[:2] == "_t" else name
+        n, free = 1, name if name not in self.taken else f"{name}_new"
         while free in self.taken:
-            n, free = n + 1, f"{name}_{n}"
+            n, free = n + 1, f"{name}_{n + 1}"
         self.taken.add(free)
         return free
 
@@ -126,45 +206,21 @@ class Step:
         """Names of the ops that the step is made of."""
         return sorted({v.op.name for v in (*self.once, *self.every)})
 
-    def golden(self, T=7, B=3, seed=0, scale=0.7):
-        """Inputs, per-step outputs, last state and gradients for a random cotangent: a dict of arrays, computed by minigrad.
 
-        xs (T, B, …), state_0 …: what goes in; ys (T, B, …), last_0 …: what comes out; dys and dlast_0 …: cotangents;
-        d… : the gradients of Σ ys·dys + Σ last·dlast with respect to each parameter (by its name), dxs, and dstate_0 ….
-        """
-        rng = np.random.default_rng(seed)
-        dtype = next((p.dtype for p in self.parameters.values() if p.dtype.kind == "f"), np.dtype(float))
-        batched = self.example.ndim > 1
-        shape = (T, B, *self.example.shape[1:]) if batched else (T, *self.example.shape)
-        xs = Tensor((scale * rng.standard_normal(shape)).astype(dtype), requires_grad=True)
-        start = self.cell.initial_state(B if batched else None) if hasattr(self.cell, "initial_state") else self.start
-        leaves = [Tensor((s.data + scale * rng.standard_normal(s.shape)).astype(s.dtype), requires_grad=True) if s.dtype.kind == "f" else s
-                  for s in flatten(start)]                                      # counters and the like stay as they are
-        ys, last = unroll(self.cell, xs, rebuild(start, leaves))
-        last = flatten(last)
-        outputs = [ys, *last]
-        cotangents = [rng.standard_normal(o.shape).astype(o.dtype) for o in outputs]
-        total = sum((o * g).sum() for o, g in zip(outputs, cotangents) if o.dtype.kind == "f")
-        wanted = {**self.parameters, "xs": xs, **{f"state_{i}": s for i, s in enumerate(leaves) if s.requires_grad}}
-        gradients = grad(total, list(wanted.values()))
-        return {"xs": xs.data, **{f"state_{i}": s.data for i, s in enumerate(leaves)}, "ys": ys.data,
-                **{f"last_{i}": s.data for i, s in enumerate(last)}, "dys": cotangents[0],
-                **{f"dlast_{i}": g for i, g in enumerate(cotangents[1:])},
-                **{f"d{name}": g.data for name, g in zip(wanted, gradients)}}
-
-
-def _any_batch(node):
-    """The attributes of an op, the number of rows taken out: where it is written into a shape, the rows stay as they are."""
-    attributes, name, operands = node.attributes, getattr(node.op, "name", ""), [np.shape(i.value) for i in node.inputs]
-    if name in ("reshape", "broadcast_to") and attributes["shape"][:1] == (ROWS,):
-        if name == "reshape" and attributes["rank"] == len(operands[0]):
-            return {"shape": attributes["shape"][1:], "rank": attributes["rank"] - 1}
-        if name == "broadcast_to":                      # -1: as many as the operand has; later operations spread a single one
-            return {"shape": (-1 if operands[0][:1] == (ROWS,) else 1, *attributes["shape"][1:])}
-    return attributes
-
-
-RESERVED = {"torch", "jax", "jnp", "np", "self", "xs", "ys", "params", "constants", "weights"}
+def _sizes(attributes):
+    """Every whole number in static arguments; of arrays the shape."""
+    found, stack = [], [v for k, v in attributes.items() if k != "starts"]
+    while stack:
+        v = stack.pop()
+        if isinstance(v, (tuple, list)):
+            stack.extend(v)
+        elif isinstance(v, slice):
+            stack.extend((v.start, v.stop))
+        elif isinstance(v, np.ndarray):
+            stack.extend(v.shape)
+        elif isinstance(v, (int, np.integer)) and not isinstance(v, bool):
+            found.append(int(v))
+    return found
 
 
 def _leaf(x):
@@ -176,8 +232,8 @@ def _example(cell, x):
     if x is not None:
         return x.data if isinstance(x, Tensor) else np.asarray(x)
     first = cell
-    while hasattr(first, "cells"):                                      # stacked
-        first = first.cells[0]
+    while hasattr(first, "cells") or hasattr(first, "cell"):            # stacked, wrapped
+        first = first.cells[0] if hasattr(first, "cells") else first.cell
     size = getattr(first, "input_size", None) or (len(first.W_x) if hasattr(first, "W_x") else None)
     if size is None:
         raise ValueError(f"lower cannot see the input size of this {called(cell)}: pass x, an example of one step's input (B, D)")

@@ -1,9 +1,11 @@
-"""A cell as an ONNX model: one ``Scan`` over time, whose body is the step. T and B are free."""
+"""A cell as an ONNX model: one ``Scan`` over time, whose body is the step, or ONNX's own RNN, GRU, LSTM. T and B are free."""
 import numpy as np
 
 from ..files import write
+from .onnx_layers import layers, nodes
 from .source import permutation
 from .step import Step, missing
+from .to_torch import LOSS
 
 OPSET = 20
 
@@ -11,18 +13,18 @@ OPSET = 20
 class _Graph:
     """An ONNX graph in the making."""
 
-    def __init__(self, onnx):
-        self.onnx, self.nodes, self.constants, self.known, self.count = onnx, [], [], {}, 0
+    def __init__(self, onnx, x):
+        self.x, self.onnx, self.nodes, self.constants, self.known, self.count = x, onnx, [], [], {}, 0
 
     def fresh(self):
         self.count += 1
         return f"_{self.count}"
 
-    def add(self, op, *inputs, name=None, **attributes):
-        """A node; the name of its output."""
-        out = name or self.fresh()
-        self.nodes.append(self.onnx.helper.make_node(op, list(inputs), [out], **attributes))
-        return out
+    def add(self, op, *inputs, name=None, names=None, **attributes):
+        """A node; the name of its (first) output."""
+        names = names or [name or self.fresh()]
+        self.nodes.append(self.onnx.helper.make_node(op, list(inputs), names, **attributes))
+        return names[0]
 
     def constant(self, value, dtype=None, name=None):
         """An array of the model."""
@@ -59,36 +61,37 @@ def _reduction(op):
 
 
 def _index(g, a, v):
-    """Slices, new axes and single entries; nothing else."""
-    items, out, axis, gone, new = [], a[0], 0, [], []
-    index = v.attributes["index"]
-    rank = v.inputs[0].sample.ndim
-    lead = rank - sum(i is not None for i in index[1:])
-    axis = lead
-    for place, i in enumerate(index[1:]):
+    """Slices, new axes, single entries, and one array (for several, multiply by one-hot rows)."""
+    index, shape = v.attributes["index"][1:], v.inputs[0].sample.shape
+    axis = lead = len(shape) - sum(i is not None for i in index)
+    out, slices, gone, new, taken, place = a[0], [], [], [], None, lead
+    for i in index:
         if i is None:
-            new.append(lead + place)
+            new.append(place)
+        elif isinstance(i, slice):
+            if i != slice(None):
+                start, stop, step = i.indices(shape[axis])
+                slices.append((start, stop if stop >= 0 else -shape[axis] - 1, axis, step))
+        elif isinstance(i, np.ndarray) and taken is None:
+            taken = axis, i, place
+            place += i.ndim - 1
+        elif isinstance(i, (int, np.integer)):
+            at = int(i) % shape[axis]
+            slices.append((at, at + 1, axis, 1))
+            gone.append(axis)
+            place -= 1
         else:
-            if isinstance(i, slice):
-                if i != slice(None):
-                    n = v.inputs[0].sample.shape[axis]
-                    start, stop, step = i.indices(n)
-                    items.append((start, stop if stop >= 0 else -n - 1, axis, step))
-            elif isinstance(i, (int, np.integer)):
-                at = int(i) % v.inputs[0].sample.shape[axis]
-                items.append((at, at + 1, axis, 1))
-                gone.append(axis)
-            else:
-                raise ValueError("indexing with arrays has no entry for ONNX here; multiply one-hot rows instead")
-            axis += 1
-    if items:
-        out = g.add("Slice", out, *(g.constant(part, np.int64) for part in zip(*items)))
+            raise ValueError("an index with several arrays has no entry for onnx; multiply by one-hot rows instead")
+        axis, place = axis + (i is not None), place + 1
+    if slices:
+        out = g.add("Slice", out, *(g.constant(part, np.int64) for part in zip(*slices)))
+    if taken is not None:
+        out = g.add("Gather", out, g.constant(taken[1] % shape[taken[0]], np.int64), axis=taken[0])
+        gone = [n + taken[1].ndim - 1 if n > taken[0] else n for n in gone]
     if gone:
         out = g.add("Squeeze", out, g.constant(gone, np.int64))
     if new:
-        dropped = sum(1 for i in index[1:] if isinstance(i, (int, np.integer)))
-        places = [p - sum(1 for i in index[1:1 + p - lead] if isinstance(i, (int, np.integer))) for p in new] if dropped else new
-        out = g.add("Unsqueeze", out, g.constant(places, np.int64))
+        out = g.add("Unsqueeze", out, g.constant(new, np.int64))
     return g.add("Identity", out, name=v.name)
 
 
@@ -147,14 +150,55 @@ def _log_sigmoid(g, a, v):
 
 
 def _broadcast(g, a, v):
-    return g.add("Expand", a[0], g.constant(np.abs(v.attributes["shape"]), np.int64), name=v.name)
+    sizes = [a[-1] if n is None else g.constant([n], np.int64) for n in v.attributes["shape"]]       # the last operand: how many rows
+    return g.add("Expand", a[0], g.add("Concat", *sizes, axis=0), name=v.name)
+
+
+def _variance(g, a, v):
+    axes, n = v.attributes["axis"], v.inputs[0].sample.size // max(1, v.sample.size)
+    if any(ax + v.inputs[0].sample.ndim == 0 for ax in axes) and v.attributes["ddof"]:
+        raise ValueError("a variance over the rows with ddof has no entry for onnx; its divisor is the number of rows")
+    d = g.add("Sub", a[0], g.add("ReduceMean", a[0], g.constant(axes, np.int64), keepdims=1))
+    mean = g.add("ReduceMean", g.add("Mul", d, d), g.constant(axes, np.int64), keepdims=int(v.attributes["keepdims"]))
+    return g.add("Mul", mean, g.constant(n / (n - v.attributes["ddof"]) if v.attributes["ddof"] else 1, v.sample.dtype), name=v.name)
+
+
+def _flip(g, a, v):
+    axes = v.attributes["axis"]
+    ends = ([-1] * len(axes), [np.iinfo(np.int64).min] * len(axes), axes, [-1] * len(axes))
+    return g.add("Slice", a[0], *(g.constant(e, np.int64) for e in ends), name=v.name)
+
+
+def _pad(g, a, v):
+    pads = ((0, 0),) * (v.sample.ndim - len(v.attributes["pads"])) + tuple(v.attributes["pads"])
+    sides = g.constant([p[0] for p in pads] + [p[1] for p in pads], np.int64)
+    return g.add("Pad", a[0], sides, g.constant(v.attributes["fill"], v.sample.dtype), name=v.name)
+
+
+def _stack(g, a, v):
+    axis = g.constant([v.attributes["axis"]], np.int64)
+    return g.add("Concat", *(g.add("Unsqueeze", x, axis) for x in a), axis=v.attributes["axis"], name=v.name)
+
+
+def _triangle(upper):
+    return lambda g, a, v: g.add("Trilu", a[0], g.constant(v.attributes["k"], np.int64), upper=upper, name=v.name)
+
+
+def _einsum(g, a, v):
+    equation = ",".join("..." + term for term in v.attributes["terms"]) + "->..." + v.attributes["out"]
+    return g.add("Einsum", *a, equation=equation, name=v.name)
+
+
+def _truncated(g, a, v):
+    return g.add("Mul", g.add("Sign", a[0]), g.add("Floor", g.add("Abs", a[0])), name=v.name)
 
 
 TABLE = {
     **{ours: _same(theirs) for ours, theirs in dict(
         divide="Div", power="Pow", matmul="MatMul", sqrt="Sqrt", exp="Exp", log="Log", sin="Sin", cos="Cos", tanh="Tanh",
         sigmoid="Sigmoid", where="Where", less="Less", less_equal="LessOrEqual", greater="Greater", greater_equal="GreaterOrEqual",
-        equal="Equal", stop_gradient="Identity").items()},
+        equal="Equal", stop_gradient="Identity", floor="Floor", ceil="Ceil", rint="Round", isnan="IsNaN", isinf="IsInf", logical_and="And",
+        logical_or="Or", logical_not="Not", logical_xor="Xor").items()},
     **{ours: _in_floats(theirs) for ours, theirs in dict(add="Add", subtract="Sub", multiply="Mul", negative="Neg", absolute="Abs",
                                                          relu="Relu", maximum="Max", minimum="Min", sign="Sign").items()},
     **{ours: _reduction(theirs) for ours, theirs in dict(sum="ReduceSum", mean="ReduceMean", max="ReduceMax", min="ReduceMin",
@@ -168,50 +212,61 @@ TABLE = {
     "cumsum": lambda g, a, v: g.add("CumSum", a[0], g.constant(v.attributes["axis"], np.int64), name=v.name),
     "transpose": lambda g, a, v: g.add("Transpose", a[0], perm=permutation(v), name=v.name), "reshape": _reshape,
     "concatenate": lambda g, a, v: g.add("Concat", *a, axis=v.attributes["axis"], name=v.name), "getitem": _index,
-    "broadcast_to": _broadcast,
+    "broadcast_to": _broadcast, "var": _variance, "flip": _flip, "pad": _pad, "stack": _stack, "triu": _triangle(1), "tril": _triangle(0),
+    "einsum": _einsum, "trunc": _truncated,
     "astype": lambda g, a, v: g.add("Cast", a[0], to=g.onnx.helper.np_dtype_to_tensor_dtype(v.sample.dtype), name=v.name),
 }
-# ONNX has no inverse, no solve and no matrix exponential.
+NONE = "ONNX has none; made of parameters alone it is computed here and stored"
+GAPS = {"solve": NONE, "inv": NONE, "matrix_exp": NONE, "scatter_add": "multiply by one-hot rows", "softmax_cross_entropy": LOSS,
+        "binary_cross_entropy": LOSS, "squared_error": LOSS}
 
 
-def to_onnx(cell, path=None, x=None, state=None):
+def to_onnx(cell, path=None, x=None, state=None, *, scan=None):
     """The cell as an ONNX model. Returns the ModelProto (and writes it to ``path``, if one is given).
 
-    Inputs ``xs`` (T, B, D) and ``state_0`` … (the state's leaves); outputs ``ys`` (T, B, H) and ``last_0`` …. T and B are free. What is
-    computed from parameters alone is computed here and stored, so a cell whose weights are a matrix exponential has one, too.
+    scan  True: one ``Scan`` over time, whose body is the step; False: ONNX's own RNN, GRU or LSTM, for RNNCell, GRUCell, LSTMCell and
+          stacks of them; default: those where there are any and the cell is float32, since runtimes have them for float32 only
 
-    Errors: an op without an entry (ValueError); without the package ``onnx`` ImportError, which names the extra.
+    Inputs ``xs`` (T, B, D) and ``state_0`` … (the state's leaves); outputs ``ys`` (T, B, H) and ``last_0`` …. T and B are free. What is
+    computed from parameters alone is computed here and stored, so a cell whose weights are a matrix exponential has a model, too.
+
+    Errors: an op without an entry, scan=False for another cell (ValueError); without the package onnx ImportError, which names the extra.
     """
     try:
         import onnx
     except ImportError:
         raise ImportError("writing ONNX needs the package onnx: pip install 'minigrad[onnx]'") from None
-    step = Step(cell, x, state)
-    missing(step, TABLE, "onnx", step.every)
-    helper, kind = onnx.helper, lambda dtype: onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-    g = _Graph(onnx)
-    made = {v.name for v in (*step.every, *step.state, step.x)}
-    for v in step.every:
-        TABLE[v.op.name](g, [_operand(g, i, v, made) for i in v.inputs], v)
-    batched = step.example.ndim > 1
-    lead = ["B"] if batched else []
-
-    def value(name, sample, time=False):
-        return helper.make_tensor_value_info(name, kind(sample.dtype), [*(["T"] if time else []), *lead, *sample.shape[len(lead):]])
-
-    outs = [g.add("Identity", s.name, name=f"{s.name}_out_{i}") for i, s in enumerate(step.new)]
-    y = g.add("Identity", step.y.name, name=f"{step.y.name}_y")
-    body = helper.make_graph(
-        g.nodes, f"{step.identifier}_step", [*(value(s.name, s.sample) for s in step.state), value(step.x.name, step.x.sample)],
-        [*(value(n, s.sample) for n, s in zip(outs, step.new)), value(y, step.y.sample)])
+    step, own = Step(cell, x, state), layers(cell)
+    if scan is False and own is None:
+        raise ValueError(f"{step.title} is no op of ONNX's own; there are RNN, GRU and LSTM: leave scan=False out")
+    helper, g = onnx.helper, _Graph(onnx, step.x.name)
     states, lasts = [f"state_{i}" for i in range(len(step.state))], [f"last_{i}" for i in range(len(step.state))]
-    scan = helper.make_node("Scan", [*states, "xs"], [*lasts, "ys"], body=body, num_scan_inputs=1, name=step.identifier)
-    graph = helper.make_graph(
-        [scan], step.identifier, [value("xs", step.x.sample, True), *(value(n, s.sample) for n, s in zip(states, step.state))],
-        [value("ys", step.y.sample, True), *(value(n, s.sample) for n, s in zip(lasts, step.new))], initializer=g.constants)
+    lead = ["B"] if step.batched else []
+
+    def value(name, sample, time=()):
+        kind = helper.np_dtype_to_tensor_dtype(sample.dtype)
+        return helper.make_tensor_value_info(name, kind, [*time, *lead, *sample.shape[len(lead):]])
+
+    def values(names, like):
+        return [value(n, v.sample) for n, v in zip(names, like)]
+
+    if own and step.batched and (step.y.sample.dtype == np.float32 if scan is None else not scan):
+        nodes(own, g.add, g.constant)
+        main = g.nodes
+    else:
+        missing(step, TABLE, "onnx", step.every)
+        made = {v.name for v in (*step.every, *step.state, step.x)}
+        for v in step.every:
+            TABLE[v.op.name](g, [_operand(g, i, v, made) for i in v.inputs], v)
+        news, y = [g.add("Identity", s.name) for s in step.new], g.add("Identity", step.y.name)
+        body = helper.make_graph(g.nodes, f"{step.identifier}_step", values([v.name for v in (*step.state, step.x)], [*step.state, step.x]),
+                                 values([*news, y], [*step.new, step.y]))
+        main = [helper.make_node("Scan", [*states, "xs"], [*lasts, "ys"], body=body, num_scan_inputs=1, name=step.identifier)]
+    graph = helper.make_graph(main, step.identifier, [value("xs", step.x.sample, ["T"]), *values(states, step.state)],
+                              [value("ys", step.y.sample, ["T"]), *values(lasts, step.new)], initializer=g.constants)
     model = helper.make_model(graph, producer_name="minigrad", opset_imports=[helper.make_opsetid("", OPSET)])
     model.ir_version = min(model.ir_version, 10)
-    onnx.checker.check_model(model)
+    onnx.checker.check_model(model, full_check=True)
     if path is not None:
         write(path, model.SerializeToString())
     return model
@@ -224,6 +279,8 @@ def _operand(g, i, v, made):
         others = [j.sample.dtype for j in v.inputs if j.kind != "number" and j.sample.dtype.kind != "b"]
         wanted = np.result_type(*others) if others and wanted.kind != "b" else wanted
         wanted = v.sample.dtype if len(v.inputs) > 1 and v.sample.dtype.kind == "f" and wanted.kind in "iu" else wanted
+    if i.kind == "rows":
+        return g.add("Shape", g.x, start=0, end=1)
     if i.kind == "number":
         return g.constant(i.sample, wanted)
     if i.name not in made:

@@ -5,6 +5,7 @@ A rule written for one time step then also holds with the whole sequence stacked
 """
 import itertools
 import math
+import operator
 
 import numpy as np
 
@@ -13,22 +14,28 @@ def axes_from_end(axis, ndim):
     """None, an int or a tuple -> a sorted tuple of negative axes."""
     if axis is None:
         return tuple(range(-ndim, 0))
-    axes = (axis,) if isinstance(axis, (int, np.integer)) else tuple(axis)
-    for a in axes:
-        if not -ndim <= a < ndim:
-            raise ValueError(f"axis {a} is out of range for an array of {ndim} dimensions; "
-                             f"expected {-ndim} … {ndim - 1}")
-    if len({a % ndim for a in axes}) != len(axes):
+    if isinstance(axis, (int, np.integer)):
+        return (axis_from_end(axis, ndim),)
+    if not isinstance(axis, tuple):
+        raise TypeError(f"axis must be an integer or a tuple of integers, not {axis!r}")
+    axes = tuple([axis_from_end(a, ndim) for a in axis])
+    if len(set(axes)) != len(axes):
         raise ValueError(f"axis {axis} names the same axis twice")
-    return tuple(sorted(int(a) % ndim - ndim for a in axes))
+    return tuple(sorted(axes))
 
 
 def axis_from_end(axis, ndim):
-    return axes_from_end(axis, ndim)[0]
+    if isinstance(axis, bool):
+        raise TypeError(f"axis must be an integer, not {axis}")
+    a = operator.index(axis)
+    if not -ndim <= a < ndim:
+        raise ValueError(f"axis {a} is out of range for an array of {ndim} dimensions"
+                         + (f"; expected {-ndim} … {ndim - 1}" if ndim else ""))
+    return a if a < 0 else a - ndim
 
 
 def axis_from_start(axis, ndim):
-    return axes_from_end(axis, ndim)[0] + ndim
+    return axis_from_end(axis, ndim) + ndim
 
 
 def reduction(x, axis=None, *, keepdims=False):
@@ -36,7 +43,11 @@ def reduction(x, axis=None, *, keepdims=False):
 
 
 def variance(x, axis=None, ddof=0, keepdims=False):
-    return (x,), {"axis": axes_from_end(axis, x.ndim), "keepdims": bool(keepdims), "ddof": ddof}
+    axes = axes_from_end(axis, x.ndim)
+    n = math.prod([x.shape[a] for a in axes])
+    if n <= ddof:
+        raise ValueError(f"var of {n} elements with ddof={ddof} does not exist")
+    return (x,), {"axis": axes, "keepdims": bool(keepdims), "ddof": ddof}
 
 
 def along(x, axis=-1):
@@ -92,7 +103,7 @@ def padded(x, pad_width, mode="constant", constant_values=0):
     if mode != "constant":
         raise ValueError(f"pad of a Tensor knows mode='constant' only, got {mode!r}; build other paddings with np.concatenate")
     n = np.ndim(x)
-    pads = tuple((int(a), int(b)) for a, b in np.broadcast_to(pad_width, (n, 2)))
+    pads = tuple((operator.index(a), operator.index(b)) for a, b in np.broadcast_to(pad_width, (n, 2)))
     return (x,), dict(pads=pads, fill=constant_values)
 
 
@@ -116,7 +127,7 @@ def indexed(x, index):
         if isinstance(i, np.ndarray) and i.dtype == bool:
             full.extend(np.nonzero(i))
         elif isinstance(i, np.ndarray) and i.ndim == 0:
-            full.append(int(i))
+            full.append(operator.index(i[()]))
         else:
             # an array is copied: the caller's may change
             full.append(int(i) if isinstance(i, np.integer) else i.copy() if isinstance(i, np.ndarray) else i)
@@ -130,6 +141,13 @@ def indexed(x, index):
     at = next((n for n, i in enumerate(full) if i is Ellipsis), len(full))
     full = full[:at] + rest + full[at + 1:]
     return (x,), dict(index=(Ellipsis, *full))
+
+
+def scattered(g, index, shape):
+    shape = tuple(shape)
+    if not (type(index) is tuple and index and index[0] is Ellipsis):       # not yet in normal form
+        index = indexed(np.broadcast_to(False, shape), index)[1]["index"]
+    return (g,), dict(index=index, shape=shape)
 
 
 def einsum_normal(subscripts, *operands):
@@ -148,7 +166,10 @@ def einsum_normal(subscripts, *operands):
     def spell(term, n):
         return term.replace("...", free[len(free) - n:])
     terms = [spell(t, np.ndim(x) - len(t.replace("...", "")) if "..." in t else 0) for t, x in zip(terms, operands)]
-    for term in terms:
+    for term, x in zip(terms, operands):
+        if len(term) != np.ndim(x):
+            raise ValueError(f"einsum '{subscripts}' names {len(term)} axes of an operand of shape {np.shape(x)}; "
+                             "write ... for those that stay")
         if len(set(term)) != len(term):
             raise ValueError(f"einsum '{subscripts}' repeats an index within one operand; "
                              "take the diagonal by indexing first: x[..., i, i] with i = np.arange(n)")
@@ -170,6 +191,11 @@ def _targets(name, x, targets, mask, reduction):
     if type(targets) is not np.ndarray and not hasattr(type(targets), "__array_function__"):
         targets = np.asarray(targets)
     return x.shape, targets, targets.shape
+
+
+def _not_empty(name, shape, reduction):
+    if reduction == "mean" and 0 in shape:
+        raise ValueError(f"{name} got nothing, shape {shape}, whose mean does not exist: use reduction='sum'")
 
 
 def cross_entropy(logits, targets, *, mask=None, reduction="mean"):
@@ -210,6 +236,7 @@ def cross_entropy(logits, targets, *, mask=None, reduction="mean"):
         dtype = getattr(logits, "dtype", targets.dtype)     # constants take the logits' dtype: float32 stays float32
         targets = targets.astype(dtype if dtype.kind in "fc" else float, copy=False)
     inputs = (logits, targets)
+    _not_empty(name, shape, reduction)
     if mask is not None:
         mask = mask if hasattr(type(mask), "__array_function__") else np.asarray(mask)
         if np.shape(mask) != shape[:-1]:
@@ -228,5 +255,6 @@ def elementwise_loss(name):
         if tshape != shape:
             raise ValueError(f"{name} got predictions of shape {shape} and targets of shape {tshape}; expected equal shapes: "
                              "reshape one of them")
+        _not_empty(name, shape, reduction)
         return (x, targets), dict(reduction=reduction, rank=len(shape))
     return call

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from .calls import scattered
+
 TABLE: dict[str, "Op"] = {}           # name -> Op
 HANDLERS: dict[type, Callable] = {}   # a type -> how it records (op, args, kwargs): the short way of ``__array_function__``
 FUNCTIONS: dict[Callable, Any] = {}   # a NumPy (or our own) function -> the Op it records, or a composition of functions that record
@@ -73,20 +75,48 @@ def public(record):
             kind = type(a)
             if kind is not np.ndarray and hasattr(kind, "__array_function__"):
                 return a.__array_function__(function, (kind,), args, kwargs)
-        inputs, attributes = record.call(*args, **kwargs) if record.call else (args, {})
-        return record.evaluate(*(np.asarray(x) if isinstance(x, (list, tuple)) else x for x in inputs), **attributes)
+        try:
+            if args and type(args[0]) is not np.ndarray:
+                args = (_numbers(args[0]), *args[1:])
+            inputs, attributes = record.call(*args, **kwargs) if record.call else (args, kwargs)
+            return record.evaluate(*(np.asarray(x) if isinstance(x, (list, tuple)) else x for x in inputs), **attributes)
+        except (TypeError, ValueError, IndexError, AttributeError) as error:
+            _explain(error, record.name, args)
+            raise
     function.__name__ = function.__qualname__ = record.name
     function.__doc__ = record.value.__doc__
     return function
 
 
-def composition(*functions):
-    """Decorator: ``functions`` called on Tensors run this composition of ops; a gradient of its own is not needed."""
+def _numbers(x):
+    """What an op of ours takes besides arrays; a number stays a number."""
+    array = np.asarray(x)
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"expected a Tensor, an array or a number, not {type(x).__name__}")
+    return array if array.ndim else array[()]
+
+
+def _explain(error, name, args):
+    """Unless the error names the function, raise one of its kind that does, and says what the function got."""
+    if str(error).startswith(name):
+        return
+    given = ", ".join([f"{x.shape}" if isinstance(x, np.ndarray) else repr(x)[:60] for x in args])
+    kind = next((k for k in (ValueError, IndexError) if isinstance(error, k)), TypeError)
+    raise kind(f"minigrad: {name} got {given}: {error}") from error
+
+
+def composition(*names):
+    """Decorator: NumPy's functions of these names, called on Tensors, run this composition of ops; a gradient of its own is not needed."""
     def enter(function):
-        for f in functions:
-            FUNCTIONS[f] = function
+        FUNCTIONS.update((numpys(name), function) for name in names if numpys(name))
         return function
     return enter
+
+
+def numpys(name):
+    """``linalg.norm`` -> np.linalg.norm; None if this NumPy has no such function."""
+    room, _, name = name.rpartition(".")
+    return getattr(getattr(np, room) if room else np, name, None)
 
 
 # ---- what many rules need ------------------------------------------------------------------------------------------
@@ -169,6 +199,11 @@ def scatter(g, index, shape):
     """Zeros of ``shape`` (leading axes of g in front) with g added at ``index``: the transpose of indexing."""
     if not isinstance(g, np.ndarray) and hasattr(type(g), "__array_function__"):
         return g.__array_function__(scatter, (type(g),), (g, index, shape), {})
-    g = np.asarray(g)
-    lead = g.ndim - np.empty(shape, bool)[index].ndim
-    return At.add([At(index, g, tuple(shape))], None, lead)
+    try:
+        g, (_, normal) = _numbers(g), scattered(g, index, shape)
+        index, shape = normal["index"], normal["shape"]
+        lead = g.ndim - np.empty(shape, bool)[index].ndim
+        return At.add([At(index, np.asarray(g), shape)], None, lead)
+    except (TypeError, ValueError, IndexError) as error:
+        _explain(error, "scatter_add", (g, index, shape))
+        raise

@@ -41,6 +41,7 @@ gelu       = op(values.gelu,       lambda g, y, x: g * gelu_slope(x),           
 
 def below(a, b):
     """a^(b-1); the slope of a^0 is 0, also at a = 0."""
+    b = b * 1 if getattr(b, "dtype", None) == bool else b
     return a ** (b - (real(b) != 0))
 
 
@@ -177,7 +178,7 @@ pad = op(values.pad,     lambda g, y, x, pads, fill: g[values.unpad(pads)], read
 getitem = op(lambda x, index: x[index], lambda g, y, x, index: At(index, g, np.shape(x)), reads="{0}[{index}]", call=calls.indexed,
              compose=composed.getitem, name="getitem")
 scatter_add = op(scatter, lambda g, y, x, index, shape: g[index], name="scatter_add", reads="scatter({0})",
-                 call=lambda g, index, shape: ((g,), dict(index=index, shape=tuple(shape))), serves=(scatter,))
+                 call=calls.scattered, serves=(scatter,))
 
 
 # ---- losses: fused, so that they stay stable and cheap ------------------------------------------------------------------

@@ -86,17 +86,23 @@ def amin(x, axis=None, keepdims=False):
     return _extreme(x, axis, keepdims, np.argmin) if np.iscomplexobj(x) else np.min(x, axis=axis, keepdims=keepdims)
 
 
+def _top(x, axis):
+    """The maximum, kept, of the real part; 0 of nothing."""
+    return amax(x, axis, True).real if x.size else 0.0
+
+
 def logsumexp(x, axis=None, keepdims=False):
     """log Σ exp(x) over ``axis``, the maximum taken out first."""
-    m = amax(x, axis, True).real
+    m = _top(x, axis)
     m = np.where(np.isfinite(m), m, 0)
-    y = np.log(np.sum(np.exp(x - m), axis=axis, keepdims=True)) + m
+    with np.errstate(divide="ignore"):          # log 0 = -inf is the answer for nothing, and for nothing but -inf
+        y = np.log(np.sum(np.exp(x - m), axis=axis, keepdims=True)) + m
     return y if keepdims else np.squeeze(y, axis=axis)
 
 
 def softmax(x, axis=-1):
     """exp(x) / Σ exp(x) along ``axis``, the maximum taken out first."""
-    e = np.exp(x - amax(x, (axis,), True).real)
+    e = np.exp(x - _top(x, (axis,)))
     return e / np.add.reduce(e, axis=axis, keepdims=True)
 
 

@@ -31,6 +31,8 @@ class Block:
                  balanced: bool = False, forward: int = 1) -> None:
         self.style, self.sideways, self.upside_down = style, sideways, False
         self.units: dict[Unit, int] = {}
+        self._described: dict[tuple[int, Any], Any] = {}
+        self._routes: dict[tuple[Unit, Unit, float, bool], tuple[list[Point], Point | None]] = {}
         self.sizes: list[tuple[float, float]] = []
         self.marks: dict[int, Mark] = {}
         edges: dict[tuple[Unit, Unit], int] = {}
@@ -111,8 +113,14 @@ class Block:
 
     def lines(self, mark: Mark, step: Any) -> list[list[tuple[text.Label, float]]]:
         """What stands in each of the mark's shapes."""
-        box, circle, _ = self.style.describe(mark, step)
+        box, circle, _ = self.described(mark, step)
         return [box if unit[0] == "box" else circle for unit in self.parts(mark)]
+
+    def described(self, mark: Mark, step: Any) -> Any:
+        """What the style says of a mark: asked for twice, for its size and when it is stamped."""
+        if (id(mark), step) not in self._described:
+            self._described[id(mark), step] = self.style.describe(mark, step)
+        return self._described[id(mark), step]
 
     def _add(self, unit: Unit, size: tuple[float, float]) -> int:
         if unit not in self.units:
@@ -180,7 +188,13 @@ class Block:
         return n in self._circles
 
     def route(self, source: Unit, target: Unit, width: float, head: bool = True) -> tuple[list[Point], Point | None]:
-        """The path of an arrow between two units, and its head's tip."""
+        """The path of an arrow between two units, and its head's tip; the same in every step."""
+        key = source, target, width, head
+        if key not in self._routes:
+            self._routes[key] = self._route(*key)
+        return self._routes[key]
+
+    def _route(self, source: Unit, target: Unit, width: float, head: bool) -> tuple[list[Point], Point | None]:
         u, v = self.units[source], self.units[target]
         placed, off = self.placed, self.offset.get((self.units[source], self.units[target]), 0.0)
         back, size = self.style.backwards, scene.head_length(width) if head else 0.0
@@ -210,7 +224,7 @@ class Block:
         """Add the shapes and inner arrows of these marks at an offset; returns the index of each unit's shape."""
         index: dict[Unit, int] = {}
         for mark in marks:
-            tooltip = self.style.describe(mark, step)[2]
+            tooltip = self.described(mark, step)[2]
             for unit, lines in zip(self.parts(mark), self.lines(mark, step)):
                 index[unit] = self._shape(into, unit, mark, lines, tooltip, dx, dy)
         slots = {n for mark in marks for kind, n in mark.sources if kind == "past"}

@@ -18,6 +18,7 @@ class Columns:
     def __init__(self, story: Story, style: Style) -> None:
         self.story, self.style, self.back = story, style, style.backwards
         self.scene = Scene()
+        self._linked: dict[Any, list[tuple[int, dict[int, int]]]] = {}
 
     # --- the loops --------------------------------------------------------------------------------------------------
 
@@ -46,6 +47,8 @@ class Columns:
 
     def _links(self, loop: Any) -> list[tuple[int, dict[int, int]]]:
         """What the loop right above this one reads from it in the same step: [(place of that loop, step -> node)]."""
+        if loop in self._linked:
+            return self._linked[loop]
         story, above = self.story, self.story.loops.index(loop) + 1
         if above == len(story.loops):
             return []
@@ -55,7 +58,8 @@ class Columns:
             if lower and upper:
                 found.update({step: node for node in upper.elsewhere
                               if node in lower.where and story.graph.nodes[node].step == step})
-        return [(above, found)] if found else []
+        self._linked[loop] = [(above, found)] if found else []
+        return self._linked[loop]
 
     def _link(self) -> None:
         """Arrows from a lower loop's column into the same column of the loop above."""
@@ -119,15 +123,18 @@ class Columns:
 
     def _columns(self) -> None:
         self.index: dict[tuple[Any, int], dict[Unit, int]] = {}
+        self.inner: dict[tuple[Any, int], list[Arrow]] = {}
         for (loop, step), column in self.story.columns.items():
             left = self.left[step]
-            self.scene.panels.append(Panel(left, self.foot[loop], left + self.width, self.head[loop]))
+            self.scene.panels.append(Panel(left, self.foot[loop], left + self.width, self.head[loop], step=step))
             words = text.label(f"t = {step}")
             # Where an arrow comes in from below the caption makes room.
             linked = bool(self._below(loop, step)) or any(place[0] == loop for place in self.story.picked)
             middle = left + (8 + text.width(words, theme.SIZE) / 2 if linked else self.width / 2)
             self.scene.texts.append(Words(middle, self.foot[loop] + theme.CAPTION / 2 + 1, words))
+            before = len(self.scene.arrows)
             self.index[loop, step] = self.blocks[loop].stamp(self.scene, column.marks, step, *self.at(loop, step))
+            self.inner[loop, step] = self.scene.arrows[before:]
 
     def _below(self, loop: Any, step: int) -> list[tuple[Any, int]]:
         """The column of the loop below, if this column reads from it."""
@@ -171,6 +178,23 @@ class Columns:
         tip = (start if self.back else goal) if head else None
         self.scene.arrows.append(Arrow(points, tip, self.back, colour, width, ends))
 
+    def _cut(self) -> None:
+        """Two strokes across the last arrow: the value goes on, its history does not."""
+        arrow = self.scene.arrows[-1]
+        arrow.cut = True
+        bend = max(range(0, len(arrow.points) - 3, 3), key=lambda i: abs(arrow.points[i + 3][0] - arrow.points[i][0])
+                   + abs(arrow.points[i + 3][1] - arrow.points[i][1]))
+        a, b, c, d = arrow.points[bend:bend + 4]
+        x, y = (a[0] + 3 * b[0] + 3 * c[0] + d[0]) / 8, (a[1] + 3 * b[1] + 3 * c[1] + d[1]) / 8
+        dx, dy = d[0] + c[0] - b[0] - a[0], d[1] + c[1] - b[1] - a[1]              # where the curve goes, in its middle
+        length = (dx * dx + dy * dy) ** 0.5 or 1.0
+        dx, dy = dx / length, dy / length
+        for along in (-2.2, 2.2):
+            cx, cy = x + along * dx, y + along * dy
+            start, end = (cx - 7 * dy - 2 * dx, cy + 7 * dx - 2 * dy), (cx + 7 * dy + 2 * dx, cy - 7 * dx + 2 * dy)
+            self.scene.arrows.append(Arrow([start, *scene.line(start, end)], None, False, theme.INK, 1.8,
+                                           tooltip="cut: no gradient comes back", cut=True))
+
     def side(self, loop: Any, step: int, way: int) -> float:
         """The x of a panel's edge: the right one for way = 1, the left one for way = -1."""
         return self.left[step] + (self.width if way > 0 else 0.0)
@@ -189,6 +213,8 @@ class Columns:
                 entry = block.entry.get(slot)
                 if entry is not None and entry[0] == "port" and entry in index:
                     self.scene.shapes[index[entry]].nodes = (node,)
+                    for arrow in self.inner[loop, step] if node in column.cuts else ():
+                        arrow.cut = arrow.cut or arrow.ends[0] == index[entry]
                 if step == story.begin(loop) or entry is None or entry not in index:
                     continue
                 goal = self._edge(index[entry], -way)
@@ -200,6 +226,8 @@ class Columns:
                     self._side(self._edge(shape, way), goal, bend, "recurrent", (shape, index[entry]))
                 elif before is None and self.gap is not None:
                     self._through_fold(loop, step, slot, goal, index[entry])
+                if node in column.cuts:
+                    self._cut()
 
     def _through_fold(self, loop: Any, step: int, slot: int, goal: Point, target: int) -> None:
         story, middle, way = self.story, sum(self.gap or (0, 0)) / 2, self.story.forward[loop]

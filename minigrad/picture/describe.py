@@ -16,7 +16,7 @@ from .text import Label
 Lines = list[tuple[Label, float]]
 
 
-def style(graph: Any, *, values: bool, shapes: bool, gradients: Gradients | None) -> Style:
+def style(graph: Any, *, values: bool, shapes: bool, gradients: Gradients | None, backwards: bool = False) -> Style:
     """How this picture's shapes are inscribed."""
 
     def describe(mark: Mark, step: Any) -> tuple[Lines, Lines, str]:
@@ -48,7 +48,7 @@ def style(graph: Any, *, values: bool, shapes: bool, gradients: Gradients | None
             parts.append("no gradient" if found is None else f"|gradient| = {np.linalg.norm(found):.3g}")
         return "  ".join(part for part in dict.fromkeys(parts) if part)
 
-    return Style(describe, gradients is not None)
+    return Style(describe, backwards or gradients is not None)
 
 
 def title(mark: Mark, step: Any) -> Label:

@@ -23,7 +23,8 @@ def write(picture: Scene) -> str:
         fill = f', fillcolor="{panel.fill}"' if panel.fill != "none" else ""
         # A cluster is drawn only if something is in it: an invisible point in its middle.
         out.append(f' subgraph cluster_{i} {{ graph [bb="{number(panel.left)},{number(panel.low)},'
-                   f'{number(panel.right)},{number(panel.high)}", style="{style}", color="{panel.rim}"{fill}];'
+                   f'{number(panel.right)},{number(panel.high)}", style="{style}", color="{panel.rim}"{fill}, '
+                   f'penwidth={number(panel.rim_width)}];'
                    f' p{i} [pos="{number((panel.left + panel.right) / 2)},{number((panel.low + panel.high) / 2)}!",'
                    f' style=invis, shape=point, width=0.01, height=0.01]; }}')
     out += [f" n{i} [{_shape(shape)}];" for i, shape in enumerate(picture.shapes)]
@@ -57,7 +58,7 @@ def _shape(shape: Shape) -> str:
     label = _label(shape.lines[0][0]) if len(shape.lines) == 1 else '""'
     parts = [f"label={label}", f'pos="{number(shape.x)},{number(shape.y)}!"', f"shape={form}",
              f"width={shape.width / 72:.4f}", f"height={shape.height / 72:.4f}", f'style="{style}"',
-             f'fillcolor="{shape.fill}"', f'color="{shape.rim}"', f"penwidth={number(shape.rim_width)}",
+             f'fillcolor="{"#E4E4E4" if shape.hatched else shape.fill}"', f'color="{shape.rim}"', f"penwidth={number(shape.rim_width)}",
              f'fontcolor="{shape.ink}"', f"fontsize={number(shape.lines[0][1] if shape.lines else theme.SIZE)}"]
     if shape.tooltip:
         parts.append(f"tooltip={text.dot_quote(shape.tooltip)}")

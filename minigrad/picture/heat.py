@@ -11,21 +11,28 @@ from . import text, theme
 from .scene import Panel, Scene, Shape, Words
 
 
-def gradients(graph: Any) -> Gradients:
-    """Node id -> gradient of the graph's one output with respect to it; nothing is left on the tensors."""
+def gradients(graph: Any, of: Any = None, what: str = "draw(heat=True)") -> Gradients:
+    """Node id -> gradient of the graph's one output, or of the number `of`, with respect to it; nothing is left on the tensors."""
     from ..autodiff import cotangents
-    if len(graph.outputs) != 1:
-        raise ValueError(f"draw(heat=True) got {len(graph.outputs)} roots: heat shows the gradients of one number; "
-                         "draw one loss, or the sum of them")
-    root = graph.nodes[graph.outputs[0]]
-    if root.tensor is None or not root.requires_grad:
-        raise ValueError("draw(heat=True): the root does not depend on anything that requires gradients, so there are "
+    if of is None:
+        if len(graph.outputs) != 1:
+            raise ValueError(f"{what} got {len(graph.outputs)} roots: heat shows the gradients of one number; "
+                             "draw one loss, or the sum of them")
+        root, name = graph.nodes[graph.outputs[0]].tensor, "the root"
+    else:
+        root, name = of, "this number"
+    if root is None or not root.requires_grad:
+        raise ValueError(f"{what}: {name} does not depend on anything that requires gradients, so there are "
                          "none to show; make the weights with mg.parameter, compute outside mg.no_grad(), or draw "
                          "without heat")
-    if root.value.size != 1:
-        raise ValueError(f"draw(heat=True): the root has shape {tuple(root.value.shape)}, gradients are those of one "
-                         "number; draw a loss, for example root.sum()")
-    return Gradients(graph, cotangents(root.tensor))
+    if root.size != 1:
+        raise ValueError(f"{what}: {name} has shape {tuple(root.shape)}, gradients are those of one "
+                         "number; draw a loss, for example root.sum()" + (", or one entry, h[0, 2]" if of is not None else ""))
+    found = Gradients(graph, cotangents(root))
+    if of is not None and all(found.get(node.id) is None for node in graph.nodes):
+        raise ValueError(f"{what}: nothing in this picture leads to the number that was given; it belongs to another graph: "
+                         "take both from the same forward pass")
+    return found
 
 
 class Gradients:
@@ -56,48 +63,66 @@ def kind(gradient: np.ndarray | None) -> tuple[str, float]:
     return "", math.log10(largest) + math.log10(float(np.linalg.norm(gradient / largest)))
 
 
-def paint(scene: Scene, graph: Any, found: Gradients) -> None:
-    """Colour the finished scene and add the legend."""
+class Scale:
+    """From the smallest to the largest of these logarithms; one decade at least, so that equal gradients look equal."""
+
+    def __init__(self, logs: list[float]) -> None:
+        self.low, self.high = (min(logs), max(logs)) if logs else (0.0, 0.0)
+        if self.high - self.low < 1.0:
+            wider = (1 - (self.high - self.low)) / 2
+            self.low, self.high = self.low - wider, self.high + wider
+
+    def share(self, log: float) -> float:
+        """Where this logarithm is, in 0..1."""
+        return min(max((log - self.low) / (self.high - self.low), 0.0), 1.0)
+
+
+def paint_shape(shape: Shape, odd: str, log: float, scale: Scale) -> None:
+    """Fill one shape by its gradient."""
+    if odd:
+        fill, rim, dash, _, _ = theme.ODD[odd]
+        shape.fill, shape.dash, shape.hatched = fill, dash or shape.dash, odd == "constant"
+        shape.rim = shape.rim if shape.role in ("state", "parameter") and odd != "nan" else rim
+    else:
+        shape.fill = theme.heat_colour(scale.share(log))
+    shape.ink = theme.ink_on(shape.fill)
+
+
+def paint(scene: Scene, graph: Any, found: Gradients, of: Any = None) -> None:
+    """Colour the finished scene and add the legend; the shape of the number `of`, if it is drawn, gets a rim."""
     heat: dict[int, tuple[str, float]] = {}
     for index, shape in enumerate(scene.shapes):
         if shape.nodes and shape.role != "port":
-            heat[index] = kind(found.get(shape.nodes[-1]))
-    logs = [log for odd, log in heat.values() if not odd]
-    low, high = (min(logs), max(logs)) if logs else (0.0, 0.0)
-    if high - low < 1.0:   # one decade at least, so that equal gradients look equal
-        low, high = low - (1 - (high - low)) / 2, high + (1 - (high - low)) / 2
-
-    def share(log: float) -> float:
-        return (log - low) / (high - low)
-
+            odd, log = kind(found.get(shape.nodes[-1]))
+            heat[index] = ("constant" if odd == "missing" and not graph.nodes[shape.nodes[-1]].requires_grad else odd, log)
+    scale = Scale([log for odd, log in heat.values() if not odd])
     for index, (odd, log) in heat.items():
         shape = scene.shapes[index]
-        if odd:
-            fill, rim, dash, badge, _ = theme.ODD[odd]
-            shape.fill, shape.dash = fill, dash or shape.dash
-            shape.rim = shape.rim if shape.role in ("state", "parameter") and odd != "nan" else rim
-            shape.ink = theme.ink_on(fill)
-            if badge and shape.role != "rail":
-                scene.texts.append(Words(shape.x + shape.width / 2, shape.y + shape.height / 2 + 3,
-                                         text.label(badge), theme.TINY, theme.INK))
-        else:
-            shape.fill = theme.heat_colour(share(log))
-            shape.ink = theme.ink_on(shape.fill)
+        paint_shape(shape, odd, log, scale)
+        badge = theme.ODD[odd][3] if odd else ""
+        if badge and shape.role != "rail":
+            scene.texts.append(Words(shape.x + shape.width / 2, shape.y + shape.height / 2 + 3,
+                                     text.label(badge), theme.TINY, theme.INK))
+        if of is not None and graph.nodes[shape.nodes[-1]].tensor is of:
+            shape.rim, shape.rim_width = theme.RED, 3.2
     flows = _flows(scene, graph, found)
     for index, arrow in enumerate(scene.arrows):
         # Where the part that flows along this arrow is not known, what arrives at its far end stands for it.
         odd, log = kind(flows[index]) if index in flows else (
             heat.get(arrow.ends[1]) or heat.get(arrow.ends[0]) or ("missing", 0.0))
         near = heat.get(arrow.ends[0])
-        if near is not None and near[0] == "missing" or odd == "missing":
+        none = ("missing", "constant")
+        if arrow.cut and arrow.ends == (-1, -1):
+            continue                                   # the strokes of a cut
+        if arrow.cut or near is not None and near[0] in none or odd in none:
             arrow.colour, arrow.width, arrow.dash = "#AAAAAA", 1.0, "3,3"
         elif odd:
             arrow.colour, arrow.width = (theme.ODD[odd][0] if odd != "zero" else "#999999"), 1.2
             arrow.dash = "2,3" if odd == "zero" else ""
         else:
             arrow.tooltip = f"|gradient| = {text.flat(_power(log))}"
-            arrow.colour, arrow.width = theme.RED, round(1.0 + 2.4 * min(max(share(log), 0.0), 1.0), 2)
-    _legend(scene, low, high, [odd for odd in theme.ODD if any(o == odd for o, _ in heat.values())])
+            arrow.colour, arrow.width = theme.RED, round(1.0 + 2.4 * scale.share(log), 2)
+    _legend(scene, scale.low, scale.high, [odd for odd in theme.ODD if any(o == odd for o, _ in heat.values())])
 
 
 def _flows(scene: Scene, graph: Any, found: Gradients) -> dict[int, np.ndarray]:
@@ -177,7 +202,7 @@ def _legend(scene: Scene, low: float, high: float, odd: list[str]) -> None:
     for name in odd:
         fill, rim, dash, badge, meaning = theme.ODD[name]
         scene.shapes.append(Shape(at + 11, top - 7, 22, 14, "box", [(text.label(badge), theme.TINY)] if badge else [],
-                                  fill, rim, 1.1, dash, ink=theme.ink_on(fill), role="legend"))
+                                  fill, rim, 1.1, dash, ink=theme.ink_on(fill), role="legend", hatched=name == "constant"))
         words = text.label(meaning)
         wide = text.width(words, theme.SMALL)
         scene.texts.append(Words(at + 28 + wide / 2, top - 7, words, theme.SMALL))

@@ -131,6 +131,8 @@ class Layout(Columns):
                     tooltip=f"initial state  shape {recorded.value.shape}", nodes=(node,), role="initial"))
                 start = (x + way * size / 2, y)
                 self._side(start, self._edge(index[entry], -way), (start[0], edge), "recurrent", (shape, index[entry]))
+                if node in story.columns[loop, story.begin(loop)].cuts:
+                    self._cut()
 
     def _initial_lines(self, loop: Any, slot: int, node: int) -> list[tuple[text.Label, float]]:
         """h with subscript 0 and its shape, or the author's own name for the initial state."""

@@ -42,6 +42,7 @@ class Reader(Recorded):
                 buckets.setdefault((node.loop, node.step), []).append(number)
             elif not node.step:
                 outside.append(number)
+        self.find_cuts(buckets)
         self._directions(buckets)
         initial_ids = self._initial(buckets)
         self.starts = {number for number, _ in initial_ids}
@@ -148,6 +149,7 @@ class Reader(Recorded):
 
         column.marks, column.where = marking.build(self.graph, inside, refer, self.uses, self.keys, keep)
         column.pasts = list(slots)
+        column.cuts = {self.cuts[i] for n in inside for i in self.nodes[n].inputs if i in self.cuts}
         for mark in column.marks:
             if mark.nodes[-1] in picked:
                 from_ = self.nodes[picked[mark.nodes[-1]]]
@@ -352,6 +354,7 @@ class Reader(Recorded):
         """States, predictions and losses."""
         railed = {(rail.loop, node): rail for rail in story.rails for terms in rail.terms.values()
                   for node in terms}
+        stacked = {n for (_, n), rail in railed.items() if not rail.adds}
         for (loop, step), column in story.columns.items():
             keys = _flat(story.states[loop])
             named = story.state_names[loop]
@@ -366,7 +369,7 @@ class Reader(Recorded):
                 rail = railed.get((loop, mark.nodes[-1]))
                 if rail and rail.adds and mark.role == "op" and self.nodes[mark.nodes[-1]].value.size == 1:
                     mark.role = "loss"
-            self._predictions(column.marks, {n for (_, n), rail in railed.items() if not rail.adds})
+            self._predictions(column.marks, stacked)
         self._predictions(story.after, set())
         for mark in [mark for column in story.columns.values() for mark in column.marks] + story.after:
             if mark.role == "op" and mark.nodes[-1] in self.outputs:

@@ -38,13 +38,16 @@ class Recorded:
         self.derived: dict[int, bool] = {}
         self.late: set[int] = set()            # nodes outside time that depend on a step
         self.starts: set[int] = set()          # nodes that read an initial state
+        self.cuts: dict[int, int] = {}         # leaf -> the value that it is, without its history (mg.detach)
 
     # --- places -----------------------------------------------------------------------------------------------------
 
     def source(self, number: int) -> int:
-        """The node itself, or the stacked value that it picks."""
+        """The node itself, or the stacked value that it picks, or the value whose history it leaves behind."""
         node = self.nodes[number]
-        return self.graph.through(number) if node.op is not None and marking.op_name(node) == "getitem" else number
+        if node.op is None:
+            return self.cuts.get(number, number)
+        return self.graph.through(number) if marking.op_name(node) == "getitem" else number
 
     def fixed(self, number: int) -> bool:
         """Whether the value is made of parameters and constants alone (and at least one parameter)."""
@@ -71,6 +74,24 @@ class Recorded:
                     continue
                 known[current] = any(known[i] for i in node.inputs)
         return known[number]
+
+    # --- cuts -------------------------------------------------------------------------------------------------------
+
+    def find_cuts(self, buckets: dict[tuple[Any, int], list[int]]) -> None:
+        """Truncated back-propagation: a leaf that is, to the last bit, a value of the step (or loop) before it."""
+        for node in self.nodes:
+            if node.op is not None or node.kind != "input" or node.step is None or node.value.dtype.kind != "f":
+                continue
+            flat = node.value.reshape(-1)
+            if not flat.size or (flat[0] == flat).all():         # too easily equal by chance
+                continue
+            before = [(node.loop, node.step - 1), (node.loop, node.step + 1)] if node.step else [
+                (loop, end) for loop in self.loops if loop != node.loop for end in {1, self.length[loop]}]
+            content = flat.tobytes()
+            same = [self.nodes[n] for place in before for n in buckets.get(place, ()) if self.nodes[n].value.shape == node.value.shape
+                    and self.nodes[n].tensor.index < node.tensor.index and self.nodes[n].value.tobytes() == content]
+            if same and all(other.op is not None for other in same):              # else it is an input that comes again
+                self.cuts[node.id] = self.source(same[-1].id)
 
     # --- running sums -----------------------------------------------------------------------------------------------
 

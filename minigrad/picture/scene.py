@@ -9,6 +9,7 @@ from .text import Label
 
 Point = tuple[float, float]
 LEADING = 1.3  # from line to line, in font sizes
+HATCH = "#AAAAAA"
 
 
 @dataclass
@@ -28,6 +29,7 @@ class Shape:
     tooltip: str = ""
     nodes: tuple[int, ...] = ()     # the graph nodes that it stands for
     role: str = "op"
+    hatched: bool = False           # takes no gradients
 
     def placed_lines(self) -> list["Words"]:
         """The lines as texts of their own, one below the other around the centre."""
@@ -51,6 +53,18 @@ class Arrow:
     ends: tuple[int, int] = (-1, -1)  # shapes (from, to), whatever side the head is on
     tooltip: str = ""
     dash: str = ""
+    cut: bool = False               # the value goes on, its history does not: no gradient comes back
+
+    def head(self) -> list[Point]:
+        """The corners of the arrowhead, the tip first; none for a line."""
+        if self.tip is None:
+            return []
+        foot = self.points[0] if self.backwards else self.points[-1]
+        dx, dy = self.tip[0] - foot[0], self.tip[1] - foot[1]
+        length = max((dx * dx + dy * dy) ** 0.5, 1e-9)
+        half = head_length(self.width) * 0.42
+        across = (-dy / length * half, dx / length * half)
+        return [self.tip, (foot[0] + across[0], foot[1] + across[1]), (foot[0] - across[0], foot[1] - across[1])]
 
 
 @dataclass
@@ -64,6 +78,8 @@ class Panel:
     rim: str = theme.RULE
     dash: str = ""
     rounded: bool = True
+    rim_width: float = 1.0
+    step: int | None = None         # the time step that it shows
 
 
 @dataclass

@@ -18,6 +18,7 @@ class Column:
     where: dict[int, int] = field(default_factory=dict)    # node id -> index in marks
     pasts: list[int] = field(default_factory=list)         # slot -> node id that comes from the step before
     elsewhere: dict[int, int] = field(default_factory=dict)  # node id from outside -> index in marks
+    cuts: set[int] = field(default_factory=set)            # those of pasts that come without their history
 
 
 @dataclass

@@ -14,9 +14,9 @@ def number(value: float) -> str:
     return "0" if digits in ("-0", "") else digits
 
 
-def write(picture: Scene) -> str:
-    """The scene as one SVG document that fits its container's width."""
-    left, low, right, high = picture.bounds()
+def write(picture: Scene, bounds: tuple[float, ...] | None = None) -> str:
+    """The scene (or what is in these bounds) as one SVG document that fits its container's width."""
+    left, low, right, high = bounds or picture.bounds()
     left, low, right, high = left - MARGIN, low - MARGIN, right + MARGIN, high + MARGIN
     width, height = right - left, high - low
     out = [
@@ -25,13 +25,17 @@ def write(picture: Scene) -> str:
         f'style="max-width:100%;height:auto" font-family="{theme.FONT}" text-anchor="middle">',
         f'<rect x="{number(left)}" y="{number(-high)}" width="{number(width)}" height="{number(height)}" '
         'fill="white"/>']
+    if any(shape.hatched for shape in picture.shapes):
+        out.append('<defs><pattern id="hatch" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
+                   f'<path d="M0 0V5" stroke="{scene.HATCH}" stroke-width="1.2"/></pattern></defs>')
     for panel in picture.panels:
         dash = f' stroke-dasharray="{panel.dash}"' if panel.dash else ""
+        wide = f' stroke-width="{number(panel.rim_width)}"' if panel.rim_width != 1 else ""
         radius = 9.0 if panel.rounded else 0.0
         width, height = panel.right - panel.left, panel.high - panel.low
         out.append(f'<rect x="{number(panel.left)}" y="{number(-panel.high)}" width="{number(width)}" '
                    f'height="{number(height)}" rx="{number(radius)}" fill="{panel.fill}" '
-                   f'stroke="{panel.rim}"{dash}/>')
+                   f'stroke="{panel.rim}"{wide}{dash}/>')
     out += [_arrow(arrow) for arrow in picture.arrows]
     out += [_shape(shape) for shape in picture.shapes]
     out += [_words(words.x, words.y, words.words, words.size, words.ink) for words in picture.texts]
@@ -50,6 +54,8 @@ def _shape(shape: Shape) -> str:
         radius = "" if shape.form == "plate" else ' rx="6"'
         body = (f'<rect x="{number(x - shape.width / 2)}" y="{number(y - shape.height / 2)}" '
                 f'width="{number(shape.width)}" height="{number(shape.height)}"{radius} {paint}/>')
+    if shape.hatched:
+        body += body.replace(f'fill="{shape.fill}"', 'fill="url(#hatch)"')
     lines = [_words(line.x, line.y, line.words, line.size, line.ink) for line in shape.placed_lines()]
     title = f"<title>{text.xml(shape.tooltip)}</title>" if shape.tooltip else ""
     return f"<g>{title}{body}{''.join(lines)}</g>"
@@ -77,16 +83,5 @@ def _arrow(arrow: Arrow) -> str:
     title = f"<title>{text.xml(arrow.tooltip)}</title>" if arrow.tooltip else ""
     line = (f'<path d="{"".join(path)}" fill="none" stroke="{arrow.colour}" stroke-width="{number(arrow.width)}"'
             f'{dash}>{title}</path>')
-    return line + _head(arrow)
-
-
-def _head(arrow: Arrow) -> str:
-    if arrow.tip is None:
-        return ""
-    foot = arrow.points[0] if arrow.backwards else arrow.points[-1]
-    dx, dy = arrow.tip[0] - foot[0], arrow.tip[1] - foot[1]
-    length = max((dx * dx + dy * dy) ** 0.5, 1e-9)
-    half = scene.head_length(arrow.width) * 0.42
-    across = (-dy / length * half, dx / length * half)
-    corners = [arrow.tip, (foot[0] + across[0], foot[1] + across[1]), (foot[0] - across[0], foot[1] - across[1])]
-    return f'<polygon points="{" ".join(f"{number(x)},{number(-y)}" for x, y in corners)}" fill="{arrow.colour}"/>'
+    corners = " ".join(f"{number(x)},{number(-y)}" for x, y in arrow.head())
+    return line + (f'<polygon points="{corners}" fill="{arrow.colour}"/>' if corners else "")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from html import escape as _html
 
 Label = tuple[tuple[str, bool], ...]
@@ -18,8 +19,11 @@ _LONGEST = 22
 
 def plain(text: object) -> str:
     """`text` on one line, without characters that XML forbids."""
+    text = str(text)
+    if text.isprintable():
+        return text
     out = []
-    for char in str(text):
+    for char in text:
         if char in "\t\n\r\x0b\x0c\u2028\u2029\x85":
             out.append(" ")
         elif unicodedata.category(char) in ("Cc", "Cs", "Cn") or char in "\ufffe\uffff":
@@ -42,18 +46,23 @@ def name_label(name: str, step: object = None) -> Label:
     >>> name_label("z_r", 3)
     (('z', False), ('r,3', True))
     """
-    name = shorten(plain(name))
-    subscript = ""
-    hat = _HATTED.match(name)
-    if hat and len(hat[1].rpartition(".")[2]) == 0:
-        name = hat[1] + unicodedata.normalize("NFC", hat[2] + "\u0302")
-    else:
-        match = _SUBSCRIPTED.match(name)
-        if match and match[1].rpartition(".")[2] == "":
-            name, subscript = match[1] + match[2], match[3]
+    name, subscript = _apart(name)
     if step is not None:
         subscript = f"{subscript},{step}" if subscript else str(step)
     return ((name, False), (subscript, True)) if subscript else ((name, False),)
+
+
+@lru_cache(4096)
+def _apart(name: str) -> tuple[str, str]:
+    """A name and its own subscript."""
+    name = shorten(plain(name))
+    hat = _HATTED.match(name)
+    if hat and len(hat[1].rpartition(".")[2]) == 0:
+        return hat[1] + unicodedata.normalize("NFC", hat[2] + "\u0302"), ""
+    match = _SUBSCRIPTED.match(name)
+    if match and match[1].rpartition(".")[2] == "":
+        return match[1] + match[2], match[3]
+    return name, ""
 
 
 def shorten(text: str, longest: int = _LONGEST) -> str:
@@ -86,17 +95,19 @@ _NARROW, _WIDE = set("ijlI.,:;'|! ftr()[]·"), set("mwMW@%—…")
 
 def width(words: Label, size: float) -> float:
     """How wide a label is, on the safe side for the common sans-serif fonts."""
-    total = 0.0
-    for text, sub in words:
-        for char in text:
-            if unicodedata.combining(char):
-                continue
-            em = (0.36 if char in _NARROW else 0.92 if char in _WIDE else 0.72 if char.isupper() else
-                  1.0 if unicodedata.east_asian_width(char) in "WF" else 0.61 if char.isascii() else 0.70)
-            total += em * size * (0.72 if sub else 1.0)
-    return total
+    return sum(sum(map(_em, text)) * (0.72 if sub else 1.0) for text, sub in words) * size
 
 
+@lru_cache(4096)
+def _em(char: str) -> float:
+    """How wide a character is, in font sizes."""
+    if unicodedata.combining(char):
+        return 0.0
+    return (0.36 if char in _NARROW else 0.92 if char in _WIDE else 0.72 if char.isupper() else
+            1.0 if unicodedata.east_asian_width(char) in "WF" else 0.61 if char.isascii() else 0.70)
+
+
+@lru_cache(4096)
 def xml(text: str) -> str:
     """Text for an XML element or attribute."""
     return _html(plain(text), quote=True)

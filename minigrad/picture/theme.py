@@ -46,6 +46,7 @@ ODD = {
     "nan": (PURPLE, "#7B3F61", "", "NaN", "not a number"),
     "inf": (INK, INK, "", "inf", "infinite"),
     "missing": ("#EEEEEE", "#999999", "4,3", "", "no gradient"),
+    "constant": ("#F7F7F7", "#999999", "", "", "no gradient asked for"),   # hatched
 }
 
 

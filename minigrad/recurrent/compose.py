@@ -3,7 +3,7 @@ import numpy as np
 
 from ..module import Module
 from .sequence import unroll
-from .state import called, check_cell
+from .state import called, check_cell, initial_state
 
 
 class _Stacked(Module):
@@ -17,7 +17,7 @@ class _Stacked(Module):
         return f"stacked({', '.join(map(called, self.cells))})"
 
     def initial_state(self, batch_size=None):
-        return tuple(cell.initial_state(batch_size) for cell in self.cells)
+        return tuple(initial_state(cell, batch_size, "stacked()") for cell in self.cells)
 
     def __call__(self, x, state):
         states = []

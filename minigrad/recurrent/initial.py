@@ -22,5 +22,5 @@ def zeros(batch_size, hidden_size, dtype):
 
 def check_sizes(cell, **sizes):
     for name, n in sizes.items():
-        if not isinstance(n, (int, np.integer)) or n < 1:
+        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
             raise ValueError(f"{cell} got {name}={n!r}; expected a positive integer")

@@ -10,7 +10,7 @@ from ..autodiff import _walk
 from ..checkpoint import again, as_before, captures, check_value, generators_of, remember
 from ..nested import flatten, rebuild
 from ..tensor import Tensor, _leaf, mode
-from .state import collector_paused
+from .state import check_outputs, collector_paused
 
 
 class _Segment:
@@ -47,16 +47,13 @@ def recomputed(run, cell, xs, state, times, every):
             last = flatten(state)
             captured.notice(outputs + last)
             if pack is None:
-                first = outputs[0].array if type(outputs[0]) is Tensor else np.asarray(outputs[0])
-                shape, dtype = first.shape, first.dtype
+                first = _array(outputs[0])
+                dtype = first.dtype
                 pack, ys, plan.packed = _allocate(len(times), first, last)
+            check_outputs(outputs, segment.times, cell, first.shape)
             for t, y in zip(segment.times, outputs):
-                array = y.array if type(y) is Tensor else np.asarray(y)
-                if array.shape != shape:
-                    raise ValueError(f"unroll: all outputs need one shape; it was {shape} at t={times[0] + 1} and is {array.shape} at "
-                                     f"t={t + 1}")
                 trained = trained or type(y) is Tensor and y.requires_grad
-                ys[t] = array
+                ys[t] = _array(y)
             tied = next((i for i in plan.packed if last[i] is outputs[-1]), None)
     for i, part in plan.packed.items():
         pack[part] = last[i].array.reshape(-1)
@@ -73,6 +70,10 @@ def recomputed(run, cell, xs, state, times, every):
             leaves[i] = node[part].reshape(last[i].shape).astype(last[i].dtype)
     ys = node[:ys.size].reshape(ys.shape).astype(dtype) if trained and plan.outputs else _leaf(ys.astype(dtype, copy=False))
     return ys, rebuild(state, leaves)
+
+
+def _array(y):
+    return y.array if type(y) is Tensor else y
 
 
 def _leaves(state):
@@ -164,5 +165,5 @@ def _whole(plan):
     outputs, last = plan.run(plan.xs, plan.state, plan.times)
     last = flatten(last)
     in_order = [outputs[i] for i in np.argsort(plan.times)]
-    stacked = np.stack(in_order) if type(in_order[0]) is Tensor else Tensor(np.stack(in_order))
-    return [*([stacked] if plan.outputs else []), *(last[i] for i in plan.packed)]
+    stacked = np.stack(in_order)
+    return [*([stacked if type(stacked) is Tensor else Tensor(stacked)] if plan.outputs else []), *(last[i] for i in plan.packed)]

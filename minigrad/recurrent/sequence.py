@@ -10,7 +10,8 @@ from ..nested import flatten, rebuild
 from ..place import Loop, Place, variables
 from ..tensor import Tensor, _clock, _leaf, mode
 from .recompute import recomputed
-from .state import called, check_cell, check_parameters, check_same, collector_paused, explain_state
+from .state import (called, check_cell, check_outputs, check_parameters, check_same, collector_paused, explain_state, initial_state,
+                    output)
 
 
 def steps(*sequences, reverse=False):
@@ -115,7 +116,7 @@ def _remember(loop, frame, place):
     """Once per loop, after its first step: what the author calls the values made in it."""
     for name, x in variables(frame):
         if type(x) is Tensor and x.place is place:
-            loop.names[x.index - place.start] = name
+            loop.names[x.index - place.start] = name, x.op.name if x.op else None
 
 
 def unroll(cell, xs, state=None, *, lengths=None, reverse=False, states=False, checkpoint_every=None):
@@ -148,31 +149,32 @@ def unroll(cell, xs, state=None, *, lengths=None, reverse=False, states=False, c
     first = xs.sequences[0] if type(xs) is _Together else xs
     shape, integer = np.shape(first[0]), (first.dtype if not isinstance(first, list) else first[0].dtype).kind in "biu"
     batch = shape[0] if len(shape) > 1 or len(shape) == 1 and integer else None
-    if state is None:
-        if not hasattr(cell, "initial_state"):
-            raise TypeError(f"unroll: {called(cell)} has no initial_state(batch_size); pass state=, the initial state")
-        state = cell.initial_state(batch)
+    state = initial_state(cell, batch, "unroll") if state is None else state
     mask = None if lengths is None else _mask(lengths, T, batch)
     times = _times(T, reverse)
     if checkpoint_every is not None and mode.recording:
         every = _segment_length(checkpoint_every, T, states)
-        return recomputed(functools.partial(_run, cell, mask=mask, batch=batch), cell, xs, state, times, every)
+        return recomputed(functools.partial(_run, cell, mask=mask, batch=batch, first=times[0]), cell, xs, state, times, every)
     visited = [state] if states else None
-    ys, state = _run(cell, xs, state, times, mask=mask, batch=batch, visited=visited)
+    ys, state = _run(cell, xs, state, times, mask=mask, batch=batch, first=times[0], visited=visited)
+    check_outputs(ys, times, cell)
     if reverse:
         ys.reverse()
-    ys = np.stack(ys) if isinstance(ys[0], Tensor) else Tensor(np.stack(ys))
+    ys = np.stack(ys)
+    ys = ys if type(ys) is Tensor else Tensor(ys)
     return (ys, state, visited) if states else (ys, state)
 
 
-def _run(cell, xs, state, times, *, mask, batch, visited=None):
-    """The outputs at ``times``, a list in their order, and the last state; every state is put into ``visited``."""
-    ys, count, initial = [], 0, state
+def _run(cell, xs, state, times, *, mask, batch, first, visited=None):
+    """The outputs at ``times``, a list in their order, and the last state; every state is put into ``visited``.
+
+    first  the time at which the whole sequence begins, of which these times may be a part
+    """
+    ys, begun = [], False
     with collector_paused():
         for x in _in_time([xs], times, cell=cell):
             place = mode.place
-            count += 1
-            if count == 1 and mode.recording:
+            if not begun and mode.recording:
                 place.loop.remember(x, state)
             if mask is not None:
                 alive = mask[place.step - 1]                # what stands in the padding, NaN even, does not reach a gradient
@@ -181,19 +183,17 @@ def _run(cell, xs, state, times, *, mask, batch, visited=None):
             try:
                 result = cell(x, state)
             except (TypeError, ValueError) as error:
-                if count == 1:
+                if not begun:
                     explain_state(error, cell, state, batch)
                 raise
             if type(result) is not tuple or len(result) != 2:
                 raise TypeError(f"{called(cell)} returned {_summary(result)} at t={place.step}; expected a pair (y, state)")
             y, new = result
-            if count < 3:
-                check_same(state, new, cell, place.step)
-                if count == 2:
-                    check_parameters((y, new), cell, place)
-            elif type(new) is Tensor and type(state) is Tensor and (
-                    new.array.shape != state.array.shape or new.array.dtype is not state.array.dtype):
-                check_same(state, new, cell, place.step)
+            if not (type(new) is type(state) is Tensor and new.array.shape == state.array.shape and new.array.dtype is state.array.dtype):
+                check_same(state, new, cell, place.step)        # what stands before it is only quicker
+            y = y if type(y) is Tensor else output(y, cell, place.step)
+            if abs(place.step - 1 - first) == 1:
+                check_parameters((y, new), cell, place)
             if mask is not None:
                 for s in (y, *flatten(new)):
                     if np.shape(s)[:1] != (batch,):
@@ -201,11 +201,10 @@ def _run(cell, xs, state, times, *, mask, batch, visited=None):
                                          f"t={place.step}; every one needs the batch in front: ({batch}, …)")
                 new = rebuild(new, [_choose(alive, a, b) for a, b in zip(flatten(new), flatten(state))])
                 y = _choose(alive, y, 0.)
-            state = new
+            state, begun = new, True
             ys.append(y)
             if visited is not None:
                 visited.append(state)
-        check_same(initial, state, cell, place.step)       # a nested state that changed after the second step
     return ys, state
 
 

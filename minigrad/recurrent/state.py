@@ -39,10 +39,27 @@ def check_cell(what, cell, hint=""):
     """The cell, if it is one: a callable of one step."""
     if not callable(cell):
         raise TypeError(f"{what} got {type(cell).__name__} as cell; expected a callable y, state = cell(x, state){hint}")
+    if isinstance(cell, type):
+        raise TypeError(f"{what} got the class {cell.__name__}; expected a cell: {cell.__name__}(input_size, hidden_size)")
     if getattr(cell, "whole_sequence", False):
         raise TypeError(f"{what} got {called(cell)}, which reads a whole sequence in two directions and is no cell of one step; run it "
                         "first, ys, _ = net(xs), and the next layer on its output: mg.unroll(cell, ys)")
     return cell
+
+
+def initial_state(cell, batch_size, who):
+    """The state that the cell begins with; ``who`` asks."""
+    if not hasattr(cell, "initial_state"):
+        name = called(cell)
+        raise TypeError(f"{who}: {name} has no initial_state(batch_size); pass state= to unroll, or give it one: {name}.initial_state = "
+                        "lambda batch_size: mg.Tensor(np.zeros((batch_size, …)))")
+    try:
+        return cell.initial_state(batch_size)
+    except TypeError as error:
+        if batch_size is None and "no batch axis" not in str(error):
+            error.args = (f"{error} (xs has no batch axis, so {called(cell)}.initial_state was called with None; let it give a state "
+                          "without a batch then, or pass xs[:, None])",)
+        raise
 
 
 def _outline(state, dtypes=True):
@@ -79,6 +96,25 @@ def check_same(old, new, cell, step):
             hint = "give xs and the initial state the dtype of the parameters, for example xs.astype(np.float32)"
         raise ValueError(f"{called(cell)} changed its state at t={step}: it took {before} and returned {after}; a state keeps its "
                          f"nesting, shapes and dtypes ({hint})")
+
+
+def output(y, cell, step):
+    """What a step shows, if it is not a Tensor: numbers, as an array."""
+    array = None if y is None or isinstance(y, (tuple, list, dict)) else np.asarray(y)
+    if array is None or array.dtype.kind not in "biufc":
+        raise TypeError(f"{called(cell)} returned a {type(y).__name__} as its output y at t={step}; expected one Tensor: join several with "
+                        "np.concatenate(…, axis=-1), or keep what is not shown in the state")
+    return array
+
+
+def check_outputs(ys, times, cell, shape=None):
+    """All outputs have one shape, that of the first step; returns it."""
+    for y, t in zip(ys, times):
+        shape = y.shape if shape is None else shape
+        if y.shape != shape:
+            raise ValueError(f"{called(cell)} changed the shape of its output: all need one shape; it was {shape} in the first step and is "
+                             f"{y.shape} at t={t + 1}")
+    return shape
 
 
 def check_parameters(results, cell, place):

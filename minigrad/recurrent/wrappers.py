@@ -14,7 +14,7 @@ from ..nested import flatten, rebuild
 from ..ops import layer_norm
 from ..tensor import Tensor, parameter
 from .initial import check_sizes, uniform
-from .state import called, check_cell
+from .state import called, check_cell, initial_state
 
 
 class _Wrapper(Module):
@@ -29,11 +29,7 @@ class _Wrapper(Module):
         return f"{self.wraps}({called(self.cell)})"
 
     def initial_state(self, batch_size=None):
-        if not hasattr(self.cell, "initial_state"):
-            name = called(self.cell)
-            raise TypeError(f"{called(self)}: {name} has no initial_state(batch_size); pass state= to unroll, or give it one: "
-                            f"{name}.initial_state = lambda batch_size: mg.Tensor(np.zeros((batch_size, …)))")
-        return self.cell.initial_state(batch_size)
+        return initial_state(self.cell, batch_size, called(self))
 
 
 def _floating(x):
@@ -87,7 +83,8 @@ def zoneout(cell, p, *, rng=None):
     rng  a numpy.random.Generator (default seed 0)
 
     ``h_t = m ⊙ h_{t-1} + (1 - m) ⊙ h̃_t``, m drawn in every step; in ``eval()`` the mean, ``p h_{t-1} + (1 - p) h̃_t``. Where the cell
-    shows a part of its state (y is h), it shows what is kept. Integers in the state (counters) go on.
+    shows a part of its state (y is h), it shows what is kept. Integers in the state (counters) go on. Parts that have a meaning only
+    together want p = 0: m scales the c and n of an sLSTM, hence ``zoneout(mg.SLSTMCell(3, 4), (0.1, 0, 0, 0))``. Of dropout the same holds.
 
     >>> import minigrad as mg
     >>> cell = zoneout(mg.LSTMCell(3, 4), (0.05, 0.5), rng=np.random.default_rng(0))
@@ -261,6 +258,8 @@ class _Masked(_Wrapper):
     wraps = "masked"
 
     def __call__(self, x, state):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{called(self)} got a {type(x).__name__} as x; expected one array whose last column is the mask")
         alive = x.data[..., -1].real != 0
         y, new = self.cell(_where(alive, x[..., :-1], 0.), state)
         kept = [_where(alive, a, b) for a, b in zip(flatten(new), flatten(state))]
@@ -293,8 +292,9 @@ class _LearnedStart(_Wrapper):
         self.given = state is not None
         if not self.given:
             state = super().initial_state(1)
-            state = rebuild(state, [s.data[0] if s.ndim else s for s in flatten(state)])
         values = [np.asarray(s.array if type(s) is Tensor else s) for s in flatten(state)]
+        if not self.given:
+            values = [a[0] if a.ndim else a for a in values]
         self.start = rebuild(state, [parameter(s, name=f"start_{i}") if s.ndim and _floating(s) else Tensor(s)
                                      for i, s in enumerate(values)])
 

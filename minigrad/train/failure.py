@@ -49,7 +49,8 @@ def _running():
     """The innermost Module whose method is running."""
     frame = sys._getframe(1)
     while frame is not None:
-        module = frame.f_locals.get("self")
+        code = frame.f_code
+        module = frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None          # self, whatever it is called
         if isinstance(module, Module):
             return module
         frame = frame.f_back

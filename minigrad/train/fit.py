@@ -10,7 +10,7 @@ from ..tensor import Tensor
 from .clip import clip_by_global_norm
 from .failure import explain
 from .log import Log
-from .optimizers import named
+from .optimizers import Optimizer, named
 from .progress import bar
 from .resume import Generators, Rounds, Run, remove_parts
 from .validation import Validation
@@ -87,8 +87,8 @@ def fit(loss_fn, parameters, batches, *, optimizer, steps=None, schedule=None, c
                 saved = run.step
             if validation.over:
                 break
-        if run.step == 0 and left != 0 and iter(batches) is not batches:
-            raise ValueError("batches is empty: there is nothing to train on; give at least one batch")
+        if run.step == 0 and left != 0:
+            raise ValueError("batches is empty: there is nothing to train on; give at least one batch (a generator gives its batches once)")
         if validate and records and validation.seen != run.step:                 # the batches of a generator ended
             records[-1]["validation"] = validation(run.step)
             lines.rewrite(records[-1])
@@ -167,8 +167,12 @@ def _scalar(loss, step):
 
 def _check(parameters, optimizer, steps, schedule, validate, patience, every, log, checkpoint):
     """What can be seen to be wrong before the first step, and not after an hour of training."""
+    if not isinstance(optimizer, Optimizer):
+        what = f"the class {optimizer.__name__}" if isinstance(optimizer, type) else f"a {type(optimizer).__name__}"
+        raise TypeError(f"optimizer is {what}, expected an optimizer made on the parameters, such as mg.train.Adam(model)")
     if {id(p) for p in parameters.values()} != {id(p) for p in optimizer.parameters.values()}:
-        raise ValueError(f"the optimizer moves {list(optimizer.parameters)}, but parameters are {list(parameters)}: "
+        others = ", other ones of the same names" if list(optimizer.parameters) == list(parameters) else ""
+        raise ValueError(f"the optimizer moves {list(optimizer.parameters)}, but parameters are {list(parameters)}{others}: "
                          "make the optimizer on the same parameters")
     for name, function in (("schedule", schedule), ("validate", validate)):
         if function is not None and not callable(function):

@@ -6,8 +6,8 @@ import pytest
 
 import minigrad as mg
 from minigrad.check.bptt import bptt
-from minigrad.nested import flatten, rebuild
-from tests.recurrent.test_every_cell import B, D, T, Probe, every_cell
+from minigrad.nested import flatten
+from tests.recurrent.test_every_cell import B, D, T, Probe, every_cell, floats
 
 
 def close(a, b, tolerance=1e-12):
@@ -57,12 +57,17 @@ def test_terms_are_the_gradients_of_untied_copies(cls, options):
         assert double.error <= 1e-12 and double.name == name.split(".")[-1]
 
 
+def floating(state):
+    """The parts of the state that have gradients; a clock has none."""
+    return [s for s in flatten(state) if s.dtype.kind in "fc"]
+
+
 @every_cell
 def test_the_initial_state_and_the_inputs_are_parameters_too(cls, options):
     probe = Probe(cls, options)
     ys, _, states = mg.unroll(probe.cell, probe.xs, probe.state, states=True)
     losses = per_step(ys)
-    for p in [probe.xs, *flatten(probe.state)]:
+    for p in [probe.xs, *floating(probe.state)]:
         double = bptt(losses, states, p)
         close(double.gradient, mg.grad(sum(losses), p)[0].data)
     inputs = bptt(losses, states, probe.xs)
@@ -77,17 +82,17 @@ def test_jacobians_of_the_whole_state_multiply(cls, options):
     double = bptt(per_step(ys), states, next(iter(probe.cell.parameters().values())))
     steps = [double.jacobian(t, t - 1) for t in range(1, T + 1)]
     close(double.jacobian(T, 0), np.linalg.multi_dot(steps[::-1]))
-    start = np.concatenate([s.data.ravel() for s in flatten(probe.state)])
+    start = np.concatenate([s.data.ravel() for s in floating(probe.state)])
     by_column = np.empty((start.size, start.size))
-    sizes = np.cumsum([s.size for s in flatten(probe.state)])[:-1]
+    sizes = np.cumsum([s.size for s in floating(probe.state)])[:-1]
     for j in range(start.size):                                     # by the complex step, independent of every rule
         moved = np.split(start + 1e-30j * (np.arange(start.size) == j), sizes)
-        state = rebuild(probe.state, [m.reshape(s.shape) for m, s in zip(moved, flatten(probe.state))])
-        _, after = probe.cell(probe.xs.data[0], rebuild(state, [mg.Tensor(s) for s in flatten(state)]))
-        by_column[:, j] = np.concatenate([s.data.ravel().imag / 1e-30 for s in flatten(after)])
+        parts = iter([mg.Tensor(m.reshape(s.shape)) for m, s in zip(moved, floating(probe.state))])
+        _, after = probe.cell(probe.xs.data[0], floats(probe.state, lambda _: next(parts)))
+        by_column[:, j] = np.concatenate([s.data.ravel().imag / 1e-30 for s in floating(after)])
     close(steps[0], by_column, 1e-11)
     assert np.array_equal(double.jacobian(2, 2), np.eye(start.size))
-    own = np.concatenate([np.arange(s.size).reshape(B, -1)[1] + offset for s, offset in zip(flatten(probe.state), [0, *sizes])])
+    own = np.concatenate([np.arange(s.size).reshape(B, -1)[1] + offset for s, offset in zip(floating(probe.state), [0, *sizes])])
     close(double.jacobian(2, 1, row=1), double.jacobian(2, 1)[own][:, own])
     assert np.array_equal(double.jacobian(2, 1, row=-1), double.jacobian(2, 1, row=B - 1))
 
@@ -482,3 +487,11 @@ def test_a_state_that_was_not_given():
     late = bptt(losses, states[1:], p["W_h"])                                   # the initial one may be left out
     assert np.isnan(late.adjoints[:, 0]).all()
     close(late.norms, bptt(losses, states, p["W_h"]).norms)
+
+
+def test_a_page():
+    cell = mg.RNNCell(3, 4, rng=np.random.default_rng(0))
+    ys, _, states = mg.unroll(cell, np.ones((5, 2, 3)), states=True)
+    page = bptt([(y * y).mean() for y in ys], states, cell.W_h).html()
+    assert page.count("<rect") == 1 + 10 and "L_5, use at step 4: " in page and "k=1" in page and "all terms add up" in page     # none of the initial state 0
+    assert "<script" not in page

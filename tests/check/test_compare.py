@@ -47,7 +47,9 @@ def test_missing_and_unknown_names_suggest_each_other():
     derived["W_hh"] = derived.pop("W_h")
     report = compare(derived, REFERENCE)
     assert row(report, "W_h").note == "not derived; did you mean 'W_hh'?"
-    assert row(report, "W_hh").note == "unknown name; did you mean 'W_h'?"
+    assert row(report, "W_hh").note == "unknown name; these are the numbers of W_h: names={'W_hh': 'W_h'}"
+    derived["W_hh"] = 2 * derived["W_hh"]
+    assert row(compare(derived, REFERENCE), "W_hh").note == "unknown name; did you mean 'W_h'?"
     assert len(report.rows) == 4 and not report.ok
     assert row(compare({**REFERENCE, "zeta": 1.0}, REFERENCE), "zeta").note == "unknown name (there are: W_h, W_x, b)"
     assert row(compare({}, {"b": 1.0}), "b").note == "not derived"
@@ -65,7 +67,7 @@ def test_missing_and_unknown_names_suggest_each_other():
     ("b", np.ones(3), "shape (3,), expected (4,)"),
     ("W_x", np.full((3, 4), np.nan), "yours has NaN or infinity in 12 of 12 entries"),
     ("b", np.array([1, 2, np.inf, 4]), "yours has NaN or infinity in 1 of 4 entries"),
-    ("b", None, "yours is no array of numbers (dtype object)"),
+    ("b", None, "yours is None"),
     ("b", "text", "yours is no array of numbers (dtype <U4)"),
     ("b", [[1, 2], [3]], "yours is no array of numbers (dtype object)"),
 ])
@@ -228,3 +230,71 @@ def test_adjoints_of_every_step_and_lines():
     assert [r.ok for r in report.rows] == [True, False, True] and report.first == ("carry_h", 3)
     assert row(report, "carry_h").note == "wrong on reference inputs at every step" and "t=3" in report.html()
     assert compare({**lines, "carry_h": lambda da, W: da @ W.T}, loss).ok
+
+
+class Theirs(Foreign):
+    """torch's: it refuses NumPy while a graph hangs on it, or it is on another device, or in a dtype that NumPy does not have."""
+
+    def __init__(self, array, dtype="torch.float64", on="the graph"):
+        super().__init__(array)
+        self.dtype, self.on = dtype, on
+
+    def detach(self):
+        return Theirs(self.array, self.dtype, "a GPU" if self.on else None)
+
+    def cpu(self):
+        return Theirs(self.array, self.dtype, None)
+
+    def float(self):
+        return Foreign(np.asarray(self.array, np.float32))
+
+    def __array__(self, dtype=None, copy=None):
+        assert self.on is None and self.dtype == "torch.float64"
+        return super().__array__(dtype, copy)
+
+
+def test_arrays_on_a_graph_on_a_device_and_in_bfloat16():
+    assert compare({n: Theirs(g) for n, g in REFERENCE.items()}, REFERENCE).ok
+    assert compare({n: Theirs(np.float32(g), "torch.bfloat16") for n, g in REFERENCE.items()}, REFERENCE).ok
+
+
+def test_a_name_nobody_knows_is_told_by_its_numbers():
+    report = compare({"weight_hh_l0": REFERENCE["W_x"].T}, REFERENCE)
+    assert row(report, "weight_hh_l0").note == "unknown name; these are the numbers of W_x, transposed: names={'weight_hh_l0': 'W_x'}"
+    assert row(compare({1: REFERENCE["b"]}, REFERENCE), 1).note == "unknown name; these are the numbers of b: names={1: 'b'}"
+
+
+def test_a_modules_own_names_are_known():
+    cells = mg.stacked(mg.RNNCell(5, 6), mg.GRUCell(6, 6))
+    ys, _ = mg.unroll(cells, rng.standard_normal((3, 4, 5)))
+    loss = (ys * ys).sum()
+    right = dict(zip(cells.parameters(), (g.data for g in mg.grad(loss, list(cells.parameters().values())))))
+    assert "cells.0.W_x" in right and compare(right, loss).ok
+    report = compare({**right, "cells.1.W_x": 2 * right["cells.1.W_x"]}, loss)
+    assert [r.name for r in report.rows if not r.ok] == ["2.W_x"]
+
+
+def test_columns_are_told_in_their_authors_shapes():
+    theirs = {n: g.T for n, g in REFERENCE.items()}
+    note = row(compare({**theirs, "W_x": REFERENCE["W_x"]}, REFERENCE, convention="column"), "W_x").note
+    assert note.startswith("shape (3, 4), expected (4, 3): transposed, and its transpose agrees (convention='column' transposes all")
+    wrong = theirs["W_x"].copy()
+    wrong[3, 1] += 1
+    r = row(compare({**theirs, "W_x": wrong}, REFERENCE, convention="column"), "W_x")
+    assert r.index == (3, 1) and r.yours == wrong[3, 1]
+
+
+def test_what_is_no_array_is_called_by_its_name():
+    assert row(compare(changed(b=None), REFERENCE), "b").note == "yours is None"
+
+
+def test_what_the_probe_cannot_show_is_said_although_all_agree():
+    W = mg.parameter(rng.standard_normal((4, 4)), name="W")
+    h, total = mg.Tensor(np.zeros((3, 4))), 0.0
+    for x in mg.steps(rng.standard_normal((3, 3, 4))):
+        h = np.tanh(x + h @ W)
+        total = total + h.sum()
+    report = compare({"W": mg.grad(total, [W])[0].data}, total)
+    assert report.ok and "COULD NOT DECIDE  the initial state is 0" in str(report)
+    assert "the initial state is 0" in report.html() and report.data()["remarks"] == report.remarks
+    assert "COULD NOT DECIDE" not in str(compare(*reversed(network())))

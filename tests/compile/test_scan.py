@@ -1,4 +1,5 @@
 """mg.scan gives what mg.unroll gives: values, gradients of everything, in every setting; and says so when it cannot."""
+import functools
 import gc
 import threading
 import warnings
@@ -11,7 +12,6 @@ import minigrad.recurrent
 from minigrad.compile import NotCompiled, scan, source
 from minigrad.compile.trace import CannotTrace
 from minigrad.nested import flatten, rebuild
-from tests.compile.random_cells import Case
 
 CELLS = [name for name in minigrad.recurrent.__all__ if name.endswith("Cell")]
 SETTINGS = [{}, {"reverse": True}, {"lengths": np.array([4, 1])}, {"lengths": np.array([0, 3]), "reverse": True}, {"checkpoint_every": 3},
@@ -76,6 +76,14 @@ def test_every_cell_at_the_edges(name, T, B):
 @pytest.mark.parametrize("name", CELLS)
 def test_float32_stays_float32(name):
     assert_same(getattr(mg, name)(3, 4, rng=np.random.default_rng(1), dtype=np.float32), numbers(5, 2, 3).astype(np.float32), tolerance=2e-4)
+
+
+@pytest.mark.parametrize("options", [{}, {"lengths": np.array([3, 1]), "reverse": True}], ids=str)
+@pytest.mark.parametrize("name", CELLS)
+def test_every_cell_in_layers(name, options):
+    make = functools.partial(getattr(mg, name), rng=np.random.default_rng(1))
+    first, xs = make(3, 4), numbers(3, 2, 3)
+    assert_same(mg.stacked(first, make(mg.unroll(first, xs)[0].shape[-1], 4)), xs, options=options, tolerance=3e-12)
 
 
 @pytest.mark.parametrize("options", SETTINGS[:6], ids=str)
@@ -222,11 +230,6 @@ def test_truncated_bptt():
     assert np.allclose(cell.W_h.grad, other.W_h.grad, rtol=1e-12)
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_random_cells(seed):
-    assert Case(seed).wrong() is None
-
-
 # ---- what cannot be compiled ----------------------------------------------------------------------------------------------
 W, U = mg.parameter(numbers(3, 4)), mg.parameter(0.4 * numbers(4, 4))
 
@@ -300,16 +303,6 @@ def test_what_cannot_be_compiled_is_unrolled_and_says_why(make, reason):
     with pytest.warns(NotCompiled, match=reason):
         ours = scan(make(), xs, h0)[0].data
     assert np.array_equal(ours, mg.unroll(make(), xs, h0)[0].data)              # and the cell was left as it was
-
-
-def test_a_branch_that_both_traces_miss_is_found_by_the_comparison():
-    calls = iter(range(10 ** 6))
-
-    def cell(x, h):
-        h = step(x, h) * (0.5 if next(calls) % 5 == 4 else 1.0)
-        return h, h
-    with pytest.warns(NotCompiled, match="two unrolls of it differ"):
-        scan(cell, numbers(12, 2, 3), mg.Tensor(np.zeros((2, 4))))
 
 
 def test_a_program_that_is_wrong_is_not_used(monkeypatch):

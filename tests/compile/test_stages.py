@@ -197,6 +197,8 @@ def test_how_ops_are_written():
     assert text(value(TABLE["square"], [x], (2, 3))) == ["multiply(x, x, out)"]
     assert text(value(TABLE["sigmoid"], [x], (2, 3))) == [
         "multiply(x, half, out)", "tanh(out, out)", "multiply(out, half, out)", "add(out, half, out)"]
+    assert text(value(TABLE["where"], [c, x, y], (2, 3))) == ["copyto(out, y)", "copyto(out, x, where=not_equal(c, 0))"]
+    c.dtype = np.dtype(bool)
     assert text(value(TABLE["where"], [c, x, y], (2, 3))) == ["copyto(out, y)", "copyto(out, x, where=c)"]
     assert text(value(TABLE["sum"], [x], (2, 1), axis=(-1,), keepdims=True)) == ["add.reduce(x, axis=(-1,), keepdims=True, out=out)"]
     assert text(value(PRODUCT, [number(-1.0), x, y], (2, 3))) == ["multiply(x, y, out)", "negative(out, out)"]

@@ -42,7 +42,7 @@ def away(cell, seed=0):
         for p in cell.parameters().values():
             p.data = p.data + 0.5 * rng.standard_normal(p.shape)
     _, state = mg.unroll(cell, rng.standard_normal((2, B, D)))
-    state = rebuild(state, [mg.parameter(s.data + 0.1 * rng.standard_normal(s.shape)) for s in flatten(state)])
+    state = rebuild(state, [mg.parameter(s.data + 0.1 * rng.standard_normal(s.shape)) if s.dtype.kind == "f" else s for s in flatten(state)])
     return mg.parameter(rng.standard_normal((T, B, D))), state
 
 
@@ -62,7 +62,8 @@ def error(cell, head=None, convention=None, seed=0):
     given = [rng.standard_normal(s.shape) for s in flatten(last)]
     loss = sum((s * g).sum() for s, g in zip(flatten(last), given))
     arguments = {**derivation.arguments, **dict(zip(ends, map(turned, given)))}
-    wanted = {"xs": xs, **dict(zip(states, flatten(state))), **derivation.parameters}
+    started = {name: s for name, s in zip(states, flatten(state)) if s.requires_grad}          # a clock has no gradient
+    wanted = {"xs": xs, **started, **derivation.parameters}
     if head is None:
         arguments["dys"] = turned(dys := rng.standard_normal(ys.shape))
         loss, steps = loss + (ys * dys).sum(), None
@@ -651,3 +652,10 @@ def test_what_a_notebook_shows():
     shown = derive(mg.RNNCell(D, H))._repr_markdown_()
     assert shown.startswith("**Derivation of RNNCell, row vectors**") and shown.count("$$") == 2
     assert isinstance(derive(mg.RNNCell(D, H)), Derivation) and repr(derive(mg.RNNCell(D, H))) == "<Derivation of RNNCell, row vectors: 16 lines>"
+
+
+def test_a_long_line_goes_on_before_a_sign_and_not_within_a_product():
+    text = derive(mg.LSTMCell(3, 4)).text
+    broken = [line.strip() for line in text.split("\n") if line.startswith(" " * 13)]
+    assert broken and all(line.startswith(("+", "-", "=", "∂L/∂o_t ⊙")) for line in broken), text
+    assert max(map(len, text.split("\n"))) <= 108

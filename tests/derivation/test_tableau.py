@@ -286,8 +286,8 @@ def test_text():
     (np.array([[1.25, 2], [3, -4]]), "[1.250  2]\n[    3 -4]"), (np.ones((5, 9)), "(5, 9) norm 6.71"), (np.ones((2, 1, 3)), "(2, 1, 3) norm 2.45"),
     (np.array([np.nan, np.inf]), "[nan inf]"), (np.array([True, False]), "[1 0]"), (np.array([3, 4]), "[3 4]"), (None, ""), ("Wᵀ", "Wᵀ")])
 def test_numbers(x, text):
-    from minigrad.derivation.tableau import _as_text
-    assert _as_text(x, 3) == text
+    from minigrad.derivation.entries import as_text
+    assert as_text(x, 3) == text
 
 
 def test_html_is_well_formed_whatever_the_names_are():

@@ -114,6 +114,8 @@ def test_reading_a_cell_leaves_no_gradients():
 
 @pytest.mark.parametrize("call, kind, message", [
     (lambda: cost(mg.RNNCell(D, H)), TypeError, r"cost\(\) of the cell RNNCell needs x, the input of one step: cost\(cell, np.zeros\(D\)\)"),
+    (lambda: cost(mg.RNNCell, np.zeros(3)), TypeError, r"cost\(\) got the class RNNCell; expected a cell and x"),
+    (lambda: cost(mg.RNNCell, np.zeros(3)), TypeError, r"cost\(\) got the class RNNCell; expected a cell and x"),
     (lambda: cost(lambda x, h: (h, h), np.zeros(3)), TypeError, r"<lambda> has no initial_state\(batch_size\); pass state="),
     (lambda: cost(3.0), TypeError, r"cost\(\) got a float; expected a cell and x, a Tensor or a Graph"),
     (lambda: cost(mg.checkpoint(np.tanh)(mg.parameter(np.ones(3)))), ValueError,

@@ -138,3 +138,17 @@ def test_numpys_own_variables_name_nothing():
         return h, h
     ys, _ = mg.unroll(cell, np.ones((2, 2, 3)), mg.Tensor(np.zeros((2, 4))))
     assert "a" not in {n.name for n in Graph.of(ys.sum()).nodes}
+
+
+def test_a_step_that_goes_another_way_gets_no_wrong_names():
+    cell = mg.RNNCell(3, 4)
+    h, total = cell.initial_state(2), 0.0
+    for t, x in enumerate(mg.steps(np.random.default_rng(0).standard_normal((4, 2, 3)))):
+        if t == 2:
+            h = mg.detach(h) * 1.0                                  # one value more: all that follow are shifted
+        _, h = cell(x, h)
+        y = h * h
+        total = total + y.sum()
+    named = {(n.step, n.name): n.op.name for n in Graph.of(total).nodes if n.op and n.name}
+    assert named[1, "h"] == named[4, "h"] == "tanh" and named[2, "y"] == named[4, "y"] == "multiply"
+    assert all((name, op) in {("h", "tanh"), ("y", "multiply"), ("total", "add")} for (_, name), op in named.items())

@@ -147,6 +147,8 @@ def test_unknown_names_and_graphs_without_steps():
         taps(ys, "c")
     with pytest.raises(ValueError, match="found no time steps: what it got was not computed by mg.unroll or a loop over mg.steps"):
         taps(mg.parameter(1.0) * 2, "c")
+    with mg.no_grad(), pytest.raises(ValueError, match=r"or under mg.no_grad\(\), which records nothing"):
+        taps(mg.unroll(cell, XS)[0], "z")
     with pytest.raises(ValueError, match=r"found no time steps: unroll\(…, checkpoint_every=…\) does not keep them; run it without"):
         taps(mg.unroll(cell, XS, checkpoint_every=2)[0], "z")
     with pytest.raises(TypeError, match="needs Tensors, got str"):

@@ -134,6 +134,23 @@ def test_the_split_and_the_batches_cover_the_text_in_order():
     assert list(xs.argmax(-1)[0]) == [b * (200 // B) for b in range(B)]
 
 
+def test_the_clock_of_a_resumed_run_starts_after_what_is_skipped(monkeypatch, tmp_path, text_file, capsys):
+    """However short the time, there is at least one step more than before."""
+    options = text_file, "--hidden", "6", "--seconds"
+    assert run(monkeypatch, tmp_path, *options, "0.3") == 0
+    before = mg.train.read_log(tmp_path / "out" / "log.jsonl")[-1]["step"]
+    assert before > 2 and run(monkeypatch, tmp_path, *options, "1e-9", "--resume") == 0
+    assert mg.train.read_log(tmp_path / "out" / "log.jsonl")[-1]["step"] == before + 1
+
+
+def test_every_text_that_is_long_enough_has_a_batch():
+    """Also one whose places have no more than STEPS characters each."""
+    for length in range(characters.STEPS + 1, 40 * characters.STEPS):
+        ids = np.arange(length)
+        xs, ys = next(characters.batches(ids, length, lambda: 0.0))
+        assert ys.shape == (characters.STEPS, characters.side_by_side(ids))
+
+
 def test_bits_of_a_model_that_knows_nothing():
     model = characters.CharacterModel(8, 4, rng=np.random.default_rng(0))
     for p in model.parameters().values():
@@ -182,11 +199,35 @@ def test_a_missing_file_and_a_folder(monkeypatch, tmp_path, capsys):
     (["--hidden", "-3"], "must be positive"),
     (["--layers", "0"], "must be positive"),
     (["--temperature", "0"], "must be positive"),
+    (["--seed", "-1"], "must not be negative"),
 ])
 def test_unusable_options(monkeypatch, tmp_path, capsys, arguments, words):
     with pytest.raises(SystemExit) as stop:
         run(monkeypatch, tmp_path, *arguments)
     assert stop.value.code == 2 and words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["--cell", "ClockworkRNNCell", "--hidden", "6"],
+     "ClockworkRNNCell with 103 inputs and 6 hidden units: ClockworkRNNCell got hidden_size=6 for 4 periods"),
+    (["--cell", "MLSTMCell", "--layers", "2", "--cell", f"{__file__}:needs_nothing"], "2 layers of needs_nothing with "),
+    (["--draw", "picture.txt"], "--draw: save(path) got 'picture.txt'"),
+])
+def test_what_cannot_be_made_or_drawn(monkeypatch, tmp_path, capsys, arguments, words):
+    assert run(monkeypatch, tmp_path, *arguments) == 2
+    error = capsys.readouterr().err
+    assert words.partition(" with 103")[0] in error and words.partition("103")[2] in error and error.count("\n") == 1
+
+
+def needs_nothing():
+    """No cell."""
+
+
+def test_a_time_that_is_over_before_the_first_step_still_trains_one(monkeypatch, tmp_path, capsys):
+    path = tmp_path / "text.txt"
+    path.write_text("hello world " * 50)
+    assert run(monkeypatch, tmp_path, path, "--seconds", "1e-9", "--hidden", "8", "--cell", "ClockworkRNNCell") == 0
+    assert "perplexity" in capsys.readouterr().out
 
 
 def test_the_command_lists_the_systems_and_suggests(monkeypatch, capsys):

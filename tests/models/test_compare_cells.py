@@ -89,6 +89,14 @@ def test_a_cell_of_ones_own_that_refuses_some_sizes(tmp_path):
         compare.hidden_for(task, cell, 1)
 
 
+@pytest.mark.parametrize("options", [{"hidden": 4}, {"parameters": 40}])
+def test_a_cell_of_ones_own_that_is_no_cell_of_a_task(tmp_path, options):
+    (tmp_path / "mine.py").write_text("import minigrad as mg\n\n\ndef make(input_size, hidden_size):\n"
+                                      "    return mg.RNNCell(input_size, hidden_size)\n")
+    with pytest.raises(Unusable, match="make with 1 inputs and [14] hidden units: .*'rng'. Tasks make a cell as cell\\(input_size, hidden_size"):
+        compare.compare("parity", [f"{tmp_path}/mine.py:make"], 1, Budget(epochs=0.01), **options)
+
+
 # ---- what a person sees ----------------------------------------------------------------------------------------------
 
 def made_up(values, task="adding"):

@@ -156,19 +156,18 @@ def test_runs_travel_between_processes():
     assert copy.value == result.value and copy.model is None and result.model is not None
 
 
-class Watched(mg.RNNCell):
-    """Notes whether it is called in training."""
+class Watched(Network):
+    """Notes whether its cell is called in training."""
 
     modes: list[bool] = []
 
-    def __call__(self, x, h):
-        self.modes.append(self.training)
-        return super().__call__(x, h)
+    def __call__(self, batch):
+        self.modes.append(self.cell.training)
+        return super().__call__(batch)
 
 
 def test_dropout_and_its_kin_rest_when_tested():
-    network = Network(Watched, 1, 2, 3, rng=np.random.default_rng(0))
-    Watched.modes.clear()
+    network = Watched(mg.RNNCell, 1, 2, 3, rng=np.random.default_rng(0))
     TOY.evaluate(network)
     assert {*Watched.modes} == {False} and network.training and network.cell.training
 
@@ -253,9 +252,19 @@ def test_a_run_that_explodes_has_not_met_the_reference(capsys):
     assert "python -m models toy: " in (error := capsys.readouterr().err) and "nan" in error
 
 
+class Three(mg.RNNCell):
+    def __call__(self, x, h):
+        return h, h, h
+
+
 @pytest.mark.parametrize("cell, words", [
     (lambda inputs, hidden, rng, dtype: lambda x, h: (h, h), "<lambda> with 1 inputs and 6 hidden units: .*needs initial_state"),
     (lambda inputs, hidden: mg.RNNCell(inputs, hidden), "unexpected keyword argument 'rng'. Tasks make a cell as"),
+    (mg.RNNCell(1, 4).__call__, r"__call__ with 1 inputs and 6 hidden units: .*Tasks make a cell as"),
+    (lambda inputs, hidden, rng, dtype: 3, "expected a callable y, state = cell"),
+    (Three, r"Three with 1 inputs and 6 hidden units: Three returned 3 things at t=1; expected a pair"),
+    (mg.OrthogonalRNNCell(1, 4).initial_state, "Tasks make a cell as"),
+    (lambda *sizes, **options: mg.MLSTMCell(*sizes, heads=5, **options), "got heads=5 for hidden_size=6; expected a .* hidden_size / heads rows$"),
 ])
 def test_a_cell_that_cannot_be_made(cell, words):
     with pytest.raises(Unusable, match=words):

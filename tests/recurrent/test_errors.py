@@ -13,6 +13,7 @@ XS = np.ones((3, 5, 2))
     (lambda: mg.RNNCell(0, 4), "RNNCell got input_size=0; expected a positive integer"),
     (lambda: mg.GRUCell(2, 3.0), "GRUCell got hidden_size=3.0"),
     (lambda: mg.LSTMCell("2", 3), "LSTMCell got input_size='2'"),
+    (lambda: mg.RNNCell(2, True), "RNNCell got hidden_size=True; expected a positive integer"),
     (lambda: mg.RNNCell(2, 4, nonlinearity="sin"), "got nonlinearity='sin'; expected one of 'tanh', 'relu'"),
     (lambda: mg.GRUCell(2, 4, reset="never"),
      r"got reset='never'; expected 'after' \(PyTorch's variant\) or 'before' \(the paper's\)"),
@@ -29,10 +30,20 @@ def test_making_a_cell(make, message):
     (lambda: mg.stacked(), r"stacked\(\) needs one or more cells"),
     (lambda: mg.stacked(cell, 3), "needs one or more cells"),
     (lambda: mg.bidirectional(cell, None), r"bidirectional\(\) got a NoneType; expected two cells"),
+    (lambda: mg.stacked(cell, mg.GRUCell), r"stacked\(\) got the class GRUCell; expected a cell: GRUCell\(input_size, hidden_size\)"),
+    (lambda: mg.zoneout(mg.RNNCell, 0.1), "zoneout got the class RNNCell; expected a cell"),
 ])
 def test_making_of_cells_from_the_wrong_things(make, message):
     with pytest.raises(TypeError, match=message):
         make()
+
+
+class OnlyBatches(mg.Module):
+    def initial_state(self, batch_size):
+        return mg.Tensor(np.zeros((batch_size, 2)))
+
+    def __call__(self, x, h):
+        return h, h
 
 
 @pytest.mark.parametrize("run, kind, message", [
@@ -40,6 +51,11 @@ def test_making_of_cells_from_the_wrong_things(make, message):
      r"unroll got ndarray as cell; expected a callable y, state = cell\(x, state\).*order: unroll\(cell, xs, state\)"),
     (lambda: mg.unroll(lambda x, s: (x, s), XS), TypeError,
      r"<lambda> has no initial_state\(batch_size\); pass state="),
+    (lambda: mg.unroll(mg.stacked(cell, lambda x, h: (h, h)), XS), TypeError,
+     r"stacked\(\): <lambda> has no initial_state\(batch_size\); pass state= to unroll, or give it one"),
+    (lambda: mg.unroll(OnlyBatches(), XS[:, 0]), TypeError,
+     r"xs has no batch axis, so OnlyBatches.initial_state was called with None; let it give a state without a batch then, or pass xs\["),
+    (lambda: mg.unroll(mg.RNNCell, XS), TypeError, r"unroll got the class RNNCell; expected a cell: RNNCell\(input_size, hidden_size\)"),
     (lambda: mg.unroll(cell, XS[:0]), ValueError, "a sequence of 0 steps; expected at least one"),
     (lambda: mg.unroll(cell, 3.0), ValueError, r"got float64 of shape \(\); expected numbers of shape \(T, …\)"),
     (lambda: mg.unroll(cell, mg.Tensor(3.0)), ValueError, "0-d Tensor; expected shape"),
@@ -121,6 +137,30 @@ def test_cells_that_return_something_else(result, message):
         mg.unroll(result, XS, H0)
 
 
+@pytest.mark.parametrize("shown, called", [(lambda x: (x, x), "tuple"), (lambda x: None, "NoneType"), (lambda x: {"y": x}, "dict"),
+                                           (lambda x: "y", "str")])
+@pytest.mark.parametrize("every", [None, 2])
+def test_outputs_that_are_no_array(shown, called, every):
+    with pytest.raises(TypeError, match=rf"<lambda> returned a {called} as its output y at t=1; expected one Tensor: join several with "
+                                        r"np.concatenate\(…, axis=-1\), or keep what is not shown in the state"):
+        mg.unroll(lambda x, h: (shown(h), h), XS, H0, checkpoint_every=every)
+
+
+@pytest.mark.parametrize("every", [None, 2])
+def test_an_output_that_changes_its_shape(every):
+    with pytest.raises(ValueError, match=r"<lambda> changed the shape of its output: all need one shape; it was \(5, 2\) in the first step "
+                                         r"and is \(4, 2\) at t=3"):
+        mg.unroll(lambda x, k: (x[:4] if k.item() == 2 else x, k + 1), XS, mg.Tensor(0), checkpoint_every=every)
+
+
+@pytest.mark.parametrize("every", [None, 2])
+def test_an_array_as_first_output_cuts_nothing(every):
+    """Where a cell shows zeros before it has something to show, the later outputs keep their gradients."""
+    W = mg.parameter(np.ones((2, 2)))
+    ys, _ = mg.unroll(lambda x, k: (x @ W if k.item() else np.zeros((5, 2)), k + 1), XS, mg.Tensor(0), checkpoint_every=every)
+    assert np.array_equal(mg.grad(ys.sum(), W)[0].data, np.full((2, 2), 10.))
+
+
 class Fresh(mg.Module):
     """Makes its parameter in the step: anew each time, or once, when it is first called."""
     W = None
@@ -143,6 +183,9 @@ def test_a_parameter_made_inside_the_step():
         mg.unroll(lambda x, h: (h, h + mg.parameter(np.ones(2))), XS, H0, reverse=True)
     with pytest.raises(ValueError, match="made parameter 'W'.* t=2"):
         mg.unroll(Fresh(once=False), XS, H0, lengths=[3, 3, 2, 1, 0], checkpoint_every=2)
+    for every in (1, 2):
+        with pytest.raises(ValueError, match="made parameter 'W'.* t=2"):
+            mg.unroll(Fresh(once=False), XS, H0, checkpoint_every=every)
     lazy = Fresh(once=True)             # made in the first step, and used from then on
     mg.unroll(lazy, XS, H0)[0].sum().backward()
     assert lazy.W.grad.any()
@@ -151,6 +194,15 @@ def test_a_parameter_made_inside_the_step():
 def test_a_late_change_of_dtype():
     with pytest.raises(ValueError, match=r"changed its state at t=3: it took float64 \(5, 2\) and returned float32 \(5, 2\).*the dtype of the"):
         mg.unroll(lambda x, h: (x, h.astype(np.float32) if x.data[0, 0] == 2 else h * 1.0), np.arange(6.0)[:, None, None] * np.ones((5, 2)), H0)
+
+
+def test_a_late_change_inside_a_nested_state_and_back():
+    """Found at its step, also where the last state looks like the first again."""
+    def flipping(x, state):
+        h, k = state
+        return h, (h.astype(np.float32 if x.data[0, 0] == 2 else float), k)
+    with pytest.raises(ValueError, match=r"flipping changed its state at t=3: .* and returned \(float32"):
+        mg.unroll(flipping, np.arange(6.0)[:, None, None] * np.ones((5, 2)), (H0, H0))
 
 
 def test_batches_of_different_lengths():

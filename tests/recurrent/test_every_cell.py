@@ -3,8 +3,10 @@
 Cells are found by themselves: every class of the package whose name ends in ``Cell``. A new one needs no line here, unless
 it has options that deserve to be checked as well: then it gets a line in OPTIONS.
 """
+import copy
 import importlib
 import inspect
+import pickle
 import pkgutil
 import re
 from pathlib import Path
@@ -52,6 +54,11 @@ CASES = [pytest.param(cls, options, id=" ".join([name, *(f"{k}={v}" for k, v in 
 every_cell = pytest.mark.parametrize("cls, options", CASES)
 
 
+def floats(state, change):
+    """The state with its floating parts changed; integers (a clock) stay."""
+    return rebuild(state, [change(s) if s.dtype.kind == "f" else s for s in flatten(state)])
+
+
 class Probe(mg.Module):
     """A cell away from its initial values, a sequence, and a state the cell has been in: all of them parameters.
 
@@ -65,7 +72,7 @@ class Probe(mg.Module):
             p.data = p.data + 0.7 * rng.standard_normal(p.shape)
         self.xs = mg.parameter(rng.standard_normal((steps, B, D)))
         _, state = mg.unroll(self.cell, rng.standard_normal((2, B, D)))
-        self.state = rebuild(state, [mg.parameter(s.data + 0.1 * rng.standard_normal(s.shape)) for s in flatten(state)])
+        self.state = floats(state, lambda s: mg.parameter(s.data + 0.1 * rng.standard_normal(s.shape)))
 
     def run(self, **options):
         """Everything that comes out: ys and the parts of the last state."""
@@ -122,7 +129,8 @@ def test_gradients_of_gradients(cls, options):
             for name in names:
                 put(probe.cell, name, leaves[f"cell.{name}"])
             probe.xs = leaves["xs"]
-            probe.state = rebuild(state, [leaf for name, leaf in leaves.items() if name.split(".")[0] == "state"])
+            moved_state = (leaf for name, leaf in leaves.items() if name.split(".")[0] == "state")
+            probe.state = floats(state, lambda _: next(moved_state))
             return probe.run()
         return mg.check.gradcheck(moved, {name: np.zeros(()) for name in lines}, order=2)
     assert_checked(cls, check)
@@ -169,7 +177,7 @@ def test_a_recorded_step_holds_for_other_numbers(cls, options):
     def step(x, *state):
         return flatten(probe.cell(x, rebuild(probe.state, state)))
     here = [probe.xs[0], *flatten(probe.state)]
-    there = [mg.Tensor(a.data + rng.standard_normal(a.shape)) for a in here]
+    there = floats(here, lambda a: mg.Tensor(a.data + rng.standard_normal(a.shape)))         # trace keeps integers as constants
     graph = trace(step, *here, names=False)
     values = replay(graph, inputs=[a.data for a in there])
     assert_close([values[i] for i in graph.outputs], step(*there))
@@ -246,12 +254,12 @@ def test_float32_stays_float32(cls, options):
     single = Probe(cls, options)
     single.cell = cls(D, H, dtype=np.float32, **options)
     assert {p.dtype for p in single.cell.parameters().values()} == {np.dtype(np.float32)}
-    assert {s.dtype for s in flatten(single.cell.initial_state(B))} == {np.dtype(np.float32)}
+    assert {s.dtype for s in flatten(single.cell.initial_state(B)) if s.dtype.kind == "f"} == {np.dtype(np.float32)}
     single.cell.load_state_dict(exact.cell.state_dict())
     single.xs = mg.parameter(exact.xs.data.astype(np.float32))
-    single.state = rebuild(exact.state, [mg.parameter(s.data.astype(np.float32)) for s in flatten(exact.state)])
+    single.state = floats(exact.state, lambda s: mg.parameter(s.data.astype(np.float32)))
     for mine, want in zip(single.run(), exact.run()):
-        assert mine.dtype == np.float32
+        assert mine.dtype == (np.float32 if want.dtype.kind == "f" else want.dtype)
         assert_close(mine, want, 1e-4)
     gradients = mg.grad(single.loss(), list(single.parameters().values()))
     assert {g.dtype for g in gradients} == {np.dtype(np.float32)}
@@ -267,6 +275,13 @@ def test_saved_and_loaded(cls, options, tmp_path):
     assert any(not np.array_equal(a.data, b.data) for a, b in zip(probe.run(), other.run()))
     other.cell.load_state_dict(mg.load(tmp_path / "cell.npz"))
     assert all(np.array_equal(a.data, b.data) for a, b in zip(probe.run(), other.run()))
+
+
+@every_cell
+def test_copied_and_sent_to_another_process(cls, options):
+    probe = Probe(cls, options)
+    for travelled in (copy.deepcopy(probe), pickle.loads(pickle.dumps(probe))):
+        assert all(np.array_equal(a.data, b.data) for a, b in zip(probe.run(), travelled.run()))
 
 
 @every_cell

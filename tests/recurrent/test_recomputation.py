@@ -212,7 +212,7 @@ def test_errors_name_the_step_of_the_whole_sequence():
     cell = mg.RNNCell(D, H)
     with pytest.raises(ValueError, match="states=True and checkpoint_every: a list of all states is what checkpoint_every is there to avoid"):
         mg.unroll(cell, XS, states=True, checkpoint_every=3)
-    with pytest.raises(ValueError, match=r"all outputs need one shape; it was \(3, 3\) at t=1 and is \(1, 3\) at t=8"):
+    with pytest.raises(ValueError, match=r"output: all need one shape; it was \(3, 3\) in the first step and is \(1, 3\) at t=8"):
         mg.unroll(lambda x, k: (x if k.item() < 7 else x[:1], k + 1), XS, mg.Tensor(0), checkpoint_every=3)
     xs = XS.copy()
     xs[7] = np.nan

@@ -185,6 +185,18 @@ def test_rows_of_a_batch_may_stand_at_different_times():
     assert_agrees("rest", rest.data, np.stack([whole.data[4:7, 0], whole.data[5:8, 1], whole.data[6:9, 2]], axis=1))
 
 
+@pytest.mark.parametrize("wrap", [
+    lambda cell: mg.zoneout(cell, 0.5).eval(), lambda cell: mg.zoneout(cell, 0.5), lambda cell: mg.dropout(cell, 0.5, on="state"),
+    lambda cell: mg.dropout(cell, 0.5, on="state", per="sequence"), mg.learned_start], ids="eval zoneout dropout variational start".split())
+def test_no_wrapper_touches_the_clock(wrap):
+    """The count-down is an integer: nothing is blended, dropped or trained, and groups stand still when they did without the wrapper."""
+    cell = wrap(ClockworkRNNCell(D, H, periods=(1, 3)))
+    assert [name for name in cell.parameters() if name.startswith("start")] in ([], ["start.0"])
+    _, state = mg.unroll(cell, XS)
+    h, c = state if len(state) == 2 and isinstance(state[0], mg.Tensor) else state[0]
+    assert np.array_equal(c.data, mg.unroll(ClockworkRNNCell(D, H, periods=(1, 3)), XS)[1][1].data) and c.dtype.kind == "i"
+
+
 def test_weights_from_faster_to_slower_units_are_never_used():
     cell, _ = drawn(ClockworkRNNCell, periods=(1, 2, 4))
     mg.unroll(cell, XS)[0].sum().backward()
@@ -194,7 +206,7 @@ def test_weights_from_faster_to_slower_units_are_never_used():
 
 @pytest.mark.parametrize("periods, message", [
     ((), r"got periods=\(\); expected positive integers, one for each group"), ((1, 0), r"got periods=\(1, 0\)"),
-    ((1, 2.5), r"got periods=\(1, 2.5\)"), (4, "got periods=4; expected positive integers, one for each group of units"),
+    ((1, 10 ** 5), r"got periods=\(1, 100000\)"), ((1, 2.5), r"got periods=\(1, 2.5\)"), (4, "got periods=4; expected positive integers, one for each group of units"),
     ((1, 2, 3, 4), r"got hidden_size=6 for 4 periods \(1, 2, 3, 4\); expected a multiple of 4")])
 def test_clockwork_says_what_periods_are(periods, message):
     with pytest.raises(ValueError, match=f"ClockworkRNNCell {message}"):

@@ -357,6 +357,8 @@ def bare(x, h):
     (lambda: mg.unroll(zoneout(bare, 0.1), XS), TypeError,
      r"zoneout\(bare\): bare has no initial_state\(batch_size\); pass state= to unroll, or give it one: bare.initial_state = lambda"),
     (lambda: learned_start(bare), TypeError, r"learned_start\(bare\): bare has no initial_state"),
+    (lambda: mg.unroll(masked(RNN), (XS, XS), mg.Tensor(np.zeros((B, D)))), TypeError,
+     r"masked\(RNNCell\) got a tuple as x; expected one array whose last column is the mask"),
     (lambda: mg.stacked(NET, RNN), TypeError,
      r"stacked\(\) got bidirectional, which reads a whole sequence.*run it first, ys, _ = net\(xs\), and the next layer on its output"),
     (lambda: residual(NET), TypeError, "residual got bidirectional, which reads a whole sequence"),
@@ -366,6 +368,16 @@ def bare(x, h):
 def test_bad_input(make, kind, message):
     with pytest.raises(kind, match=message):
         make()
+
+
+def test_learned_start_of_a_state_that_is_an_array():
+    class Plain(mg.RNNCell):
+        def initial_state(self, batch_size=None):
+            return np.ones((batch_size, D))
+    cell = learned_start(Plain(D, D))
+    ys, _ = mg.unroll(cell, XS)
+    assert cell.start.data.tolist() == [1.0] * D
+    assert np.array_equal(ys.data, mg.unroll(cell.cell, XS, mg.Tensor(np.ones((B, D))))[0].data)
 
 
 def test_a_function_without_initial_state_takes_the_state_of_unroll():

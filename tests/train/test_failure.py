@@ -50,6 +50,17 @@ def test_a_loss_of_nan_names_step_op_time_and_cell():
     assert "test_failure.py" in text and "in Rooted 'cell'" in text and "learning_rate" in text
 
 
+def test_a_cell_that_does_not_say_self_is_named():
+    class Unusual(Rooted):
+        def __call__(cell, x, h):
+            h = np.sqrt(h * cell.W - x)
+            return h, h
+    model = Net()
+    model.cell = Unusual()
+    text, _ = message(model, [inputs(t3=100)])
+    assert "in Unusual 'cell'" in text
+
+
 def test_the_layer_of_a_stack_is_named():
     model = Net(stacked=True)
     text, _ = message(model, [inputs()], loss=lambda xs: mg.unroll(model.cell.cells[1], xs + 100)[0].sum())

@@ -61,10 +61,6 @@ def test_batches_end_or_go_round():
     assert count(data(3), 2) == 2
     assert count(data(3), 7) == 7
     assert count(iter(data(3)), 7) == 3                            # a generator cannot go round
-    assert count(iter([]), 5) == 0
-    for steps in (None, 5):
-        with pytest.raises(ValueError, match="batches is empty"):
-            count([], steps)
     assert count([], 0) == 0
 
 
@@ -249,6 +245,25 @@ def test_unusable_arguments_are_refused_before_the_first_step(options, error, wo
     with pytest.raises(error, match=words):
         fit(model.loss, model, data(1), optimizer=SGD(model), progress=False, **options)
     assert model.w.data.tolist() == [0.5, -0.5]
+
+
+@pytest.mark.parametrize("optimizer, error, words", [
+    (None, TypeError, r"optimizer is a NoneType, expected an optimizer made on the parameters, such as mg.train.Adam\(model\)"),
+    (SGD, TypeError, "optimizer is the class SGD, expected an optimizer made on the parameters"),
+    (SGD(Line()), ValueError, r"moves \['w', 'b'\], but parameters are \['w', 'b'\], other ones of the same names: make the optimizer on the same"),
+])
+def test_an_optimizer_of_something_else(optimizer, error, words):
+    model = Line()
+    with pytest.raises(error, match=words):
+        fit(model.loss, model, data(1), optimizer=optimizer, progress=False)
+
+
+@pytest.mark.parametrize("batches", [list, lambda: iter([]), lambda: (batch for batch in data(0))], ids=["list", "iterator", "generator"])
+@pytest.mark.parametrize("steps", [None, 3])
+def test_nothing_to_train_on(batches, steps):
+    model = Line()
+    with pytest.raises(ValueError, match="batches is empty: there is nothing to train on; give at least one batch"):
+        fit(model.loss, model, batches(), optimizer=SGD(model), steps=steps, progress=False)
 
 
 # ---- schedules ------------------------------------------------------------------------------------------------------

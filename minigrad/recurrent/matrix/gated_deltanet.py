@@ -30,8 +30,8 @@ class GatedDeltaNetCell(Module):
     """Gated delta rule (Yang et al. 2024, arXiv:2412.06464): output y (B, H), state S (B, heads, d, d) with d = H / heads.
 
     heads  how many memories share the hidden units (default 1); divides hidden_size
-    W_x starts uniform in ±1/√D; A uniform in 0.01 … 16 and b so that softplus(b) is log-uniform in 0.001 … 0.1, the
-    initialisation of Mamba2 that the authors use.
+    W_x starts uniform in ±1/√D; A uniform in 0.01 … 16 (the authors' 0 … 16, but for logarithms of 0) and b so that softplus(b) is
+    log-uniform in 0.001 … 0.1, as in the authors' program.
 
     >>> from minigrad.recurrent import unroll
     >>> cell = GatedDeltaNetCell(3, 4, heads=2, rng=np.random.default_rng(0))

@@ -10,18 +10,23 @@ What time it is belongs to the state: c counts down to each unit's next step,
     on_t = relu(1 - c_{t-1})                       1 where c is 0, 0 where c is 1, 2, …
     c_t  = c_{t-1} + p ⊙ on_t - 1
 
-so that a step depends on x and the state alone, and rows of a batch may stand at different times.
+so that a step depends on x and the state alone, and rows of a batch may stand at different times. c is an integer: no gradient reaches
+it, and zoneout, dropout and learned_start leave it alone.
 Row vectors: x (B, D), h and c (B, H), W_x (D, H), W_h (H, H), b (H,), periods p (H,). The state is (h, c).
 """
 import numpy as np
 
 from ...module import Module
 from ...ops import relu
+from ...tensor import Tensor
 from ..initial import check_sizes, uniform, zeros
+
+COUNT = np.int16      # the integers that, times float32, stay float32
 
 
 class ClockworkRNNCell(Module):
-    """Clockwork RNN (Koutník, Greff, Gomez & Schmidhuber 2014, arXiv:1402.3511): output h, state the tuple (h, c), c the count-down.
+    """Clockwork RNN (Koutník, Greff, Gomez & Schmidhuber 2014, arXiv:1402.3511): output h, state the tuple (h, c), c the
+    count-down (integers).
 
     periods  one per group of H/len(periods) units, default (1, 2, 4, 8): a group with period p steps at t = 1, 1 + p, 1 + 2p, …
     All parameters start uniform in ±1/√H; entries of W_h from faster to slower units are never used and get gradient 0.
@@ -36,17 +41,19 @@ class ClockworkRNNCell(Module):
     def __init__(self, input_size, hidden_size, *, periods=(1, 2, 4, 8), rng=None, dtype=float):
         check_sizes("ClockworkRNNCell", input_size=input_size, hidden_size=hidden_size)
         D, H = input_size, hidden_size
-        if not isinstance(periods, (tuple, list)) or not periods or not all(isinstance(p, (int, np.integer)) and p > 0 for p in periods):
+        if not isinstance(periods, (tuple, list)) or not periods or not all(
+                isinstance(p, (int, np.integer)) and 0 < p <= np.iinfo(COUNT).max for p in periods):
             raise ValueError(f"ClockworkRNNCell got periods={periods!r}; expected positive integers, one for each group of units")
         if H % len(periods):
             raise ValueError(f"ClockworkRNNCell got hidden_size={H} for {len(periods)} periods {tuple(periods)}; expected a multiple of "
                              f"{len(periods)}, so that all groups have as many units")
         self.W_x, self.W_h, self.b = uniform(rng, H ** -0.5, dtype, (D, H), (H, H), (H,))
-        self.periods = np.repeat(periods, H // len(periods)).astype(dtype)
+        self.periods = np.repeat(periods, H // len(periods)).astype(COUNT)
         self.hears = (self.periods[:, None] >= self.periods).astype(dtype)
 
     def initial_state(self, batch_size=None):
-        return tuple(zeros(batch_size, len(self.b), self.b.dtype) for _ in "hc")
+        h = zeros(batch_size, len(self.b), self.b.dtype)
+        return h, Tensor(np.zeros(h.shape, COUNT))
 
     def __call__(self, x, state):
         h, c = state

@@ -30,7 +30,7 @@ class RNNCell(Module):
         check_sizes(type(self).__name__, input_size=input_size, hidden_size=hidden_size)
         if nonlinearity not in _FUNCTIONS:
             raise ValueError(f"RNNCell got nonlinearity={nonlinearity!r}; expected one of {', '.join(map(repr, _FUNCTIONS))}")
-        self.nonlinearity, self.function = nonlinearity, _FUNCTIONS[nonlinearity]
+        self.nonlinearity = nonlinearity
         self.W_x, self.W_h, self.b = uniform(rng, hidden_size ** -0.5, dtype, (input_size, hidden_size),
                                              (hidden_size, hidden_size), (hidden_size,))
 
@@ -38,5 +38,5 @@ class RNNCell(Module):
         return zeros(batch_size, self.W_h.shape[0], self.W_h.dtype)
 
     def __call__(self, x, h):
-        h = self.function(x @ self.W_x + h @ self.W_h + self.b)
+        h = _FUNCTIONS[self.nonlinearity](x @ self.W_x + h @ self.W_h + self.b)
         return h, h

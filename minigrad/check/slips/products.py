@@ -6,20 +6,17 @@ it stands on.
 """
 import numpy as np
 
-from .phrases import atom
+from ..phrases import atom
+from . import near
 
 
-def product(slips, line, steps, e):
+def product(slips, steps, e):
     """All of them for one edge."""
     r, left = slips.r, e.kind == "left"
     other = e.node.inputs[1 if left else 0]
     here, there = r.nodes[e.target].step, r.nodes[other].step
     through = left if (here is None) == (there is None) or e.step is None else there is None
     (_through if through else _outer)(slips, steps, e, other, left)
-
-
-def _times(left, g, other):
-    return f"{g} @ {other}" if left else f"{other} @ {g}"
 
 
 def _other(r, edge):
@@ -31,7 +28,7 @@ def _through(slips, steps, e, other, left):
     r, say = slips.r, slips.say
     g, target, W = say.adjoint(e.source), say.adjoint(e.target, e.step), atom(say.name(other, e.step))
     front = f"{target} {'+=' if len(r.incoming[e.target]) > 1 else '='} "
-    wrong = front + _times(left, g, W)
+    wrong = front + say.times(left, g, W)
     rows, columns = r.value(other).shape[-2:]
     blocks = r.blocks_of(e) if left else ()
     if rows == columns:
@@ -48,8 +45,8 @@ def _through(slips, steps, e, other, left):
             name = slips.block_name(e.source, block)
             slips.enter("not transposed", e, f"for {name}", wrong, f"the block of {W} for {name} is used where its transpose is needed",
                         0.1, steps, flipped)
-    for i, name in slips._parameters(other):
-        slips.add("wrong value", e, lambda run, edge, g, i=i: r.part(edge, g, a=r.value(i)), front + _times(left, g, f"{name}.T"),
+    for i, name in near.parameters(r, other):
+        slips.add("wrong value", e, lambda run, edge, g, i=i: r.part(edge, g, a=r.value(i)), front + say.times(left, g, f"{name}.T"),
                   f"{name} in place of {W}", 1, steps=steps, blocks=False)
     for p in blocks:
         for q in blocks:
@@ -61,25 +58,25 @@ def _through(slips, steps, e, other, left):
                     return r.part(edge, g, a=W)
 
                 u, v = slips.block_name(e.source, p), slips.block_name(e.source, q)
-                slips.enter("wrong value", e, f"for {u}", front + _times(left, g, f"({W} of {v}).T"),
+                slips.enter("wrong value", e, f"for {u}", front + say.times(left, g, f"({W} of {v}).T"),
                             f"the columns of {W} for {v} in place of those for {u}", 1, steps, swapped)
-    activation = slips._activation_above(e.source)
+    activation = near.activation_above(r, e.source)
     if activation is not None:
         _misplaced(slips, steps, e, activation, W, left)
 
     def without():
         return r.run(dict.fromkeys(steps.values(), lambda run, edge, g: np.zeros_like(r.parts[edge]))).flat()
 
-    scaled = _times(left, f"c * {g}", f"{W}.T") if left else f"c * {W}.T @ {g}"
-    slips.enter("scaled", e, "", front + scaled, f"{_times(left, g, f'{W}.T')} is off by a factor", 1.3,
-                direction=lambda: r.run({}).flat() - without())
+    right = say.times(left, g, f"{W}.T")
+    slips.put("scaled", e, "", f"{front}c * {right}", f"{right} is off by a factor", 1.3, direction=True,
+              compute=lambda: slips.right - without())
     if r.nodes[other].kind == "parameter":
         def updated(run, edge, g):
             return r.part(edge, g, a=r.slope[_other(r, edge)])
 
-        slips.enter("updated weights", e, "", front + _times(left, g, f"({W} - η d{W}).T"),
-                    f"{W} has been updated already when {target} is computed", 1.2,
-                    direction=lambda: r.run(dict.fromkeys(steps.values(), updated)).flat() - without())
+        slips.put("updated weights", e, "", front + say.times(left, g, f"({W} - η d{W}).T"),
+                  f"{W} has been updated already when {target} is computed", 1.2, direction=True,
+                  compute=lambda: r.run(dict.fromkeys(steps.values(), updated)).flat() - without())
 
 
 def _outer(slips, steps, e, other, left):
@@ -87,22 +84,22 @@ def _outer(slips, steps, e, other, left):
     g, target, A = say.adjoint(e.source), say.adjoint(e.target, e.step), say.name(other, e.step)
 
     def wrote(a):
-        return f"{target} += " + _times(left, g, f"{a}.T")
+        return f"{target} += " + say.times(left, g, f"{a}.T")
 
     for d in (-1, 1) if e.step is not None else ():
         for border in ("drop", "clamp", "wrap"):
-            slips.add("wrong step", e, lambda run, edge, g, d=d, border=border: r.part(edge, g, a=slips._operand(edge, d, border)),
+            slips.add("wrong step", e, lambda run, edge, g, d=d, border=border: r.part(edge, g, a=near.operand(r, edge, d, border)),
                       wrote(atom(at(A, d))), f"{A} is taken one step too {'early' if d < 0 else 'late'}", 0.5 + 0.1 * (border != "drop"),
                       steps=steps, group=d)
-    for key, name in slips._values(e, r.value(other).shape):
+    for key, name in near.values(r, e, r.value(other).shape):
 
         def replaced(run, edge, g, key=key):
-            a = slips._value(edge, key, None)
+            a = near.value(r, edge, key, None)
             return r.part(edge, g) if a is None else r.part(edge, g, a=a)
 
         slips.add("wrong value", e, replaced, wrote(name), f"{name} in place of {A}", 1.4, steps=steps, group=name)
     shape = r.value(e.target).shape
-    turned_text = f"{target} += " + (f"{atom(A)} @ {g}.T" if left else f"{g}.T @ {atom(A)}")
+    turned_text = f"{target} += " + say.times(not left, f"{g}.T", atom(A))
     if shape[-1] == shape[-2]:
         slips.add("transposed", e, lambda run, edge, g: r.part(edge, g).mT, turned_text, f"{target} is transposed", 0.3, steps=steps,
                   blocks=False)
@@ -128,7 +125,7 @@ def _misplaced(slips, steps, e, activation, W, left):
         return
 
     def extra(run, edge, g):
-        slope = slips._shifted(by_step[edge.step], -1) if edge.step in by_step else None
+        slope = near.shifted(r, by_step[edge.step], -1) if edge.step in by_step else None
         return r.part(edge, g) * (1 if slope is None else slope)
 
     slips.add("extra factor", e, extra, f"{say.line(e)} * ({D} at t-1)",
@@ -138,11 +135,11 @@ def _misplaced(slips, steps, e, activation, W, left):
 
         def after(run, edge, _, d=d):
             act = by_step.get(edge.step)
-            slope = act.D if d == 0 else slips._shifted(act, -1)
+            slope = act.D if d == 0 else near.shifted(r, act, -1)
             part = r.part(edge, run.g[act.source])
             return part * (slope if slope is not None else 1)
 
-        slips.enter("misplaced derivative", e, "", f"{target} += ({_times(left, g, f'{W}.T')}) * ({D}{' at t-1' if d else ''})",
+        slips.enter("misplaced derivative", e, "", f"{target} += ({say.times(left, g, f'{W}.T')}) * ({D}{' at t-1' if d else ''})",
                     f"the factor {D} stands after the matrix product instead of before it", 0.6 + 0.2 * (d != 0), steps, after)
 
 

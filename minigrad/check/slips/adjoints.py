@@ -1,0 +1,77 @@
+"""Slips in the adjoint that a line takes: from before the activation, of another value, of another step."""
+import numpy as np
+
+from . import near
+from .changes import nothing, of
+
+
+def adjoint(slips, steps, e):
+    """All of them for one edge."""
+    if slips.r.nodes[e.source].step and e.kind != "op":
+        _other_value(slips, steps, e)
+        for block in slips.r.blocks_of(e):
+            _other_block(slips, steps, e, block)
+        _other_step(slips, steps, e)
+
+
+def _could_be(r, e):
+    """The other values of the step that have an adjoint; for what goes on to other lines, only those whose adjoint is known by then."""
+    return [node for node in r.nodes if node.step == e.step and node.id != e.source and r.g[node.id] is not None and node.op is not None
+            and (e.leaf or node.id >= e.source)]
+
+
+def _other_value(slips, steps, e):
+    r, say = slips.r, slips.say
+    target, old, rule = say.adjoint(e.target, e.step), say.adjoint(e.source), say.line(e)
+    seen = {old}
+    for node in _could_be(r, e):
+        name = say.adjoint(node.id)
+        if node.value.shape == r.value(e.source).shape and name not in seen:
+            seen.add(name)
+
+            def other(run, edge, id=node.id):
+                i = id if edge.step == e.step else r.at(id, edge.step)
+                return run.g[edge.source] if i is None or run.g[i] is None else run.g[i]
+
+            above = node.id > e.source and near.is_above(r, node.id, e.source)
+            slips.add("wrong adjoint", e, of(other), rule.replace(old, name), f"{target} is computed from {name} instead of {old}",
+                      0.5 if above else 1.3, steps=steps, group=(old, name))
+
+
+def _other_block(slips, steps, e, block):
+    """For one gate of a packed value."""
+    r, say = slips.r, slips.say
+    target, old = say.adjoint(e.target, e.step), say.adjoint(e.source)
+    wide, part = r.value(e.source).shape[:-1] + (block.stop - block.start,), slips.block_name(e.source, block)
+    for node in _could_be(r, e):
+        cuts = r.blocks.get(node.id, ())
+        ends = (0, *cuts, node.value.shape[-1] if node.value.ndim else 0)
+        for inner in (slice(p, q) for p, q in zip(ends, ends[1:])):
+            if node.value.shape[:-1] + (inner.stop - inner.start,) != wide or cuts and slips.block_name(node.id, inner) != part:
+                continue
+            name = say.adjoint(node.id)
+
+            def mixed(run, edge, g, id=node.id, inner=inner):
+                i = id if edge.step == e.step else r.at(id, edge.step)
+                g = np.array(g)
+                if i is not None and run.g[i] is not None:
+                    g[..., block] = run.g[i][..., inner]
+                return r.part(edge, g)
+
+            slips.enter("wrong adjoint", e, f"for {part}", say.line(e).replace(old, name), f"{target} for {part} is computed from {name}",
+                        0.6 if name == f"d{part}" else 1.4, steps, mixed, group=("wrong adjoint", part, name) if e.leaf else None)
+
+
+def _other_step(slips, steps, e):
+    r, say = slips.r, slips.say
+    target, old = say.adjoint(e.target, e.step), say.adjoint(e.source)
+    for d in (-1, 1) if e.leaf else (1,):
+
+        def beside(run, edge, g, d=d):
+            if edge.step is None:
+                return r.part(edge, g)
+            i = r.at(edge.source, edge.step + d)
+            return nothing(run, edge, g) if i is None or run.g[i] is None else r.part(edge, run.g[i])
+
+        slips.add("wrong step of the adjoint", e, beside, f"{say.line(e)}, with {old} of t{d:+d}",
+                  f"{old} of t{d:+d} goes into {target}", 1, steps=steps, blocks=False, group=d)

@@ -1,0 +1,118 @@
+"""Slips in a loss's derivative: softmax with cross-entropy, σ with binary cross-entropy, squared error. Other people's, collected."""
+import numpy as np
+
+from ...ops import softmax, values
+
+sigmoid = values.sigmoid
+
+SOFTMAX = [                                       # kind, derivative of p = softmax(z) and y one-hot, how it is written, what is wrong
+    ("no target", lambda p, y: p, "{p}", "the - y is missing"),
+    ("diagonal softmax", lambda p, y: -y * (1 - p), "-y * (1 - {p})", "only the diagonal of the softmax Jacobian is used"),
+    ("no softmax", lambda p, y: -y / p, "-y / {p}", "the derivative stops at ∂L/∂ŷ = -y/ŷ: the softmax Jacobian is missing"),
+    ("softmax twice", lambda p, y: p * ((p - y) - np.sum(p * (p - y), -1, keepdims=True)), "J_softmax ({p} - y)",
+     "the softmax Jacobian is applied twice: ŷ - y contains it already"),
+    ("diagonal softmax", lambda p, y: (p - y) * p * (1 - p), "({p} - y) * {p} * (1 - {p})",
+     "the slope of the softmax multiplied once more: ŷ - y contains it already"),
+    ("diagonal softmax", lambda p, y: p * (1 - p), "{p} * (1 - {p})", "the diagonal of the softmax Jacobian in place of ŷ - y"),
+    ("only the target", lambda p, y: y * (p - y), "y * ({p} - y)", "only the entry of the right class is kept"),
+    ("sign", lambda p, y: y - p, "y - {p}", "the sign of the loss's derivative is wrong: ŷ - y, not y - ŷ"),
+    ("no target", lambda p, y: -y, "-y", "the ŷ is missing in ŷ - y"),
+    ("sum", lambda p, y: p + y, "{p} + y", "ŷ + y in place of ŷ - y"),
+    ("loss value", lambda p, y: -y * np.log(p), "-y * log({p})", "the loss itself in place of its derivative"),
+    ("squared", lambda p, y: 2 * (p - y), "2 * ({p} - y)", "a factor 2 as if the loss were a squared error"),
+]
+
+BINARY = [                                        # the same of logits z and targets y; p = σ(z)
+    ("slope kept", lambda z, y: (sigmoid(z) - y) * sigmoid(z) * (1 - sigmoid(z)), "(ŷ - y) * ŷ * (1 - ŷ)",
+     "σ′ is kept although it has cancelled"),
+    ("no derivative", lambda z, y: (sigmoid(z) - y) / (sigmoid(z) * (1 - sigmoid(z))), "(ŷ - y) / (ŷ * (1 - ŷ))",
+     "σ′ is missing: the derivative stops at ∂L/∂ŷ"),
+    ("no target", lambda z, y: sigmoid(z), "ŷ", "the - y is missing"),
+    ("sign", lambda z, y: y - sigmoid(z), "y - ŷ", "the sign is wrong"),
+    ("no softmax", lambda z, y: -y / sigmoid(z), "-y / ŷ", "only the term of y is differentiated, and without σ′"),
+    ("logits", lambda z, y: z - y, "z - y", "σ is missing in ŷ - y"),
+]
+
+SQUARED = [                                       # the same of predictions z and targets y
+    ("no factor 2", lambda z, y: z - y, "ŷ - y", "the 2 of the square is missing"),
+    ("sign", lambda z, y: 2 * (y - z), "2 * (y - ŷ)", "the sign is wrong"),
+    ("no target", lambda z, y: 2 * z, "2 * ŷ", "the - y is missing"),
+    ("loss value", lambda z, y: (z - y) ** 2, "(ŷ - y)**2", "the loss itself"),
+    ("sign only", lambda z, y: np.sign(z - y), "sign(ŷ - y)", "the derivative of |ŷ - y|"),
+]
+
+
+def loss(slips, steps, e):
+    """All of them for one loss."""
+    LOSSES[e.node.op.name](_Line(slips, steps, e))
+
+
+class _Line:
+    """∂L/∂z of one loss, and the entering of slips in it."""
+
+    def __init__(self, slips, steps, e):
+        self.slips, self.steps, self.e, self.r = slips, steps, e, slips.r
+        self.target, self.z = slips.say.adjoint(e.target, e.step), slips.say.name(e.target)
+
+    def put(self, kind, wrong, wrote, says, cost, single=True):
+        """``wrong``: function (z, y, edge) -> the derivative by z, before the loss is averaged; ``single``: also at one step alone."""
+        def part(run, edge, g):
+            z, y = (self.r.value(i) for i in edge.node.inputs[:2])
+            reduction, rank = edge.node.attributes["reduction"], edge.node.attributes["rank"]
+            classes = edge.node.op.name == "softmax_cross_entropy"
+            return wrong(z, np.asarray(y), edge) * (values.weight(g, z, reduction, rank, None, extra=1) if classes else
+                                                    values.weight(g, z, reduction, rank))
+
+        wrote, steps = f"{self.target} = {wrote}", self.steps
+        self.slips.enter(kind, self.e, "", wrote, says, cost, steps, part)
+        for t in steps if len(steps) > 1 and single else ():
+            self.slips.enter(kind, self.e, f"at t={t}", wrote, says, cost + 1, {t: steps[t]}, part)
+
+    def of_another_step(self, wrong, wrote, cost, border, d):
+        """The targets of a step before or after: ``wrong`` is a function of (z, y)."""
+        self.put("targets of another step", lambda z, y, edge: wrong(z, self._moved(y, edge, d, border)), wrote.format(f"y[t{d:+d}]"),
+                 f"the targets of step t{d:+d} are used", cost, single=False)
+
+    def _moved(self, y, edge, d, border):
+        if edge.step is None:                     # one loss of all steps
+            return np.roll(y, -d, 0) if border == "wrap" else y[np.clip(np.arange(len(y)) + d, 0, len(y) - 1)]
+        times = sorted(self.steps)
+        k = times.index(edge.step) + d
+        k = k % len(times) if border == "wrap" else min(max(k, 0), len(times) - 1)
+        return np.asarray(self.r.value(self.steps[times[k]].node.inputs[1]))
+
+
+def _one_hot(z, y):
+    return values.one_hot(y, z) if values.is_classes(z, y) else y
+
+
+def _softmax(line):
+    p = f"softmax({line.z})"
+    for k, (kind, wrong, wrote, says) in enumerate(SOFTMAX):
+        line.put(kind, lambda z, y, edge, wrong=wrong: wrong(softmax(z), _one_hot(z, y)), wrote.format(p=p), says, 0.3 + 0.01 * k)
+    line.put("logits", lambda z, y, edge: z - _one_hot(z, y), f"{line.z} - y", f"{line.z} - y: the softmax is missing in ŷ", 0.5)
+    for d in (-1, 1):
+        line.put("wrong class", lambda z, y, edge, d=d: softmax(z) - np.roll(_one_hot(z, y), d, -1), f"{p} - y, y one class off",
+                 f"classes are off by one ({'too high' if d > 0 else 'too low'})", 0.5)
+        for border in ("clamp", "wrap"):
+            line.of_another_step(lambda z, y: softmax(z) - _one_hot(z, y), p + " - {}", 0.5 + 0.05 * (border == "wrap"), border, d)
+
+
+def _binary(line):
+    _listed(line, BINARY)
+    for d in (-1, 1):
+        line.of_another_step(lambda z, y: sigmoid(z) - y, "ŷ - {}", 0.5, "clamp", d)
+
+
+def _squared(line):
+    _listed(line, SQUARED)
+    for d in (-1, 1):
+        line.of_another_step(lambda z, y: 2 * (z - y), "2 * (ŷ - {})", 0.5, "clamp", d)
+
+
+def _listed(line, forms):
+    for k, (kind, wrong, wrote, says) in enumerate(forms):
+        line.put(kind, lambda z, y, edge, wrong=wrong: wrong(z, y), wrote, says, 0.3 + 0.01 * k)
+
+
+LOSSES = {"softmax_cross_entropy": _softmax, "binary_cross_entropy": _binary, "squared_error": _squared}

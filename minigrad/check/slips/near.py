@@ -1,0 +1,105 @@
+"""What a value could be confused with: the same one of another step, another one of the same step, another parameter."""
+import numpy as np
+
+from ..phrases import atom
+
+
+def shifted(r, edge, d):
+    """The local derivative of the same line at another step; at the border, of the initial state if it has that; None without one."""
+    other = r.lines[edge.line].get((edge.step or 0) + d)
+    if other is not None:
+        return other.D
+    node = r.nodes[edge.source]
+    if d < 0 and edge.step is not None and len(node.inputs) == 1:
+        before = r.previous(edge, edge.source)
+        if before is not None and r.value(before).shape == node.value.shape:
+            y = r.value(before)
+            return np.asarray(node.op.rule(0)(np.ones_like(y), y, y, **node.attributes))
+    return None
+
+
+def slope_at_argument(r, edge):
+    """f′ with the argument in place of the result, as 1 - a² for tanh."""
+    node = r.nodes[edge.source]
+    x = r.value(node.inputs[0])
+    return np.asarray(node.op.rule(0)(np.ones_like(x), x, x, **node.attributes))
+
+
+def operand(r, edge, d, border):
+    """The other operand of a matrix product, of another step; at the border 0 ("drop"), its own ("clamp"), the other end's ("wrap")."""
+    side, steps = (1 if edge.kind == "left" else 0), r.lines[edge.line]
+    a = edge.node.inputs[side]
+    if d < 0 and r.nodes[a].step == edge.step and r.nodes[a].op is not None:
+        before = r.previous(edge, a)
+        if before is not None:
+            return r.value(before)
+    if edge.step + d in steps:
+        return r.value(steps[edge.step + d].node.inputs[side])
+    if d > 0 and border == "drop" and r.nodes[a].step == edge.step - 1:             # h_t for h_{t-1}
+        later = [e for e in r.edges if e.step == edge.step and r.crossing(e) and e.target == a]
+        state = r.state(later[0].line, edge.step) if later else None
+        if state is not None:
+            return r.value(state)
+    if border == "drop":
+        return np.zeros_like(r.value(a))
+    at = min(steps) if (border == "clamp") == (d < 0) else max(steps)
+    return r.value(steps[at].node.inputs[side])
+
+
+def values(r, edge, shape):
+    """(key, name) of what a person could have confused with what stands here: values of the same step and shape, and states before it."""
+    if edge.step is None:
+        return []
+    say, found = r.phrases, {}
+    for node in r.nodes:
+        if node.step == edge.step and node.value.shape == shape and node.kind != "constant" and (r.anchor[node.id] or node.op is None):
+            name = say.name(node.id)
+            found.setdefault(name, (("same", node.id), atom(name)))
+    for e in r.edges:
+        if e.step == edge.step and r.crossing(e) and r.value(e.target).shape == shape:
+            name = say.name(e.target, e.step)
+            found.setdefault(name, (("before", e.line), name))
+    return list(found.values())
+
+
+def value(r, edge, key, default):
+    """The value of such a key, at an edge's step."""
+    how, which = key
+    if how == "before":
+        e = r.lines[which].get(edge.step)
+        return default if e is None else r.value(e.target)
+    i = r.at(which, edge.step)
+    return default if i is None else r.value(i)
+
+
+def parameters(r, id):
+    """(id, name) of the parameters of the same shape."""
+    shape = r.value(id).shape
+    return [(i, name) for name, i in r.leaves.items() if i != id and r.value(i).shape == shape and r.nodes[i].step is None]
+
+
+def activation_above(r, id):
+    """The edge of the activation whose argument is the sum that this value enters; None without one."""
+    while True:
+        arriving = r.incoming[id]
+        if len(arriving) != 1 or arriving[0].kind != "scale":
+            return None
+        e = arriving[0]
+        if len(r.nodes[e.source].inputs) == 1 and r.nodes[e.source].op.name != "negative":
+            return e
+        if any(e.paths):
+            return None
+        id = e.source
+
+
+def is_above(r, upper, lower):
+    """Is ``upper`` one of the next few values that ``lower`` goes into?"""
+    seen, stack = set(), [lower]
+    while stack:
+        i = stack.pop()
+        if i == upper:
+            return True
+        if i not in seen and len(seen) < 6:
+            seen.add(i)
+            stack += [e.source for e in r.incoming[i] if e.kind == "scale" and e.step == r.nodes[i].step]
+    return False

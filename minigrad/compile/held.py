@@ -1,0 +1,233 @@
+"""What a cell reaches and could change: to be seen, and to be put back.
+
+A compiled step runs the cell once where the unroll runs it T times. A cell that counts, draws or writes would count, draw and
+write too little, so such a cell is not compiled; and it is left as it was when it was tried. ``Held`` goes through attributes,
+closures, defaults, globals and classes, and through what the functions in them reach; not through other packages.
+"""
+import collections
+import dis
+import functools
+import pickle
+import random
+import sys
+import types
+
+import numpy as np
+
+from ..tensor import Tensor
+
+HOUSES = {"builtins", "numpy", "minigrad"} | sys.stdlib_module_names       # packages whose functions are left alone
+STAYS = (type(None), bool, int, float, complex, str, bytes, range, slice, type(...), np.dtype, np.generic, np.ufunc)
+LISTS = (list, collections.deque, bytearray)
+STORES = {"STORE_ATTR", "DELETE_ATTR", "STORE_GLOBAL", "DELETE_GLOBAL", "STORE_SUBSCR", "DELETE_SUBSCR", "STORE_SLICE", "IMPORT_NAME"}
+WRITERS = frozenset("add append appendleft at clear copyto data delitem discard eval exec extend extendleft fill globals iadd imul insert "
+                    "isub itruediv next out pop popitem popleft put putmask random remove resize reverse rotate send setattr setdefault "
+                    "setflags setitem shuffle sort update vars __dict__ __next__ __setattr__ __setitem__".split())
+_MISSING = object()
+GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
+
+
+class Held:
+    """All that a cell could change, as it is now.
+
+    effects     whether its code has something that changes things: else nothing needs to be looked after
+    iterators   what it could draw from and nobody can put back
+    """
+
+    def __init__(self, cell):
+        self.places, self.iterators, self.effects = [], [], False       # places: (name, what is there, how to read, how to write)
+        self.stack, seen, self.arrays = [("self", cell)], {}, []
+        while self.stack:
+            name, x = self.stack.pop()
+            if not isinstance(x, STAYS) and id(x) not in seen:
+                seen[id(x)] = x                         # kept: an id is used again when its owner is gone
+                self.effects |= isinstance(x, GENERATORS)
+                self._look(name, x)
+        for name, x in self.arrays if self.effects else ():                # numbers are copied only if something writes
+            self.places.append((name, x.copy(), lambda x=x: x, lambda v, x=x: x.__setitem__(..., v)))
+
+    def drawn(self):
+        return any(type(there) is _Drawn and not _same(read(), there) for _, there, read, _ in self.places)
+
+    def changed(self):
+        """The names of what is not as it was."""
+        found = set()
+        for name, there, read, _ in self.places:
+            now = read()
+            if not _same(now, there):
+                found |= {f"{name}.{k}" for k in there.keys() | now.keys() if now.get(k, now) is not there.get(k, now)} \
+                    if type(there) is _Attributes else {name}
+        return sorted(found)
+
+    def restore(self):
+        for _, there, read, write in self.places:
+            if not _same(read(), there):
+                write(there)
+
+    def _hold(self, name, read, write):
+        self.places.append((name, read(), read, write))
+
+    def _look(self, name, x):
+        """Hold x itself, and go on to what it reaches."""
+        if isinstance(x, Tensor):
+            self._hold(name, lambda: (x.array, x.index, x.requires_grad), lambda v: _put_back(x, v))
+            self.stack.append((name, x.array))
+        elif isinstance(x, np.ndarray):
+            self.arrays.append((name, x))
+        elif isinstance(x, np.random.Generator):
+            self._hold(name, lambda: _Drawn(x.bit_generator.state), lambda v: setattr(x.bit_generator, "state", v.state))
+        elif isinstance(x, np.random.RandomState):
+            self._hold(name, lambda: _Drawn(x.get_state(legacy=False)), lambda v: x.set_state(v.state))
+        elif isinstance(x, random.Random):
+            self._hold(name, lambda: _Drawn(x.getstate()), lambda v: x.setstate(v.state))
+        elif isinstance(x, dict):
+            self._hold(name, lambda: dict(x), lambda v: (dict.clear(x), dict.update(x, v)))
+            self.stack.extend((f"{name}[{k!r}]", v) for k, v in dict(x).items())
+        elif isinstance(x, LISTS):
+            self._hold(name, lambda: list(x), lambda v: (x.clear(), x.extend(v)))
+            self.stack.extend((f"{name}[{k}]", v) for k, v in enumerate(list(x)))
+        elif isinstance(x, set):
+            self._hold(name, lambda: set(x), lambda v: (x.clear(), x.update(v)))
+            self.stack.extend((name, v) for v in set(x))
+        elif isinstance(x, (tuple, frozenset)):
+            self.stack.extend((f"{name}[{k}]", v) for k, v in enumerate(x))
+        elif isinstance(x, types.FunctionType):
+            self._function(name, x)
+        elif isinstance(x, types.MethodType):
+            self.stack += [(name, x.__func__), ("self", x.__self__)]
+        elif isinstance(x, functools.partial):
+            self.stack += [(name, x.func), (name, x.args), (name, x.keywords), (name, x.__dict__)]
+        elif isinstance(x, (property, staticmethod, classmethod, functools.cached_property)):
+            self.stack.append((name, getattr(x, "fget", None) or getattr(x, "func", None) or getattr(x, "__func__", None)))
+        elif isinstance(x, (types.BuiltinMethodType, types.MethodWrapperType)):
+            self.stack.append((name, None if isinstance(x.__self__, types.ModuleType) else x.__self__))
+        elif isinstance(x, type):
+            self._class(x)
+        elif hasattr(type(x), "__next__"):
+            self.iterators.append(name)
+        elif not isinstance(x, types.ModuleType):
+            self._object(name, x)
+
+    def _object(self, name, x):
+        inside = getattr(x, "__dict__", None)
+        if inside is not None and _house(type(x)) != "numpy":
+            self._hold(name, lambda: _Attributes(x.__dict__), lambda v: (x.__dict__.clear(), x.__dict__.update(v)))
+            self.stack.extend((f"{name}.{k}", v) for k, v in dict(inside).items())
+        for c in type(x).__mro__:
+            for slot in [s for s, v in vars(c).items() if isinstance(v, types.MemberDescriptorType) and _house(c) not in HOUSES]:
+                self._attribute(f"{name}.{slot}", x, slot)
+        self.stack.append((name, type(x)))
+
+    def _attribute(self, name, x, attribute):
+        self._hold(name, lambda: (getattr(x, attribute, _MISSING),),
+                   lambda v: delattr(x, attribute) if v[0] is _MISSING else setattr(x, attribute, v[0]))
+        self.stack.append((name, getattr(x, attribute, None)))
+
+    def _class(self, x):
+        for c in x.__mro__:
+            if _house(c) in HOUSES:
+                continue
+            for key, value in list(vars(c).items()):
+                if isinstance(value, (types.FunctionType, types.GetSetDescriptorType, types.MemberDescriptorType)) or key in OF_CLASSES:
+                    if key not in ("__init__", "__new__", "__repr__", "__setattr__", "initial_state"):
+                        self.stack.append((f"{c.__name__}.{key}", value))
+                    continue
+                self._hold(f"{c.__name__}.{key}", lambda c=c, key=key: (vars(c).get(key, _MISSING),),
+                           lambda v, c=c, key=key: setattr(c, key, v[0]))
+                self.stack.append((f"{c.__name__}.{key}", value))
+            self._hold(c.__name__, lambda c=c: tuple(vars(c)),
+                       lambda v, c=c: [delattr(c, key) for key in set(vars(c)) - set(v)])
+
+    def _function(self, name, f):
+        for variable, c in zip(f.__code__.co_freevars, f.__closure__ or ()):
+            self._hold(variable, lambda c=c: _contents(c), lambda v, c=c: setattr(c, "cell_contents", v[0]))
+            self.stack.extend((variable, v) for v in _contents(c))
+        self.stack += [(name, f.__defaults__), (name, f.__kwdefaults__)]
+        if f.__dict__:
+            self.stack.append((name, f.__dict__))
+        if _house(f) in HOUSES:
+            return
+        scope, (stored, names) = f.__globals__, _code(f.__code__)
+        self.effects |= stored
+        if "random" in names:                           # what every function can draw from
+            self.stack += [("random", np.random.rand.__self__), ("random", random.random.__self__)]        # type: ignore[attr-defined]
+        for n in names:
+            value = scope.get(n, _MISSING)
+            self._hold(n, lambda n=n: (scope.get(n, _MISSING),),
+                       lambda v, n=n: scope.pop(n, None) if v[0] is _MISSING else scope.__setitem__(n, v[0]))
+            if isinstance(value, types.ModuleType):
+                for attribute in names if _house(value) not in HOUSES else ():
+                    if hasattr(value, attribute):
+                        self._attribute(f"{n}.{attribute}", value, attribute)
+            elif value is not _MISSING and not (isinstance(value, (types.FunctionType, type)) and _house(value) in HOUSES):
+                self.stack.append((n, value))
+
+
+OF_CLASSES = ("__module__", "__dict__", "__weakref__", "__doc__", "__slots__", "__annotations__", "__static_attributes__",
+              "__firstlineno__")
+
+
+class _Drawn:
+    """The state of a generator."""
+
+    def __init__(self, state):
+        self.state, self.key = state, pickle.dumps(state)
+
+
+class _Attributes(dict):
+    """What an object has, by name."""
+
+
+def kind(x, depth=4):
+    """What code a cell runs: its function's or class's, and those of the functions and cells in it."""
+    code = getattr(x, "__code__", None)
+    if code is None:
+        parts, code = getattr(x, "__dict__", {}).values(), type(x)
+    elif x.__closure__ is None:
+        return code
+    else:
+        parts = [v for c in x.__closure__ for v in _contents(c)]
+    inside = [v for part in parts for v in (part if type(part) in (tuple, list) else (part,)) if callable(v)] if depth else ()
+    return (code, *[kind(v, depth - 1) for v in inside]) if inside else code
+
+
+def _same(now, there):
+    if isinstance(there, _Drawn):
+        return now.key == there.key
+    if isinstance(there, np.ndarray):
+        return np.array_equal(now, there, equal_nan=there.dtype.kind in "fc")
+    if isinstance(there, dict):
+        return now.keys() == there.keys() and all(now[k] is v for k, v in there.items())
+    if isinstance(there, set):
+        return set(map(id, now)) == set(map(id, there))
+    return len(now) == len(there) and all(a is b or type(a) is type(b) in (int, bool) and a == b for a, b in zip(now, there))
+
+
+def _put_back(x, there):
+    x.array, x.index, x.requires_grad = there
+
+
+def _contents(cell):
+    try:
+        return (cell.cell_contents,)
+    except ValueError:                                      # not filled yet
+        return ()
+
+
+def _house(x):
+    return (getattr(x, "__module__", None) or getattr(x, "__name__", "")).partition(".")[0]
+
+
+@functools.lru_cache(256)
+def _code(code):
+    """Whether code has something that changes things, and the names in it that may be global; functions in it included."""
+    stored, names = False, set(code.co_names)
+    for i in dis.get_instructions(code):
+        stored |= (i.opname in STORES or i.opname == "STORE_DEREF" and i.argval in code.co_freevars
+                   or i.opname == "BINARY_OP" and i.argrepr.endswith("="))
+    stored |= bool(WRITERS & names) or any("out" in c for c in code.co_consts if isinstance(c, tuple))
+    for inner in code.co_consts:
+        if isinstance(inner, types.CodeType):
+            more, inside = _code(inner)
+            stored, names = stored or more, names | inside
+    return stored, names

@@ -1,0 +1,355 @@
+"""How expressions are written as NumPy: one method for each kind. Row or column vectors."""
+import keyword
+
+import numpy as np
+
+from .expression import GRADIENTS, last_slice, split_number
+from .functions import ELEMENTWISE, HELPERS, NUMPY, OURS, REDUCTIONS, SYMBOLS
+from .notation import ADD, ATOM, GREEK, MATMUL, NEGATIVE, POSTFIX, TIMES, Text
+
+SPELLED = {letter: name for name, letter in GREEK.items()}
+RESERVED = {"np", "t", "T", "B", "H", "xs", "x", "dxs", "bptt"}
+
+
+class Code(Text):
+    """Writes expressions as NumPy. With ``flip`` every array has its last two axes swapped: rows are columns, vectors (n, 1)."""
+    times = " * "
+
+    def __init__(self, step, **more):
+        super().__init__(**more)
+        self.step, self.used, self.stubs, self.identifiers = step, {}, {}, {}
+        self.taken = RESERVED | set(HELPERS) | set(keyword.kwlist) | ({"ys", "y", "L"} if step.loss is not None else {"dys"})
+        for r in [*step.parameters, *step.constants, *(s[1] for s in step.states), *step.once, *step.forward]:
+            self.enter(r, self.spelled(r.name))
+        for g in [*step.backward, *step.after]:
+            if isinstance(g.name, tuple):
+                letter, near = g.name
+                self.enter(g, self.spelled(letter) + (f"_{self.spelled(near.name or 'v')}" if near is not None else ""))
+            else:
+                self.enter(g, f"d{self.base(g.of)}")
+        self.carries = {s[2]: self.free(f"d{self.base(s[1])}_next") for s in step.states if s[2] is not None}
+        self.ends = {s[3]: self.free(f"d{self.base(s[1])}_T") for s in step.states if s[2] is not None}
+        self.starts = {s[1]: self.free(f"{self.base(s[1])}_0") for s in step.states}
+
+    @staticmethod
+    def spelled(name):
+        base, _, layer = name.partition(".")
+        primes = len(base) - len(base.rstrip("′"))
+        base = base.rstrip("′").replace("ŷ", "y_hat")
+        return "".join(SPELLED.get(ch, ch) for ch in base) + layer + "_" * bool(primes) + str(primes or "")
+
+    def free(self, name):
+        name = "".join(ch if ch.isalnum() or ch == "_" else "_" for ch in name)
+        name = name if name.isidentifier() else f"v_{name}"
+        while name in self.taken:
+            name += "_"
+        self.taken.add(name)
+        return name
+
+    def enter(self, r, name):
+        if r not in self.identifiers:
+            self.identifiers[r] = self.free(name)
+
+    def base(self, r):
+        if r is self.step.x:
+            return "x"
+        before = next((after for before, after, *_ in self.step.states if before is r), r)
+        return self.identifiers.get(before) or self.spelled(r.name or "v")
+
+    # ---- names ----------------------------------------------------------------------------------------------------------
+    def name(self, r, lag=0, t="t"):
+        if r is self.step.x:
+            return "x"
+        if r.kind == "target":
+            return "y"
+        if r.kind == "given":
+            return self.ends[r] if r in self.ends else "dys[t - 1]"
+        if r.kind == "carry":
+            return self.carries[r]
+        name = self.identifiers[r]
+        if r.kind in GRADIENTS or r.once:
+            return name
+        return f"{name}[t{f' - {-lag}' if lag < 0 else f' + {lag}' if lag else ''}]"
+
+    def number(self, x):
+        return repr(x)
+
+    def amount(self, n):
+        text = super().amount(n)
+        if text.endswith("H"):
+            self.used["H"] = True
+            return "H" if text == "H" else f"{text[:-1]} * H"
+        return text
+
+    def length(self, n):
+        if self.rows is not None and n == self.rows:
+            self.used["B"] = True
+            return "B"
+        return self.amount(n)
+
+    def shape(self, shape):
+        return "(" + ", ".join(map(self.length, shape)) + ("," if len(shape) == 1 else "") + ")"
+
+    # ---- expressions ----------------------------------------------------------------------------------------------------
+    def _ref(self, e, t):
+        return self.name(*e.extra), ATOM
+
+    def _zeros(self, e, t):
+        shape = (*e.shape[:-2], *e.shape[:-3:-1]) if self.flip and len(e.shape) > 1 else (*e.shape, 1) if self.flip else e.shape
+        return f"np.zeros({self.shape(shape)}, {self.dtype()})", ATOM
+
+    def dtype(self):
+        return f"{next(iter(self.starts.values()), 'xs')}.dtype"
+
+    def _array(self, e, t):
+        array = e.extra.value
+        n = array.shape[-1]
+        if array.ndim == 2 and np.array_equal(array, np.eye(n)):
+            text = f"np.eye({n}{', dtype=bool' if array.dtype == bool else ''})"
+        elif array.ndim == 1 and np.array_equal(array, np.arange(n)):
+            text = f"np.arange({n})"
+        elif (array == array.flat[0]).all():
+            text = f"np.full({self.shape(array.shape)}, {array.flat[0].item()!r})"
+        else:
+            text = f"np.array({array.tolist()!r})"
+        return self.flipped(text, array.ndim), ATOM
+
+    def _size(self, e, t):
+        factor, letters = e.extra
+        self.used.update(dict.fromkeys(letters, True))
+        return " * ".join([str(factor)] * (factor != 1) + list(letters)), TIMES if factor != 1 or len(letters) > 1 else ATOM
+
+    def _mul(self, e, t):
+        c, _ = split_number(e)
+        factors = [a for a in e.args if a.op != "number"]
+        factors.sort(key=lambda a: bool(a.shape))
+        pieces = [self.number(abs(c))] if abs(c) != 1 else []
+        for a in factors:               # @ and * bind alike, from the left
+            pieces.append(self.write(a, t, POSTFIX if pieces else TIMES))
+        return ("-" if c < 0 else "") + " * ".join(pieces), NEGATIVE if c < 0 else TIMES
+
+    def _divide(self, e, t):
+        a, b = e.args
+        return f"{self.write(a, t, TIMES)} / {self.write(b, t, POSTFIX)}", TIMES
+
+    def _power(self, e, t):
+        return f"{self.write(e.args[0], t, ATOM)} ** {self.write(e.args[1], t, ATOM)}", POSTFIX
+
+    def _matmul(self, e, t):
+        a, b = reversed(e.args) if self.flip else e.args
+        if not self.flip and _vector(a, -1) and b.op == "T" and _vector(b.args[0], -1):
+            return f"np.outer({self.write(a.args[0], t)}, {self.write(b.args[0].args[0], t)})", ATOM
+        right = self.write(b, t, POSTFIX)
+        return f"{self.write(a, t, MATMUL)} @ {right}", MATMUL
+
+    def _T(self, e, t):
+        return f"{self.write(e.args[0], t, ATOM)}.{'T' if len(e.shape) == 2 else 'mT'}", ATOM
+
+    def _sum_t(self, e, t):
+        return self.name_of_sum(e), ATOM
+
+    def _index(self, e, t):
+        a, index = e.args[0], e.extra.value
+        at = last_slice(index)
+        if at is None:
+            return self.outside(e, t, lambda texts: f"{texts[0]}[{self.full(index)}]")
+        span, n = self.span(at), len(a.shape)
+        if self.flip:
+            where = span if n < 3 else f"..., {span}, :"
+        else:
+            where = span if n == 1 else f":, {span}" if n == 2 else f"..., {span}"
+        return f"{self.write(a, t, ATOM)}[{where}]", ATOM
+
+    def full(self, index):
+        return ", ".join("..." if i is Ellipsis else self.span(i) + (f":{i.step}" if i.step else "") if isinstance(i, slice) else
+                         f"np.array({i.tolist()!r})" if isinstance(i, np.ndarray) else str(i) for i in index)
+
+    def _scatter(self, e, t):
+        index, shape = e.extra.value
+        self.used["place"] = True
+        return self.outside(e, t, lambda texts: f"place({texts[0]}, ({self.literal(index)}), {self.shape(shape)})")
+
+    @staticmethod
+    def literal(index):
+        return ", ".join("..." if i is Ellipsis else f"slice({i.start}, {i.stop}, {i.step})" if isinstance(i, slice) else
+                         f"np.array({i.tolist()!r})" if isinstance(i, np.ndarray) else str(i) for i in index) + ","
+
+    def axis(self, axis, n):
+        """An axis from the end, of an array of n dimensions, where the last two are swapped."""
+        if not self.flip or axis < -2:
+            return axis
+        return -2 if n == 1 or axis == -1 else -1
+
+    def _concatenate(self, e, t):
+        return f"np.concatenate([{', '.join(self.write(a, t) for a in e.args)}], axis={self.axis(e.extra, len(e.shape))})", ATOM
+
+    def _stack(self, e, t):
+        return self.outside(e, t, lambda texts: f"np.stack([{', '.join(texts)}], axis={e.extra})")
+
+    def _reshape(self, e, t):
+        a = e.args[0]
+        if not self.flip and a.op == "matmul" and len(e.shape) == 1:        # vectors that were made matrices for the product
+            left, right = a.args
+            if _vector(right, -1):
+                return f"{self.write(left, t, MATMUL)} @ {self.write(right.args[0], t, POSTFIX)}", MATMUL
+            if _vector(left, -2):
+                return f"{self.write(left.args[0], t, MATMUL)} @ {self.write(right, t, POSTFIX)}", MATMUL
+        return self.outside(e, t, lambda texts: f"{texts[0]}.reshape({self.shape(e.shape)})")
+
+    def _broadcast(self, e, t):
+        return self.outside(e, t, lambda texts: f"np.broadcast_to({texts[0]}, {self.shape(e.shape)})")
+
+    def _transpose(self, e, t):
+        n = len(e.shape)
+        return self.outside(e, t, lambda texts: f"{texts[0]}.transpose({', '.join(str(a % n) for a in e.extra)})")
+
+    def _sum(self, e, t):
+        return self.reduction(e, t)
+
+    def reduction(self, e, t):
+        a = e.args[0]
+        axis, keepdims, *more = e.extra
+        n = len(a.shape)
+        options = "".join(f", {k}={v!r}" for k, v in more)
+        own = f"np.{e.op}" if e.op not in HELPERS else e.op
+        self.used[e.op] = e.op in HELPERS
+
+        def call(text, axes, keepdims):
+            axes = axes[0] if len(axes) == 1 else axes
+            return f"{own}({text}, axis={axes}{', keepdims=True' if keepdims else ''}{options})"
+        direct = keepdims or n == 2 and axis in ((-2,), (0,)) or not self.flip
+        if not direct:
+            return self.outside(e, t, lambda texts: call(texts[0], axis, keepdims))
+        axes = tuple(self.axis(i, n) for i in axis)
+        axes = (0,) if axes == (-2,) and n == 2 else (1,) if axes == (-1,) and n == 2 else axes
+        return call(self.write(a, t), axes, keepdims or self.flip), ATOM
+
+    def _wins(self, e, t):
+        return self._function(e, t)
+
+    def _solve(self, e, t):
+        return self.outside(e, t, lambda texts: f"np.linalg.solve({', '.join(texts)})")
+
+    def _inv(self, e, t):
+        return f"np.linalg.inv({self.write(e.args[0], t)})", ATOM
+
+    def _sqrt(self, e, t):
+        return f"np.sqrt({self.write(e.args[0], t)})", ATOM
+
+    def _softmax_cross_entropy(self, e, t):
+        self.used["log_softmax"] = True
+        rows = f"y * log_softmax({self.write(e.args[0], t)}{', axis=-2' if self.flip else ''})"
+        return self.loss(e, f"-np.sum({rows}", ")", True)
+
+    def _binary_cross_entropy(self, e, t):
+        self.used["softplus"] = True
+        z = self.write(e.args[0], t, ATOM)
+        return self.loss(e, f"np.sum(softplus({z}) - {z} * y", ")", False)
+
+    def _squared_error(self, e, t):
+        a, b = self.write(e.args[0], t, ADD), self.write(e.args[1], t, MATMUL)
+        return self.loss(e, f"np.sum(({a} - {b}) ** 2", ")", False)
+
+    def loss(self, e, text, end, over_classes):
+        how = dict(e.extra.value)["reduction"]
+        if how == "sum":
+            return text + end, NEGATIVE
+        if how == "mean":
+            width = e.args[0].shape[-1] if over_classes else 1
+            return f"{text}{end} / {self.write_size(e, width)}", TIMES
+        if self.flip:
+            raise ValueError("a loss with reduction='none' has no program in the other convention; sum the loss within the head's op")
+        return (f"{text}, axis=-1{end}", NEGATIVE) if over_classes else (text.removeprefix("np.sum("), ADD)
+
+    def write_size(self, e, width):
+        target = "y" if width == 1 else f"(y.size / {width})"
+        return f"{target}.size" if width == 1 else target
+
+    def _pullback(self, e, t):
+        op, i = e.extra.value
+        name = f"{op.name}_pullback_{i + 1}"
+        self.stubs[name] = f"def {name}(g, *arguments):\n    raise NotImplementedError('gradient of argument {i + 1} of {op.name}')"
+        return f"{name}({', '.join(self.write(a, t) for a in e.args)})", ATOM
+
+    def _onehot(self, e, t):
+        return "y", ATOM
+
+    def _einsum(self, e, t):
+        return self.outside(e, t, lambda texts: f"np.einsum({e.extra!r}, {', '.join(texts)})")
+
+    def _softmax(self, e, t):
+        return self.along(e, t)
+
+    _log_softmax = _softmax
+
+    def along(self, e, t):
+        self.used[e.op] = True
+        axis = self.axis(e.extra, len(e.shape))
+        return f"{e.op}({self.write(e.args[0], t)}{f', axis={axis}' if axis != -1 else ''})", ATOM
+
+    def _layer_norm(self, e, t):
+        self.used["layer_norm"] = True
+        return f"layer_norm({self.write(e.args[0], t)}, {e.extra!r}{', axis=-2' if self.flip else ''})", ATOM
+
+    def _flip(self, e, t):
+        return self.outside(e, t, lambda texts: f"np.flip({texts[0]}, {e.extra})")
+
+    def _cumsum(self, e, t):
+        return self.outside(e, t, lambda texts: f"np.cumsum({texts[0]}, axis={e.extra})")
+
+    def _triu(self, e, t):
+        return self.outside(e, t, lambda texts: f"np.{e.op}({texts[0]}, {e.extra})")
+
+    _tril = _triu
+
+    def _pad(self, e, t):
+        options = dict(e.extra.value)
+        pads = ", ".join(f"({a}, {b})" for a, b in options["pads"])
+        return self.outside(e, t, lambda texts: f"np.pad({texts[0]}, ({pads},), constant_values={options['fill']!r})")
+
+    def outside(self, e, t, write):
+        """A function that means rows: where columns are written its arguments are turned round, and its result."""
+        texts = [self.write(a, t, ATOM) for a in e.args]
+        if not self.flip:
+            return write(texts), ATOM
+        texts = [text if not a.shape else f"{text}.mT" if len(a.shape) > 1 else f"{text}[:, 0]" for text, a in zip(texts, e.args)]
+        return self.flipped(write(texts), len(e.shape)), ATOM
+
+    def flipped(self, text, n):
+        return text if not self.flip or n == 0 else f"{text}.mT" if n > 1 else f"{text}[:, None]"
+
+    def _function(self, e, t):
+        if e.op in SYMBOLS:
+            a, b = (self.write(x, t, MATMUL) for x in e.args)
+            return f"({a} {SYMBOLS[e.op]} {b})", ATOM
+        if e.op in REDUCTIONS:
+            return self.reduction(e, t)
+        value = e.extra.value if e.extra is not None and hasattr(e.extra, "value") else None
+        if value is not None and not isinstance(value, tuple):              # an op that is not in the table
+            self.stubs[e.op] = f"def {e.op}(*arguments):\n    raise NotImplementedError('the value of {e.op}')"
+            name = e.op
+        elif e.op in OURS:
+            self.used[e.op] = True
+            name = e.op
+        else:
+            name = f"np.{NUMPY.get(e.op, e.op)}"
+            if not hasattr(np, name[3:].split(".")[0]):
+                self.stubs[e.op] = f"def {e.op}(*arguments, **options):\n    raise NotImplementedError('the value of {e.op}')"
+                name = e.op
+        options = "".join(f", {k}={v!r}" for k, v in value) if isinstance(value, tuple) else ""
+        if e.op in ELEMENTWISE or e.op == "matrix_exp":
+            return f"{name}({', '.join(self.write(a, t) for a in e.args)}{options})", ATOM
+        return self.outside(e, t, lambda texts: f"{name}({', '.join(texts)}{options})")
+
+    # ---- sums over time -------------------------------------------------------------------------------------------------
+    sums: dict
+
+    def name_of_sum(self, e):
+        if e not in self.sums:
+            self.sums[e] = self.free(f"sum{len(self.sums) + 1}")
+        return self.sums[e]
+
+
+def _vector(e, axis):
+    """A vector that was made a matrix of one column (-1) or row (-2)."""
+    return e.op == "reshape" and len(e.args[0].shape) == 1 and len(e.shape) == 2 and e.shape[axis] == 1
