@@ -58,13 +58,13 @@ def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0, st
             else:
                 arguments = g, node.array, *node.arrays
             for x, rule in zip(node.inputs, rules):
-                if type(x) is not Tensor or not x.requires_grad:
+                if type(x) is not Tensor:
                     continue
                 key = x.index
-                if key > index:
+                if key > index and (x.requires_grad or any(x.array is a for a in node.arrays)):     # a constant: changed in place
                     raise RuntimeError(f"{x.label()} was changed after {op.name}{at(node.place)} had used it, so the gradient would be "
                                        "wrong; change data only after backward(), or run the forward pass again")
-                if rule is None or needed is not None and key not in needed:
+                if not x.requires_grad or rule is None or needed is not None and key not in needed:
                     continue
                 entry = arriving.get(key)
                 if entry is None:

@@ -31,6 +31,8 @@ def checkpoint(fn):
         with captures(given) as captured:
             result = fn(*args)
         outputs = flatten(result)
+        if not outputs:
+            raise TypeError(f"checkpoint: the function returned {result!r}; expected Tensors, also nested")
         for y in outputs:
             if type(y) is not Tensor:
                 raise TypeError(f"checkpoint: the function returned a {type(y).__name__}; expected Tensors, also nested")

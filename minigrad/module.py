@@ -143,6 +143,8 @@ def _write_npz(file, arrays):
 
 def load(path):
     """Read weights back, as ``save`` wrote them: dict of name -> ndarray. Pickles are refused."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"load() got a {type(path).__name__} as path; expected a str or a Path")
     path = os.fspath(path)
     if not os.path.exists(path):
         raise FileNotFoundError(f"load(): there is no file {path!r}")

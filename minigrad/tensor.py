@@ -97,7 +97,7 @@ class Tensor:
 
     def __init__(self, data, requires_grad=False, name=None):
         if isinstance(data, Tensor):
-            data = data.array
+            data = data.data
         elif isinstance(data, (list, tuple)) and any(type(x) is Tensor for x in data):
             raise TypeError("Tensor got a list of Tensors, which would cut them from the graph; join them with np.stack(…)")
         try:

@@ -220,3 +220,11 @@ def test_complex_step_through_soft_targets_and_layer_norm():
     stepped = mg.Tensor(x + 1j * h * v, requires_grad=True)
     assert abs((g.data * v).sum() - loss(mg.Tensor(x + 1j * h * v)).data.imag / h) < 1e-13
     assert np.abs(hv.data - mg.grad(loss(stepped), stepped)[0].data.imag / h).max() < 1e-12
+
+
+def test_a_constant_that_is_changed_before_backward_is_noticed():
+    W, m = mg.parameter(np.ones(3), name="W"), mg.Tensor(np.full(3, 2.0), name="m")
+    y = (np.tanh(W) * m).sum()
+    m.data *= 0.5
+    with pytest.raises(RuntimeError, match="tensor 'm' was changed after multiply had used it"):
+        y.backward()

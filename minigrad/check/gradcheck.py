@@ -70,6 +70,8 @@ def gradcheck(fn, inputs=None, order=1, *, tolerance=None, seed=0, derived=None,
     """
     if order not in (1, 2):
         raise ValueError(f"order is {order!r}, expected 1 or 2")
+    if not callable(fn):
+        raise TypeError(f"gradcheck got a {type(fn).__name__} as fn; expected a function of the inputs, or a cell")
     if inputs is None:
         return _checked_cell(fn, order, tolerance, seed, entries)
     own = inputs.parameters() if hasattr(inputs, "parameters") else {}

@@ -10,8 +10,8 @@ def losses_of(losses):
     if isinstance(losses, Tensor):
         return [(losses, entry) for entry in range(losses.size)]
     if not isinstance(losses, (list, tuple)) or not losses:
-        raise TypeError(f"bptt() got {'an empty ' if losses == [] or losses == () else ''}{type(losses).__name__} as losses; expected a "
-                        "list of scalar Tensors, or one Tensor whose entries are the losses")
+        got = f"{'an empty ' if isinstance(losses, (list, tuple)) else ''}{type(losses).__name__}"
+        raise TypeError(f"bptt() got {got} as losses; expected a list of scalar Tensors, or one Tensor whose entries are the losses")
     for i, loss in enumerate(losses):
         if not isinstance(loss, Tensor):
             raise TypeError(f"bptt() got a {type(loss).__name__} as losses[{i}]; expected a scalar Tensor")

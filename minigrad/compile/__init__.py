@@ -12,7 +12,9 @@
         sources.py                         what a program takes from ops/
     program.py  Program: the source made to run, with room for T steps that is used again
     held.py     Held: what a cell reaches and could change, to be seen and put back
-    call.py     scan: finds or makes the program, checks it against the unroll, and is one node of the graph
+    check.py    a program is made, and compared with the unroll before it is trusted
+    run.py      Run: one call of a program, as one node of the graph
+    call.py     scan: finds or makes the program
 """
 from .call import NotCompiled, scan, source
 

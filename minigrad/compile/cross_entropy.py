@@ -11,7 +11,7 @@ def applies(site, v):
     if not loss.is_op("softmax_cross_entropy") or len(loss.inputs) != 2 or not site.over_time:
         return False
     x, y = loss.inputs
-    classes = y.dtype.kind in "iu" and v.attributes["rank"] == len(y.shape)
+    classes = y.dtype.kind in "iu" and y.dtype != np.uint64 and v.attributes["rank"] == len(y.shape)
     return bool(classes and x.depends and y.depends and loss.id in site.demand.batched)
 
 
@@ -24,16 +24,18 @@ def _loss(site, v, out):
     x, y = (site.plain(i, v) for i in v.inputs)
     logits, targets = v.inputs
     K, n, name = logits.shape[-1], int(np.prod(targets.shape)), site.words.of(v)
-    exps, sums, rows = site.room.kept[v.id] = [site.words.unique(f"{part}_{name}") for part in ("exp", "sum", "row")]
+    exps, sums, rows, at = site.room.kept[v.id] = [site.words.unique(f"{part}_{name}") for part in ("exp", "sum", "row", "at")]
     site.room.buffer(exps, logits)
     site.room.buffer(sums, logits, shape=(*targets.shape, 1))
-    site.room.add(rows, f"arange(T * {n})")
-    site.words.imports |= {"arange", "maximum", "minimum", "subtract", "exp", "log", "add"}
-    text = [f"if minimum.reduce({y}, axis=None) < 0:",
-            '    raise IndexError("a target is negative")',
+    site.room.add(rows, f"arange(0, T * {n * K}, {K})")
+    site.room.add(at, f"empty(T * {n}, int)")
+    site.words.imports |= {"arange", "maximum", "subtract", "exp", "log", "add"}
+    text = [f'if maximum.reduce({y}.view("u{targets.dtype.itemsize}"), axis=None) >= {K}:     # -1 is a large number there',
+            '    raise IndexError("a target is none of the classes")',
+            f"add({rows}, {y}.reshape(-1), {at})                  # where the targets' numbers are",
             f"maximum.reduce({x}, axis=-1, keepdims=True, out={sums})",
             f"subtract({x}, {sums}, {exps})",
-            f"picked = {exps}.reshape(-1, {K})[{rows}, {y}.reshape(-1)].reshape({sums}.shape[:-1])",
+            f"picked = {exps}.reshape(-1)[{at}].reshape({sums}.shape[:-1])",
             f"exp({exps}, {exps})",
             f"add.reduce({exps}, axis=-1, keepdims=True, out={sums})"]
     value, axes = f"log({sums}[..., 0]) - picked", tuple(range(-len(targets.shape), 0))
@@ -46,14 +48,14 @@ def _loss(site, v, out):
 def _gradient(site, v, out):
     """ŷ - y, times the gradient of each loss."""
     g, loss, logits, targets = v.inputs
-    exps, sums, rows = site.room.kept[loss.id]
+    exps, sums, _, at = site.room.kept[loss.id]
     for name in (exps, sums):
         site.room.use(name)
     site.words.imports |= {"divide", "multiply"}
     none = v.attributes["reduction"] == "none"
     each = f"{site.plain(g, v)}[..., None]" if none else site.operand(g, v)
     text = [f"divide({exps}, {sums}, {exps})",
-            f"{exps}.reshape(-1, {logits.shape[-1]})[{rows}, {site.plain(targets, v)}.reshape(-1)] -= 1",
+            f"{exps}.reshape(-1)[{at}] -= 1",
             f"multiply({exps}, {each}, {out})"]
     return text + _mean(site, v, int(np.prod(targets.shape)), out) if targets.shape else text
 

@@ -23,6 +23,7 @@ STORES = {"STORE_ATTR", "DELETE_ATTR", "STORE_GLOBAL", "DELETE_GLOBAL", "STORE_S
 WRITERS = frozenset("add append appendleft at clear copyto data delitem discard eval exec extend extendleft fill globals iadd imul insert "
                     "isub itruediv next out pop popitem popleft put putmask random remove resize reverse rotate send setattr setdefault "
                     "setflags setitem shuffle sort update vars __dict__ __next__ __setattr__ __setitem__".split())
+PLAIN = frozenset((Tensor, np.ndarray, int, float, bool, str, type(None)))
 _MISSING = object()
 GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
 
@@ -180,15 +181,17 @@ class _Attributes(dict):
 
 def kind(x, depth=4):
     """What code a cell runs: its function's or class's, and those of the functions and cells in it."""
-    code = getattr(x, "__code__", None)
-    if code is None:
-        parts, code = getattr(x, "__dict__", {}).values(), type(x)
-    elif x.__closure__ is None:
-        return code
+    what = type(x)
+    if what is types.FunctionType:
+        found, parts = [x.__code__], x.__closure__ and [v for c in x.__closure__ for v in _contents(c)] or ()
+    elif what is types.MethodType:
+        return kind(x.__func__, depth), kind(x.__self__, depth)
     else:
-        parts = [v for c in x.__closure__ for v in _contents(c)]
-    inside = [v for part in parts for v in (part if type(part) in (tuple, list) else (part,)) if callable(v)] if depth else ()
-    return (code, *[kind(v, depth - 1) for v in inside]) if inside else code
+        found, parts = [what], getattr(x, "__dict__", {}).values()
+    for part in parts if depth else ():
+        if type(part) not in PLAIN:
+            found += [kind(v, depth - 1) for v in (part if type(part) in (tuple, list) else (part,)) if callable(v)]
+    return tuple(found) if len(found) > 1 else found[0]
 
 
 def _same(now, there):

@@ -41,7 +41,8 @@ class Layout:
             if whole.op is not ASSEMBLE:
                 continue
             for v, s in zip(whole.inputs, whole.attributes["slices"]):
-                if self.demand.uses[v.id] == 1 and v.op is not None and not v.is_view and v.depends and v.id not in self.slot \
+                once = self.demand.uses[v.id] == 1 or v.id in stored and whole.id in stored and v.id not in self.piece
+                if once and v.op is not None and not v.is_view and v.depends and v.id not in self.slot \
                         and self._loop_of(v) == self._loop_of(whole) and v.shape[:-1] == whole.shape[:-1]:
                     self.piece[v.id] = whole, s
                     if whole.id in stored:

@@ -101,6 +101,14 @@ class Loop(Site):
             return self.room.view(self.words.of(v), self.arrays.view(v, self.row(v.inputs[0])))
         return self.words.of(v)
 
+    def apart(self, v, n, out):
+        """``out``, where v is written, as n blocks of columns."""
+        split = f"reshape({', '.join(map(str, (v.shape[0], n, v.shape[1] // n)))}).swapaxes(-2, -3)"
+        if out in self.rows:
+            array, expression, _ = self.rows[out]
+            return self._row(array, f"{expression}.{split.replace('reshape(', 'reshape(T, ')}", f"{out}_blocks")
+        return self.room.view(f"{out}_blocks", f"{out}.{split}")
+
     def _is_overwritten(self, v):
         """Whether v is in a buffer that every step overwrites."""
         if v.id in self.ids and v.is_view:

@@ -43,6 +43,8 @@ class Plan:
         self._split()
         sizes.gather_gates(self)
         sizes.block_gates(self)
+        sizes.sum_pieces(self)
+        sizes.cut_products(self)
         sizes.compute_in_loops(self)
 
     @property
@@ -155,13 +157,35 @@ class Plan:
             what = STATE if v.id in self.loop else CARRY if v.id in self.back else 0
             if not what or v.op not in (SUM, PRODUCT):
                 return inputs
+            if v.op is SUM:
+                inputs = self._factored(v, inputs, what, readers)
             early = [i for i in inputs if not i.depends & what]
             if len(early) < 2 or all(i.kind == "number" for i in early):
                 return inputs
             shape = np.broadcast_shapes(*(i.shape for i in early))
             return [self.make(v.op, early, {}, shape, v.dtype), *(i for i in inputs if i.depends & what)]
+        readers = self.readers()
         self.replace({}, split)
         self._find_loops()
+
+    def _factored(self, v, inputs, what, readers):
+        """a g + b g as (a + b) g, where a + b is known before the loop and g is not."""
+        groups: dict = {}
+        for before, i in zip(v.inputs, inputs):
+            alone = i.op is PRODUCT and i.shape == v.shape and len(readers.get(before.id, ())) == 1
+            late = [f for f in i.inputs if f.depends & what] if alone else []
+            if len(late) == 1 and late[0].shape == v.shape and len(i.inputs) > 1:
+                groups.setdefault(late[0], []).append(i)
+        for late, terms in groups.items():
+            if len(terms) > 1:
+                rests = []
+                for i in terms:
+                    rest = [f for f in i.inputs if f is not late]
+                    shape = np.broadcast_shapes(*(f.shape for f in rest))
+                    rests.append(rest[0] if len(rest) == 1 else self.make(PRODUCT, rest, {}, shape, v.dtype))
+                both = self.make(SUM, rests, {}, np.broadcast_shapes(*(r.shape for r in rests)), v.dtype)
+                inputs = [*(i for i in inputs if i not in terms), self.make(PRODUCT, [both, late], {}, v.shape, v.dtype)]
+        return inputs
 
     def replace(self, new, change=lambda v, inputs: inputs):
         """The same plan with some values replaced (id -> value), and so all that is made from them."""

@@ -1,16 +1,24 @@
 """Programs: compiled once for a step's structure, shapes and dtypes; with room for T steps that is used again and again."""
+import numpy as np
+
 from .emit import Writer
 from .plan import Plan
+
+# The C library (glibc) keeps freed memory up to twice the largest block that was ever freed; what is more goes back to the system, to be
+# fetched anew, page by page, by the next call: a tenth of its time. Nothing is written into this block, so it takes no memory.
+np.empty(32_000_000, np.int8)
 
 
 class Program:
     """A tape, its plan, its source, and rooms: pairs (forward, backward) with the buffers for T steps.
 
-    watched   whether the cell's code has something that changes things, so that every run of it must be looked at
+    wanted           which of xs, state and invariants get a gradient: their positions, none where nothing does
+    differentiable   which outputs and last states have one
+    watched          whether the cell's code has something that changes things, so that every run of it must be looked at
     """
     watched = True
 
-    def __init__(self, tape, title="step"):
+    def __init__(self, tape, title="step", wanted=()):
         self.tape = tape
         self.plan = Plan(tape)
         self.writer = Writer(self.plan, title)
@@ -18,9 +26,20 @@ class Program:
         namespace: dict = {}
         exec(compile(self.source, f"<scan of {title}>", "exec"), namespace)
         self.make = namespace["bptt"]
-        self.rooms = {}
+        self.rooms, self._parts = {}, {}
         self.differentiable = [n.requires_grad for n in (*tape.y, *tape.new)]
-        self.trains = any(self.differentiable)
+        self.dtypes = [n.value.dtype for n in (*tape.y, *tape.new)]
+        self.wanted = wanted if self.plan.wants_gradient and any(self.differentiable) else ()
+
+    def parts(self, T, arrays):
+        """Where each output of T steps is in the array of all that have a gradient; None for those that have none."""
+        parts = self._parts.get(T)
+        if parts is None:
+            starts = np.cumsum([0] + [a.size * wanted for a, wanted in zip(arrays, self.differentiable)]).tolist()
+            parts = [{"start": start, "stop": stop, "shape": a.shape} if wanted else None
+                     for a, wanted, start, stop in zip(arrays, self.differentiable, starts, starts[1:])]
+            self._parts = {T: parts}                        # the last T alone
+        return parts
 
     def take(self, T):
         """A room for T steps that nobody uses."""

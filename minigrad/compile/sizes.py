@@ -7,9 +7,14 @@ import numpy as np
 
 from ..graph.normal import SUM
 from ..ops import TABLE
-from .value import APART, BLOCKS, CARRY, GATES, STATE, X, slices_last
+from .totals import is_product_of_rows, sums_rows
+from .value import APART, ASSEMBLE, BLOCKS, CARRY, GATES, STATE, X, slices_last
 
 GATES_BYTES = 16_384        # up to this size of one step, calls cost more than the numbers: gates are gathered
+SMALL_PRODUCT = 1_000_000   # up to so many multiplications BLAS takes matrices as they are, and copies nothing: a third less time
+CUT_FROM = 400_000          # and two products of half the width are faster than one of so many
+WIDTH = 16                  # a block has a multiple of so many columns
+ROWS = 16                   # from so many on, one product of each step is as fast as one of all steps
 FETCH_BYTES = 4_096         # from this size of one step on, memory costs more than calls: no pass over all steps
 
 
@@ -58,14 +63,14 @@ def _blocked(plan, v, readers):
         return None
     product = next((i for i in v.inputs if i.is_op("matmul") and i.id in plan.loop), None)
     other = next((i for i in v.inputs if i is not product), None)
-    if product is None or other.shape != v.shape or other.depends != X or len(readers[product.id]) > 1:
+    if product is None or other is None or other.shape != v.shape or other.depends != X or len(readers[product.id]) > 1:
         return None
     (h, W), cuts = product.inputs, _cuts(v, readers)
     spans = [_span(c) for c in cuts]
     if W.depends or len(W.shape) != 2 or len(set(spans)) < 2:
         return None
     size = spans[0][1] - spans[0][0]
-    if any(b - a != size or a % size for a, b in spans) or v.shape[-1] % size:
+    if not size or any(b - a != size or a % size for a, b in spans) or v.shape[-1] % size:
         return None
     n, B = v.shape[-1] // size, v.shape[0]
     blocks = plan.make(BLOCKS, [W], {"size": size}, (n, W.shape[0], size), W.dtype)
@@ -74,6 +79,56 @@ def _blocked(plan, v, readers):
     total = plan.make(SUM, [apart, each], {}, (n, B, size), v.dtype, v.name)
     return {c.id: plan.make(TABLE["getitem"], [total], {"index": (Ellipsis, a // size, slice(None), slice(None))}, c.shape, c.dtype, c.name)
             for c, (a, _) in zip(cuts, spans)}
+
+
+def cut_products(plan):
+    """Products in loops with a large matrix are cut into blocks of columns, small enough for BLAS to be fast."""
+    def cut(v, inputs):
+        if not v.is_op("matmul") or any(len(i.shape) != 2 for i in inputs) or inputs[1].depends or not inputs[0].depends \
+                or v.shape[0] < ROWS and v.id not in loops:
+            return inputs
+        h, W = inputs
+        n = _blocks_of(h.shape[0], *W.shape)
+        if not n:
+            return inputs
+        attributes = {"size": W.shape[1] // n, "transposed": W.is_op("transpose")}
+        return [h, plan.make(BLOCKS, W.inputs if attributes["transposed"] else [W], attributes, (n, W.shape[0], W.shape[1] // n), W.dtype)]
+    loops, before = plan.loop | plan.back, len(plan.values)
+    plan.replace({}, cut)
+    if len(plan.values) > before:
+        plan.renumber()
+
+
+def _is_small_product(v):
+    return v.is_op("matmul") and len(v.shape) == 2 and v.shape[0] >= ROWS and v.nbytes > GATES_BYTES and not v.inputs[1].depends
+
+
+def sum_pieces(plan):
+    """Σ aᵀ [p, q] is [Σ aᵀ p, Σ aᵀ q]: what only gradients of parameters read need not be put together at every step."""
+    readers, new = plan.readers(), {}
+    for whole in plan.values:
+        sums = readers.get(whole.id, [])
+        if whole.op is not ASSEMBLE or whole.id in plan.loop | plan.back or any(
+                s is None or any(readers[s.id]) or not (sums_rows(s) or is_product_of_rows(s) and s.inputs[1] is whole) for s in sums):
+            continue
+        pieces = sorted(zip([s.indices(whole.shape[-1])[:2] for s in whole.attributes["slices"]], whole.inputs), key=lambda piece: piece[0])
+        bounds = [0, *(n for span, _ in pieces for n in span), whole.shape[-1]]
+        if bounds[::2] != bounds[1::2]:                     # a gap
+            continue
+        for s in sums:
+            each = [plan.make(s.op, [*s.inputs[:-1], p], s.attributes, (*s.shape[:-1], p.shape[-1]), s.dtype) for _, p in pieces]
+            new[s.id] = plan.make(TABLE["concatenate"], each, {"axis": -1}, s.shape, s.dtype)
+    if new:
+        plan.replace(new)
+        plan.renumber()
+
+
+def _blocks_of(rows, K, N):
+    """In how many blocks of columns a product is computed; 0: as it is."""
+    if rows * K * N < CUT_FROM:
+        return 0
+    width = max(WIDTH, 1)
+    return next((n for n in range(2, N // width + 1) if N % (width * n) == 0 and rows * K * N <= SMALL_PRODUCT * n), 0)
 
 
 def _cuts(v, readers):
@@ -91,8 +146,8 @@ def compute_in_loops(plan):
     readers = plan.readers()
     for loop, late in ((plan.loop, STATE | CARRY), (plan.back, CARRY)):
         for v in reversed(plan.values):
-            if v.op is None or v.id in plan.loop or v.id in plan.back or not v.depends or v.depends & late or not v.is_elementwise \
-                    or v.nbytes < FETCH_BYTES:
+            if v.op is None or v.id in plan.loop or v.id in plan.back or not v.depends or v.depends & late or v.nbytes < FETCH_BYTES \
+                    or not (v.is_view or v.is_elementwise or _is_small_product(v)):
                 continue
             if all(r is not None and r.id in loop for r in readers.get(v.id, [None])):
                 loop.add(v.id)

@@ -63,6 +63,10 @@ class AllSteps(Site):
     def plain(self, i, v):
         return self.arrays.every(i)
 
+    def apart(self, v, n, out):
+        """``out``, where v is written, as n blocks of columns."""
+        return f"{out}.reshape(T, {v.shape[0]}, {n}, {v.shape[1] // n}).swapaxes(-2, -3)"
+
     def lines(self, values):
         lines = []
         for v in values:

@@ -15,16 +15,18 @@ def total(v, every, numpy=lambda name: name):
     if v.is_op("transpose"):
         axes = tuple(a + len(v.shape) for a in v.attributes["axes"])
         return f"({total(v.inputs[0], every, numpy)}).transpose({axes})"
-    if _sums_rows(v):
+    if v.is_op("concatenate"):
+        return f"{numpy('concatenate')}(({', '.join(total(i, every, numpy) for i in v.inputs)}), axis={v.attributes['axis']})"
+    if sums_rows(v):
         rows = ", ".join(["-1", *map(str, v.shape)])
         return f"{numpy('add')}.reduce({every(v.inputs[0])}.reshape({rows}), axis=0)"
-    if _is_product_of_rows(v):
+    if is_product_of_rows(v):
         a, b = v.inputs[0].inputs[0], v.inputs[1]
         return f"{numpy('dot')}({every(a)}.reshape(-1, {a.shape[-1]}).T, {every(b)}.reshape(-1, {b.shape[-1]}))"
     return f"{numpy('add')}.reduce({every(v)}, axis=0)"
 
 
-def _sums_rows(v):
+def sums_rows(v):
     """Whether v sums the leading axes of one step."""
     if not v.is_op("sum") or v.attributes["keepdims"]:
         return False
@@ -32,7 +34,7 @@ def _sums_rows(v):
     return bool(x.depends) and v.attributes["axis"] == tuple(range(-len(x.shape), -len(v.shape)))
 
 
-def _is_product_of_rows(v):
+def is_product_of_rows(v):
     """Whether v is aᵀ b for matrices a and b that change from step to step."""
     if not v.is_op("matmul") or len(v.shape) != 2:
         return False

@@ -1,4 +1,6 @@
 """The values of a plan, and the ops that only plans have: putting pieces together, gates of one product."""
+import math
+
 import numpy as np
 
 from ..graph.normal import PRODUCT, SUM
@@ -37,9 +39,14 @@ class Value:
         return self.op in (SUM, PRODUCT) or self.op.name == "sigmoid" or isinstance(self.op.value, np.ufunc) and not self.attributes
 
     @property
+    def size(self):
+        """Numbers of one step."""
+        return math.prod(self.shape)
+
+    @property
     def nbytes(self):
         """Bytes of one step."""
-        return int(np.prod(self.shape)) * self.dtype.itemsize
+        return self.size * self.dtype.itemsize
 
 
 def slices_last(index):
@@ -60,9 +67,9 @@ def _gates(x, scale, shift):
     return np.tanh(x * scale) * scale + shift
 
 
-def _blocks(W, size):
-    """(D, n·size) as n blocks of (D, size), each contiguous."""
-    return np.ascontiguousarray(_apart(W, size))
+def _blocks(W, size, transposed=False):
+    """(D, n·size), or the transpose of W that is it, as n blocks of (D, size), each contiguous."""
+    return np.ascontiguousarray(_apart(W.T if transposed else W, size))
 
 
 def _apart(x, size):

@@ -52,6 +52,8 @@ class Words:
             base = v.name or f"v{v.id}"
             if v.is_op("transpose") and not v.depends and not v.name:
                 base = f"{self.of(v.inputs[0])}_T"
+            if v.is_op("blocks") and not v.name:
+                base = f"{self.of(v.inputs[0])}{'_T' if v.attributes.get('transposed') else ''}_blocks"
             self._names[v.id] = self.unique(base)
         return self._names[v.id]
 

@@ -179,6 +179,7 @@ def average(x, axis=None, weights=None, *, keepdims=False):
     """mean, or Σ w x / Σ w with weights of x's shape"""
     if weights is None:
         return np.mean(x, axis=axis, keepdims=keepdims)
+    weights = (np.asarray(weights) if isinstance(weights, (list, tuple)) else weights) * 1.0      # products of integers overflow
     if np.shape(weights) != np.shape(x):
         if not isinstance(axis, (int, np.integer)) or np.shape(weights) != (np.shape(x)[axis_from_start(axis, np.ndim(x))],):
             raise ValueError(f"average got weights of shape {np.shape(weights)} for shape {np.shape(x)}, axis {axis!r}; expected equal "

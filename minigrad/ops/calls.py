@@ -59,6 +59,8 @@ def flipped(x, axis=None):
 
 
 def reshaped(x, shape, *more):
+    if isinstance(shape, (dict, set, str)):
+        raise TypeError(f"reshape got shape {shape!r}; expected integers")
     shape = (shape, *more) if isinstance(shape, (int, np.integer)) else tuple(shape)
     old = np.shape(x)
     size, asked = math.prod(old), math.prod(shape)

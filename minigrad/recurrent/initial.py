@@ -9,8 +9,12 @@ def uniform(rng, bound, dtype, *shapes):
     rng = np.random.default_rng(0) if rng is None else rng
     if not isinstance(rng, np.random.Generator):
         raise TypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}; use np.random.default_rng(seed)")
-    if np.dtype(dtype).kind not in "fc":
-        raise TypeError(f"parameters got dtype={np.dtype(dtype)}; expected floats, np.float64 or np.float32: smaller than 1, their values "
+    try:
+        dtype = np.dtype(dtype)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"parameters got dtype={dtype!r}: {error}") from None
+    if dtype.kind not in "fc":
+        raise TypeError(f"parameters got dtype={dtype}; expected floats, np.float64 or np.float32: smaller than 1, their values "
                         "would all be 0 as integers")
     return [parameter(rng.uniform(-bound, bound, shape).astype(dtype)) for shape in shapes]
 
@@ -22,5 +26,5 @@ def zeros(batch_size, hidden_size, dtype):
 
 def check_sizes(cell, **sizes):
     for name, n in sizes.items():
-        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-            raise ValueError(f"{cell} got {name}={n!r}; expected a positive integer")
+        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or not 1 <= n < 2 ** 31:
+            raise ValueError(f"{cell} got {name}={n!r}; expected a positive integer, below 2**31")

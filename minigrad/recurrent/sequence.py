@@ -151,6 +151,8 @@ def unroll(cell, xs, state=None, *, lengths=None, reverse=False, states=False, c
     batch = shape[0] if len(shape) > 1 or len(shape) == 1 and integer else None
     state = initial_state(cell, batch, "unroll") if state is None else state
     mask = None if lengths is None else _mask(lengths, T, batch)
+    if not isinstance(reverse, (bool, np.bool_)):
+        raise TypeError(f"unroll got reverse={reverse!r}; expected True or False")
     times = _times(T, reverse)
     if checkpoint_every is not None and mode.recording:
         every = _segment_length(checkpoint_every, T, states)

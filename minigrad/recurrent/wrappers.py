@@ -106,7 +106,7 @@ class _Dropout(_Noise):
 
     def __init__(self, cell, p, on, per, size, rng):
         super().__init__(cell, p, rng)
-        if on not in ("input", "output", "state") or per not in ("step", "sequence"):
+        if not (isinstance(on, str) and on in ("input", "output", "state") and isinstance(per, str) and per in ("step", "sequence")):
             raise ValueError(f"dropout got on={on!r}, per={per!r}; expected on='input', 'output' or 'state', per='step' or 'sequence'")
         if any(q == 1 for q in flatten(p)) or on != "state" and isinstance(p, (tuple, list, dict)):
             raise ValueError(f"dropout got p={p!r} on the {on}; expected a probability below 1"

@@ -53,6 +53,10 @@ def pad_sequences(sequences, value=0):
     >>> lengths, mask.sum(axis=0)
     (array([3, 1]), array([3, 1]))
     """
+    if not np.iterable(sequences):
+        raise TypeError(f"pad_sequences() got a {type(sequences).__name__} as sequences; expected a list of arrays of shape (T, …)")
+    if not isinstance(value, (int, float, complex, np.number)):
+        raise TypeError(f"pad_sequences() got value={value!r}; expected a number")
     arrays = [_array(sequence) for sequence in sequences]
     if not arrays:
         raise ValueError("pad_sequences() got no sequences; expected at least one of shape (T, …)")

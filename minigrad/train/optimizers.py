@@ -24,7 +24,11 @@ def named(parameters):
     if isinstance(parameters, Tensor):
         parameters = [parameters]
     if not isinstance(parameters, dict):
-        items, parameters = list(parameters), {}
+        try:
+            items, parameters = list(parameters), {}
+        except TypeError:
+            raise TypeError(f"parameters is a {type(parameters).__name__}, expected a Module, a dict name -> Tensor or a list of "
+                            "Tensors") from None
         for position, p in enumerate(items):
             name = getattr(p, "name", None)
             parameters[str(position) if name is None or name in parameters else name] = p

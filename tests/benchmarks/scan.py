@@ -38,7 +38,7 @@ def jax_or_none():
 def elman_scan(X, Y, P):
     p = {name: mg.parameter(array, name=name) for name, array in P.items()}
     Wx, Wh, bh, Wy, by = p.values()
-    h0 = mg.Tensor(np.zeros((X.shape[1], Wh.shape[0]), X.dtype))
+    X, Y, h0 = mg.Tensor(X), mg.Tensor(Y), mg.Tensor(np.zeros((X.shape[1], Wh.shape[0]), X.dtype))      # once, as the peers have theirs
 
     def cell(xy, h):
         x, y = xy
@@ -103,6 +103,7 @@ def lstm_scan(X, G, P):
     cell.load_state_dict({"W_x": P["Wx"], "W_h": P["Wh"], "b": P["b"]})
     own = cell.parameters()
     p = dict(Wx=own["W_x"], Wh=own["W_h"], b=own["b"])
+    X, G = mg.Tensor(X), mg.Tensor(G)               # once, as the peers have theirs
 
     def step():
         ys, _ = scan(cell, X)
@@ -199,7 +200,9 @@ def cell_steps(name, D, H, T, B):
     G /= np.float32(T * B)
     p = cell.parameters()
     states = len(cell.initial_state(B)) if isinstance(cell.initial_state(B), tuple) else 1
-    steps = {"unroll": lambda: _gradients((mg.unroll(cell, X)[0] * G).sum(), p), "scan": lambda: _gradients((scan(cell, X)[0] * G).sum(), p)}
+    Xm, Gm = mg.Tensor(X), mg.Tensor(G)             # once, as the peers have theirs
+    steps = {"unroll": lambda: _gradients((mg.unroll(cell, Xm)[0] * Gm).sum(), p),
+             "scan": lambda: _gradients((scan(cell, Xm)[0] * Gm).sum(), p)}
     if jax := jax_or_none():
         jnp = jax.numpy
 

@@ -9,7 +9,7 @@ import pytest
 
 import minigrad as mg
 import minigrad.recurrent
-from minigrad.compile import NotCompiled, scan, source
+from minigrad.compile import NotCompiled, call, scan, source
 from minigrad.compile.trace import CannotTrace
 from minigrad.nested import flatten, rebuild
 
@@ -97,6 +97,22 @@ def test_large_gates(H):
     """At these sizes gates are gathered, or get blocks of their own, and local derivatives are computed in the loop."""
     assert_same(mg.LSTMCell(8, H), numbers(3, 32, 8), tolerance=1e-11)
     assert_same(mg.GRUCell(8, H), numbers(3, 32, 8), tolerance=1e-11)
+
+
+@pytest.mark.parametrize("B", [1, 32])
+@pytest.mark.parametrize("name", CELLS)
+def test_every_cell_at_a_size_that_is_used(name, B):
+    assert_same(getattr(mg, name)(8, 128, rng=np.random.default_rng(1)), numbers(3, B, 8), tolerance=1e-11)
+
+
+def test_a_large_product_twice_in_a_sum():
+    U = mg.parameter(0.1 * numbers(128, 256))
+
+    def cell(x, h):
+        a = h @ U
+        a = a + a
+        return np.tanh(a[..., :128]), x * np.tanh(a[..., 128:])
+    assert_same(cell, numbers(3, 32, 128), numbers(32, 128), parameters=[U], tolerance=1e-11)
 
 
 def language_cell(reduction):
@@ -438,7 +454,6 @@ def test_no_source_for_what_cannot_be_compiled():
 
 # ---- keeping house ----------------------------------------------------------------------------------------------------------
 def test_rooms_are_used_again_and_given_back():
-    from minigrad.compile import call
     cell, xs = mg.RNNCell(3, 4), numbers(5, 2, 3)
     for _ in range(20):
         ys, _ = scan(cell, xs)
@@ -451,7 +466,6 @@ def test_rooms_are_used_again_and_given_back():
 
 
 def test_the_cache_is_bounded():
-    from minigrad.compile import call
     cell = mg.RNNCell(2, 2)
     for B in range(1, call.SIGNATURES + 10):
         scan(cell, numbers(2, B, 2))

@@ -60,10 +60,10 @@ class LMUCell(Module):
         check_positive("LMUCell", theta=theta)
         D, H, d = input_size, hidden_size, order
         self.theta = theta
-        self.A, self.B = (Tensor(a.astype(dtype), name=name) for a, name in zip(legendre_delay(order, theta), "AB"))
         rng = np.random.default_rng(0) if rng is None else rng
         self.e_x, = uniform(rng, (3 / D) ** 0.5, dtype, (D, 1))
         self.e_h, = uniform(rng, (3 / H) ** 0.5, dtype, (H, 1))
+        self.A, self.B = (Tensor(a.astype(dtype), name=name) for a, name in zip(legendre_delay(order, theta), "AB"))
         self.e_m = parameter(np.zeros((d, 1), dtype))
         self.W_x, self.W_h, self.W_m = (uniform(rng, (6 / (rows + H)) ** 0.5, dtype, (rows, H))[0] for rows in (D, H, d))
 
