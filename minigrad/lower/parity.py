@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).parent
-golden, weights = dict(np.load(HERE / "golden.npz")), dict(np.load(HERE / "weights.npz"))
+with np.load(HERE / "golden.npz") as numbers, np.load(HERE / "weights.npz") as parameters:
+    golden, weights = dict(numbers), dict(parameters)
 states = sorted((n for n in golden if n.startswith("state_")), key=lambda n: int(n[6:]))
 starts = [n.replace("state", "start") for n in states if n.replace("state", "start") in golden]
 floats = [n for n in states if golden[n].dtype.kind == "f"]

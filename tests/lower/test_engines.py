@@ -73,7 +73,8 @@ def test_without_a_batch_axis_and_with_a_given_state(target, tmp_path):
 def test_a_kit_sees_a_wrong_port(target, tmp_path):
     steps.needs(target)
     port_kit(mg.GRUCell(3, 4), tmp_path, target)
-    numbers = dict(np.load(tmp_path / "golden.npz"))
+    with np.load(tmp_path / "golden.npz") as file:
+        numbers = dict(file)
     for name in ("ys", "states_0") if target == "onnx" else ("ys", "states_0", "dW_h", "dxs", "dstate_0", "start_0"):
         wrong = {**numbers, name: numbers[name] + 1e-3}
         np.savez(tmp_path / "golden.npz", **wrong)

@@ -101,8 +101,9 @@ def test_what_is_drawn_is_refused_without_rows_too():
 def test_a_kit_is_written_without_the_engine(target, tmp_path):
     paths = port_kit(mg.MGUCell(3, 4), tmp_path / "kit", target, T=4, B=2, seed=5)
     assert sorted(paths) == sorted(str(p) for p in (tmp_path / "kit").iterdir())
-    numbers, text = np.load(tmp_path / "kit" / "golden.npz"), (tmp_path / "kit" / "test_parity.py").read_text(encoding="utf-8")
-    assert numbers["ys"].shape == numbers["dstates_0"].shape == (4, 2, 4) and numbers["dW_x"].shape == np.load(tmp_path / "kit" / "weights.npz")["W_x"].shape
+    text = (tmp_path / "kit" / "test_parity.py").read_text(encoding="utf-8")
+    with np.load(tmp_path / "kit" / "golden.npz") as numbers, np.load(tmp_path / "kit" / "weights.npz") as weights:
+        assert numbers["ys"].shape == numbers["dstates_0"].shape == (4, 2, 4) and numbers["dW_x"].shape == weights["W_x"].shape
     assert "minigrad's MGUCell" in text
     compile(text, "test_parity", "exec")
 
