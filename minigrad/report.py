@@ -80,7 +80,7 @@ def gradients(subject):
         found = mg.check.gradcheck(lambda: _energy(subject.run(xs)[0]), subject.cell)
     else:
         found = mg.check.gradcheck(lambda xs: _energy(subject.run(xs)[0]), {"xs": xs})
-    return found.html()
+    return ("" if found.ok else DIFFERS) + found.html()
 
 
 def spectrum(subject):
@@ -132,6 +132,7 @@ def speed(subject):
               f"{np.__version__}, {platform.machine()}.</p>")
 
 
+DIFFERS = '<p class="error">The gradients of this cell differ from the complex step.</p>'
 SECTIONS = (parameters, equations, picture, gradients, spectrum, speed)
 
 

@@ -152,3 +152,11 @@ def test_lower_writes_a_port_kit(target, file, tmp_path, capsys):
 def test_explore_writes_a_page(tmp_path):
     assert main(["explore", "minigrad:RNNCell", "--steps", "3", "-o", str(tmp_path / "g.html")]) == 0
     assert (tmp_path / "g.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+def test_a_cell_that_asks_for_a_generator_gets_one_and_a_wrong_one_is_told(tmp_path):
+    (tmp_path / "cell.py").write_text(WRONG.replace("def __init__(self, D, H):", "def __init__(self, D, H, *, rng):").replace(
+        "np.random.default_rng(0).standard_normal", "rng.standard_normal"))
+    assert main(["draw", f"{tmp_path}/cell.py:Wrong", "-o", str(tmp_path / "c.svg")]) == 0
+    assert main(["report", f"{tmp_path}/cell.py:Wrong", "--steps", "3", "-o", str(tmp_path / "r.html")]) == 1
+    assert "differ from the complex step" in (tmp_path / "r.html").read_text(encoding="utf-8")

@@ -20,6 +20,10 @@ class CannotTrace(TypeError):
     """A cell does what cannot be compiled; the message says what, and what to write instead."""
 
 
+class ReadsNumbers(CannotTrace):
+    """A cell looks at the numbers of its step."""
+
+
 class Complex(CannotTrace):
     """A complex step goes through the cell: the unroll takes it, and nothing is wrong."""
 
@@ -76,7 +80,7 @@ class Traced(Tensor):
                   "np.maximum(…) or arithmetic, or use mg.unroll")
         if _following.run is not None:
             _following.run.refused = reason                 # also if the cell catches the error and goes another way
-        raise CannotTrace(reason)
+        raise ReadsNumbers(reason)
 
     @property                   # type: ignore[misc]
     def place(self):

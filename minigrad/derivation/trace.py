@@ -5,6 +5,7 @@ How long x is, is found out by trying; the batch gets a length that nothing else
 import numpy as np
 
 from ..autodiff import no_grad
+from ..compile.trace import ReadsNumbers, Tape
 from ..graph import Graph
 from ..module import Module
 from ..nested import flatten, rebuild
@@ -107,6 +108,7 @@ def _run(cell, sample, rows, state, head, target):
     smooth = sample.dtype.kind == "f"
     x = Tensor(rng.standard_normal(sample.shape).astype(leaves[0].dtype if leaves and leaves[0].dtype.kind == "f" else float)
                if smooth else sample, requires_grad=smooth)
+    _look(cell, x, start)
     aim, seen = None, []
     if head is not None:
         aim = Tensor(_spread(np.asarray(target), rows))
@@ -136,6 +138,17 @@ def _run(cell, sample, rows, state, head, target):
     labels = list(_labels(start))
     graph = Graph.of(*roots, inputs=[x, *leaves, *([aim] if aim is not None else [])])
     return graph, {"x": x, "leaves": leaves, "y": y, "new": flatten(new), "loss": loss, "target": aim, "rows": rows, "labels": labels}
+
+
+def _look(cell, x, start):
+    """A step that reads its own numbers is refused: it has other equations for other numbers."""
+    try:
+        Tape(cell, x, start, True)
+    except ReadsNumbers as error:
+        reason = str(error).removesuffix(", or use mg.unroll")
+        raise final(ValueError(f"derive(): {called(cell)} has other equations for other numbers: {reason}")) from None
+    except Exception:               # what else no tape can be made of is no obstacle here; a mistake shows when the step runs
+        return
 
 
 def _labels(state, label=None):

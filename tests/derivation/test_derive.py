@@ -659,3 +659,15 @@ def test_a_long_line_goes_on_before_a_sign_and_not_within_a_product():
     broken = [line.strip() for line in text.split("\n") if line.startswith(" " * 13)]
     assert broken and all(line.startswith(("+", "-", "=", "∂L/∂o_t ⊙")) for line in broken), text
     assert max(map(len, text.split("\n"))) <= 108
+
+
+@pytest.mark.parametrize("reads", [lambda h: 0.5 * h if h.data.sum() > 0 else h, lambda h: 0.5 * h if h.sum() > 0 else h,
+                                   lambda h: float(h.sum().data) * h, lambda h: h.sum().item() * h, lambda h: np.abs(h).max().data * h])
+def test_a_step_that_reads_its_own_numbers_is_refused(reads):
+    W, U = mg.parameter(np.ones((3, 4)), name="W"), mg.parameter(np.eye(4), name="U")
+
+    def cell(x, h):
+        h = reads(np.tanh(x @ W + h @ U))
+        return h, h
+    with pytest.raises(ValueError, match="has other equations for other numbers: .* of a value of the step needs its numbers"):
+        mg.derive(cell, np.zeros(3), np.zeros(4))
