@@ -24,5 +24,8 @@ def replacing(path):
 
 def write(path, text):
     """Write text (UTF-8) or bytes."""
-    with replacing(path) as beside, open(beside, "wb") as file:
-        file.write(text.encode("utf-8") if isinstance(text, str) else text)
+    try:
+        with replacing(path) as beside, open(beside, "wb") as file:
+            file.write(text.encode("utf-8") if isinstance(text, str) else text)
+    except OSError as error:                                    # of the file that was asked for, not of the one beside it
+        raise type(error)(error.errno, error.strerror, os.fspath(path)) from None

@@ -11,11 +11,13 @@ class Loop:
     """One pass over a sequence: who it belongs to, and what is needed to name its values when somebody looks.
 
     names    index of a Tensor -> (the author's variable, op), read once per loop from a hand-written loop's variables
+    ended    whether all of it has been gone through
     cell     the cell, when ``unroll`` runs the loop, with what its first step got: naming runs that step again
     """
-    __slots__ = ("id", "names", "cell", "x", "state", "initial")
+    __slots__ = ("id", "names", "cell", "x", "state", "initial", "ended")
 
     def __init__(self):
+        self.ended = False
         self.id, self.names, self.cell, self.x, self.state, self.initial = _loops(), {}, None, None, None, ()
 
     def remember(self, x, state):

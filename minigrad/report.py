@@ -37,7 +37,7 @@ class Subject:
     def state(self, rows):
         """The initial state, of parameters: (nested state, its leaves)."""
         start = self.cell.initial_state(rows)
-        leaves = [mg.parameter(leaf) for leaf in flatten(start)]
+        leaves = [mg.parameter(s) if s.dtype.kind == "f" else s for s in flatten(start)]         # a counter is no number to differentiate
         return rebuild(start, leaves), leaves
 
     @property
@@ -86,10 +86,13 @@ def gradients(subject):
 def spectrum(subject):
     """Jacobian spectrum: how far a gradient reaches"""
     state, leaves = subject.state(1)
-    size = sum(leaf.size for leaf in leaves)
+    size = sum(leaf.size for leaf in leaves if leaf.dtype.kind == "f")
     ys, _, states = subject.run(subject.xs[:, :1], state=state, states=True)
     losses = [_energy(y) for y in ys]
-    shared = max(subject.parameters.items(), key=lambda item: item[1].size, default=("state", leaves[0]))[1]
+    if not size:
+        return "<p>The state has no numbers to differentiate.</p>"
+    used = {id(node.tensor) for node in mg.graph.Graph.of(*losses, names=False).nodes}
+    shared = max([*subject.parameters.values(), *leaves], key=lambda p: (id(p) in used and p.dtype.kind == "f") * (p.size + 1))
     double = mg.check.bptt(losses, states, shared)
     T, parts = len(losses), []
     if size <= STATED:

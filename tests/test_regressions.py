@@ -228,3 +228,10 @@ def test_a_constant_that_is_changed_before_backward_is_noticed():
     m.data *= 0.5
     with pytest.raises(RuntimeError, match="tensor 'm' was changed after multiply had used it"):
         y.backward()
+
+
+def test_loops_that_run_side_by_side_leave_no_place_behind():
+    for _ in zip(mg.steps(np.ones((2, 1))), mg.steps(np.ones((2, 1)))):
+        pass
+    w = mg.parameter([1.0, 2.0])
+    assert (w * w).sum().place is None

@@ -14,6 +14,11 @@ class Symbol:
     def __init__(self, text, tight=3):
         self.text, self.tight = text, tight                     # 3 an atom, 2 a product, 1 a sum
 
+    def __str__(self):
+        return self.text
+
+    __repr__ = __str__
+
     def at(self, least):
         return self.text if self.tight >= least else f"({self.text})"
 
@@ -36,7 +41,7 @@ class Symbol:
     def __truediv__(a, b): return a._two(b, "/", 2)
     def __rtruediv__(a, b): return Symbol._two(b, a, "/", 2)
     def __matmul__(a, b): return a._two(b, "@", 2)
-    def __pow__(a, b): return Symbol(f"{a.at(3)}**{b}")
+    def __pow__(a, b): return Symbol(f"{a.at(3)}**{b.at(3) if isinstance(b, Symbol) else b}")
     def __neg__(a): return Symbol(f"-{a.at(2)}", 2)
     def __gt__(a, b): return Symbol(f"({a.text} > {b})")
     def astype(a, dtype): return a
@@ -59,7 +64,8 @@ class Symbol:
         if function is np.real:
             return args[0]
         name = getattr(FUNCTIONS.get(function), "name", function.__name__)
-        return Symbol(f"{name}({', '.join(x.text if isinstance(x, Symbol) else str(x) for x in args)})")
+        said = [*map(str, args), *(f"{k}={v}" for k, v in kwargs.items() if v is not None and v is not False)]
+        return Symbol(f"{name}({', '.join(said)})")
 
 
 def atom(text):

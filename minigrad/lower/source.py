@@ -104,7 +104,7 @@ def entry(write, needs=CALL, tight=3, repeats=False):
 def infix(sign):
     """``a + b``"""
     return entry(lambda a, v: f"{a[0]} {sign} {a[1]}", tight={"+": 1, "-": 1, "*": 2, "/": 2, "@": 2, "**": 2.5}.get(sign, 0),
-                 needs={"+": (1, 1), "-": (1, 2), "*": (2, 3), "/": (2, 3), "@": (2, 3)}.get(sign, (3, 3)))
+                 needs={"+": (1, 1), "-": (1, 2), "*": (2, 3), "/": (2, 3), "@": (3, 3)}.get(sign, (3, 3)))
 
 
 def prefix(sign):

@@ -39,7 +39,7 @@ for (const it of Object.values(data.scenes)) {                  // where each ti
   it.columns = new Map();
   for (const s of it.shapes) {
     const node = nodes[s[NODES].at(-1)];
-    if (!node || !node.step || ["rail", "initial", "port", "total"].includes(palette[s[ROLE]])) continue;
+    if (!node || !node.step || ["rail", "initial", "port", "total", "elsewhere"].includes(palette[s[ROLE]])) continue;
     const [l, r] = it.columns.get(node.step) ?? [Infinity, -Infinity];
     it.columns.set(node.step, [Math.min(l, s[X] - s[W] / 2), Math.max(r, s[X] + s[W] / 2)]);
   }
@@ -47,7 +47,10 @@ for (const it of Object.values(data.scenes)) {                  // where each ti
 const title = i => nodes[i].name + (nodes[i].step !== undefined && nodes[i].op !== "parameter" ? `  (t = ${nodes[i].step})` : "");
 
 function heat(i) {                                              // the colour of a node's gradient
-  if (i === undefined || logs[i] === null) return "#eeeeee";
+  const norm = nodes[i]?.gradient?.norm;
+  if (norm === "nan") return "#cc79a7";
+  if (norm === "inf") return "#111111";
+  if (i === undefined || logs[i] === null) return norm === 0 ? "#ffffff" : "#c9ced6";
   const at = (HEAT.length - 1) * (high - low < 1e-9 ? 0.5 : (logs[i] - low) / (high - low)), k = Math.min(Math.floor(at), HEAT.length - 2);
   return `rgb(${HEAT[k].map((c, j) => Math.round(c + (HEAT[k + 1][j] - c) * (at - k)))})`;
 }
@@ -132,11 +135,13 @@ function draw() {
 
 function bars(node, css) {                                      // back-propagation through time as a sum: what each step gives a parameter
   if (!node?.terms || scene.columns.size < 2) return;
-  const foot = scene.bounds[3] + 96, top = node.terms.reduce((m, [, norm]) => Math.max(m, norm), 0) || 1;
-  for (const [step, norm] of node.terms) if (scene.columns.has(step)) {
-    const [l, r] = scene.columns.get(step), tall = 70 * norm / top;
-    pen.fillStyle = css("--hit"); pen.fillRect((l + r) / 2 - 22, foot - tall, 44, tall);
-    if (view.s > 0.35) write([[norm.toPrecision(2), false]], (l + r) / 2, foot + 9, 9, css("--soft"));
+  const loops = new Set(node.terms.map(([, , loop]) => loop)).size, wide = 44 / loops;           // several loops: side by side
+  const foot = scene.bounds[3] + 96, top = node.terms.reduce((m, [, norm]) => typeof norm === "number" ? Math.max(m, norm) : m, 0) || 1;
+  const order = [...new Set(node.terms.map(([, , loop]) => loop))];
+  for (const [step, norm, loop] of node.terms) if (scene.columns.has(step)) {
+    const [l, r] = scene.columns.get(step), tall = typeof norm === "number" ? 70 * norm / top : 0, x = (l + r) / 2 - 22 + wide * order.indexOf(loop);
+    pen.fillStyle = css("--hit"); pen.fillRect(x, foot - tall, wide * 0.95, tall);
+    if (view.s > 0.35) write([[typeof norm === "number" ? norm.toPrecision(2) : norm, false]], x + wide / 2, foot + 9, 9 / loops ** 0.5, css("--soft"));
   }
   if (view.s > 0.2) write([[`the norm of what each step contributes to ∂L/∂${node.name}`, false]], (scene.bounds[0] + scene.bounds[2]) / 2, foot + 26, 11, css("--ink"));
 }
@@ -170,7 +175,7 @@ function legend(css, tall, ratio) {
     pen.fillStyle = `rgb(${HEAT[j].map((c, m) => Math.round(c + (HEAT[j + 1][m] - c) * (at - j)))})`; pen.fillRect(16 + 3 * k, tall - 22, 3, 10);
   }
   pen.fillStyle = css("--ink"); pen.font = `12px ${FONT}`; pen.textAlign = "left";
-  pen.fillText(known.length ? `gradient norm ${(10 ** low).toPrecision(2)} … ${(10 ** high).toPrecision(2)}; grey: none` : "no gradients", 16, tall - 30);
+  pen.fillText(known.length ? `gradient norm ${(10 ** low).toPrecision(2)} … ${(10 ** high).toPrecision(2)}; white 0, grey none, violet NaN, black inf` : "no gradients", 16, tall - 30);
 }
 
 function lighted() {                                            // the shapes that stay bright: a parameter and its uses, or a thing and its neighbours
@@ -277,7 +282,7 @@ function card(i, playing) {
   }
   if (!playing && node.terms) {
     parts.push(make("h3", {textContent: "BPTT as a sum: norm of each step's part"}), make("table", {}, ...node.terms.slice(-16).map(
-      ([step, norm]) => make("tr", {}, make("th", {textContent: `t = ${step}`}), make("td", {textContent: norm})))));
+      ([step, norm, loop]) => make("tr", {}, make("th", {textContent: `t = ${step}` + (node.terms.some(t => t[2] !== loop) ? `, loop ${loop + 1}` : "")}), make("td", {textContent: norm})))));
   }
   if (!playing) {
     if (node.in.length) parts.push(make("h3", {textContent: "computed from"}), list(node.in));

@@ -37,7 +37,8 @@ def explore(root: Any, path: str | os.PathLike[str] = "graph.html", *, title: st
     `root`: a Tensor, a tuple of Tensors, or a recorded Graph; of one number, its gradients are on the page too.  `steps`:
     columns that are drawn at most (default all).  The page pans, zooms, searches; folds to cells and to one step; lights the
     uses of a parameter; has a card for each node; plays the backward pass forwards and back.  It holds the graph's numbers in
-    summary (norm, mean, range; arrays of up to 12 numbers whole) and the names of your variables, no paths.
+    summary (norm, mean, range; arrays of up to 12 numbers to four digits), the names of your variables and the lines of your cells,
+    and no names of files.
 
     >>> import minigrad as mg
     >>> ys, h = mg.unroll(mg.RNNCell(2, 3), np.ones((4, 1, 2)))
@@ -79,7 +80,7 @@ def content(graph: Any, title: str, steps: int) -> dict[str, Any]:
     try:
         gradients, without = heating.gradients(graph), ""
     except ValueError as error:
-        gradients, without = None, str(error).partition(": ")[2]
+        gradients, without = None, str(error).partition(": ")[2] or str(error)
     scenes = {"ops": Layout(*_story(graph, steps)).scene, "cells": Layout(*_story(graph, steps, cells=True)).scene,
               "folded": folding.lay_out(*_story(graph, steps), graph, values=False, shapes=True, title=None)}
     timeless = not any(node.step for node in graph.nodes)
@@ -137,7 +138,7 @@ def _nodes(graph: Any, gradients: Any) -> list[dict[str, Any]]:
     counted: dict[Any, dict[str, int]] = {}
     for node in graph.nodes:
         seen = counted.setdefault((node.loop, node.step), {})
-        what = node.name or marking.op_name(node)
+        what = text.plain(node.name or marking.op_name(node))
         seen[what] = seen.get(what, 0) + 1
         gradient = gradients.get(node.id) if gradients is not None else None
         card = {"name": text.plain(words.name(node.id)), "op": marking.op_name(node) if node.op is not None else node.kind,
@@ -154,6 +155,7 @@ def _nodes(graph: Any, gradients: Any) -> list[dict[str, Any]]:
             if node.op is not None:
                 card["rules"] = words.rules(node)
                 card["parts"] = _parts(graph, gradients, node, sums)
+        sums.ended(node.id)
         found.append(card)
     for parameter, terms in sums.norms().items():
         found[parameter]["terms"] = terms
@@ -161,32 +163,35 @@ def _nodes(graph: Any, gradients: Any) -> list[dict[str, Any]]:
 
 
 class _Sums:
-    """BPTT as a sum: for every parameter the norm of what each time step contributes to its gradient."""
+    """BPTT as a sum: for every parameter the norm of what each time step of each loop contributes to its gradient."""
 
     def __init__(self, graph: Any) -> None:
         self.graph = graph
-        self._place: Any = None
-        self._open: dict[int, np.ndarray] = {}                      # of the step that is being read
-        self._terms: dict[int, list[list[float]]] = {}
+        self._last: dict[Any, int] = {}                             # of every step of every loop, its last node
+        for node in graph.nodes:
+            if node.step:
+                self._last[node.loop, node.step] = node.id
+        self._ends = {n: place for place, n in self._last.items()}
+        self._open: dict[Any, dict[int, np.ndarray]] = {}
+        self._terms: dict[int, list[list[Any]]] = {}
 
     def add(self, parameter: int, node: Any, part: np.ndarray) -> None:
         if node.step and self.graph.nodes[parameter].kind == "parameter":
-            if (node.loop, node.step) != self._place:
-                self._close()
-                self._place = node.loop, node.step
-            self._open[parameter] = self._open[parameter] + part if parameter in self._open else part
+            step = self._open.setdefault((node.loop, node.step), {})
+            step[parameter] = step[parameter] + part if parameter in step else part
 
-    def _close(self) -> None:
-        for parameter, total in self._open.items():
-            with np.errstate(all="ignore"):
-                norm = float(np.linalg.norm(total))
-            self._terms.setdefault(parameter, []).append([self._place[1], _digits(norm)])
-        self._open = {}
+    def ended(self, number: int) -> None:
+        """What has been added up is measured and let go where the step's last node has been read."""
+        place: Any = self._ends.get(number)
+        for parameter, total in self._open.pop(place, {}).items():
+            self._terms.setdefault(parameter, []).append([place[1], _digits(_norm(total)), self._loop(place[0])])
 
-    def norms(self) -> dict[int, list[list[float]]]:
-        """Parameter -> [[step, norm], …]."""
-        self._close()
-        return {parameter: sorted(terms) for parameter, terms in self._terms.items() if len(terms) > 1}
+    def _loop(self, loop: Any) -> int:
+        return sorted({place[0] for place in self._last}).index(loop)
+
+    def norms(self) -> dict[int, list[list[Any]]]:
+        """Parameter -> [[step, norm, number of the loop], …]."""
+        return {parameter: sorted(terms, key=lambda t: (t[2], t[0])) for parameter, terms in self._terms.items() if len(terms) > 1}
 
 
 def _parts(graph: Any, gradients: Any, node: Any, sums: _Sums) -> list[Any]:
@@ -207,14 +212,24 @@ def _numbers(array: Any) -> dict[str, Any]:
     array = np.asarray(array)
     if array.dtype.kind not in "fiub" or not array.size:
         return {}
-    flat = array.reshape(-1).astype(float)
+    flat = array.reshape(-1)
     with np.errstate(all="ignore"):
-        facts = {"norm": np.linalg.norm(flat), "mean": flat.mean(), "std": flat.std(), "min": flat.min(), "max": flat.max()}
+        numbers = flat.astype(float)
+        facts = {"norm": _norm(numbers), "mean": numbers.mean(), "std": numbers.std(), "min": flat.min(), "max": flat.max()}
     facts = {name: _digits(value) for name, value in facts.items()}
     return {**facts, "all": [_digits(v) for v in flat]} if array.size <= SMALL else facts
 
 
+def _norm(array: np.ndarray) -> float:
+    """The root of the sum of squares, scaled, so that those of tiny and of huge numbers are there."""
+    with np.errstate(all="ignore"):
+        largest = float(np.max(np.abs(array), initial=0.0))
+        return largest * float(np.linalg.norm(array / largest)) if 0 < largest < math.inf else float(np.linalg.norm(array))
+
+
 def _digits(value: Any) -> Any:
+    if isinstance(value, (np.integer, np.bool_)):
+        return int(value)
     value = float(value)
     return float(f"{value:.4g}") if math.isfinite(value) else str(value)
 
@@ -226,36 +241,43 @@ class _Words:
         self.graph = graph
         self._rules: dict[Any, list[str | None]] = {}
 
-    def name(self, id: int, depth: int = 0) -> str:
+    def name(self, id: int, depth: int = 0, seen_from: Any = None) -> str:
+        """What a value is called; ``[t-1]`` behind it, if it belongs to the step before that of ``seen_from``."""
         node = self.graph.nodes[id]
+        late = ""
+        if seen_from is not None and seen_from.step and node.step is not None and node.loop == seen_from.loop and node.kind != "parameter":
+            late = f"[t{node.step - seen_from.step:+d}]" if node.step != seen_from.step else ""
         if node.name:
-            return node.name
+            return text.plain(node.name) + late
         if node.kind == "constant":
             return f"{node.value.item():.4g}" if node.value.size == 1 and node.value.dtype.kind in "fiub" else "constant"
         if node.op is None:
-            return node.kind
+            return node.kind + late
         return self.formula(id, depth + 1) if depth < DEEP else "…"
 
-    def symbol(self, id: int, depth: int) -> Symbol:
-        text = self.name(id, depth)
-        plain = bool(self.graph.nodes[id].name) or self.graph.nodes[id].op is None or text == "…"
-        return Symbol(text, 3 if plain or text.endswith(")") and "(" in text and " " not in text else 1)
+    def symbol(self, id: int, depth: int, seen_from: Any = None) -> Symbol:
+        said = self.name(id, depth, seen_from)
+        plain = bool(self.graph.nodes[id].name) or self.graph.nodes[id].op is None or said == "…"
+        return Symbol(said, 3 if plain or said.endswith(")") and "(" in said and " " not in said else 1)
 
     def formula(self, id: int, depth: int = 0) -> str:
         node = self.graph.nodes[id]
-        operands = [self.symbol(i, depth) for i in node.inputs]
+        operands = [self.symbol(i, depth, node) for i in node.inputs]
         name = marking.op_name(node)
         sign = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "matmul": "@"}.get(name)
+        if sign == "*" and node.inputs[0] != node.inputs[1] and operands[0].text == operands[1].text:
+            return f"{operands[0].at(2)} * {operands[1].at(2)}"         # two values of one name are no square
         if sign and len(operands) == 2:
             return operands[0]._two(operands[1], sign, 1 if sign in "+-" else 2).text
         if name == "getitem":
             return f"{operands[0].at(3)}{marking.index_text(marking.index_of(node))}"
         shown = [o.text for o in operands[:3]] + ["…"] * (len(operands) > 3)
+        shown += [f"{k}={v}" for k, v in (node.attributes or {}).items() if k in ("axis", "keepdims", "ddof") and v not in (None, False)]
         return f"{marking.SHORT.get(name, name) if name == 'sigmoid' else name}({', '.join(shown)})"
 
     def rules(self, node: Any) -> list[str | None]:
         """For each operand what the op's own rule adds to its gradient; None for constants."""
-        operands = [(self.name(i), self.graph.nodes[i].requires_grad) for i in node.inputs]
+        operands = [(self.name(i, 0, node), self.graph.nodes[i].requires_grad) for i in node.inputs]
         key = (marking.op_name(node), str(node.attributes), self.name(node.id), *operands)
         if key not in self._rules:
             self._rules[key] = [self._rule(node, position) for position in range(len(node.inputs))] if len(node.inputs) < 9 else []
@@ -267,9 +289,12 @@ class _Words:
         if rule is None or not operand.requires_grad:
             return None
         dy, dx = (f"d{n}" if self.graph.nodes[i].name else f"d({n})" for i, n in (
-            (node.id, self.name(node.id)), (operand.id, self.name(operand.id))))
+            (node.id, self.name(node.id)), (operand.id, self.name(operand.id, 0, node))))
         try:
             y = Symbol(self.name(node.id), 3 if node.name else 1)
-            return f"{dx} += {rule(Symbol(dy), y, *(self.symbol(i, 1) for i in node.inputs), **node.attributes).text}"
-        except Exception:                                       # a rule that does more than calculate
-            return f"{dx} += {dy} · ∂{marking.op_name(node)}/∂{self.name(operand.id)}"
+            said = rule(Symbol(dy), y, *(self.symbol(i, 1, node) for i in node.inputs), **node.attributes).text
+            if "broadcast_to" not in said:                              # shapes are no part of a formula
+                return f"{dx} += {said}"
+        except Exception:                                               # a rule that does more than calculate
+            pass
+        return f"{dx} += {dy} · ∂{marking.op_name(node)}/∂{self.name(operand.id, 0, node)}"

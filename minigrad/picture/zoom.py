@@ -25,7 +25,7 @@ def cells(story: Story) -> None:
 
 def _contract(column: Column, keep: list[bool]) -> Column:
     """The column without the marks that are not kept; arrows lead through them."""
-    if not any(k and m.role in ("state", "prediction", "loss", "total") for k, m in zip(keep, column.marks)):
+    if not any(k and m.role not in ("input", "elsewhere") for k, m in zip(keep, column.marks)):
         return column                                                    # nothing to tell: left as it is
     new = {old: number for number, old in enumerate(i for i, k in enumerate(keep) if k)}
     reach: list[list[tuple[str, int]]] = []                              # of every mark: the kept things that it is made of

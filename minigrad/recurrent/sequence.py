@@ -67,6 +67,9 @@ def _in_time(sequences, times, *, cell=None, frame=None):
         if first and frame is not None:
             _remember(loop, frame, first)
     finally:
+        loop.ended = True
+        while outer is not None and outer.loop.ended:           # of loops that run side by side, in zip, say, any may end first
+            outer = outer.outer
         mode.place = outer
 
 

@@ -43,9 +43,9 @@ def test_the_page_holds_the_graph_and_its_numbers(tmp_path):
     for node, card in zip(graph.nodes, data["nodes"]):
         assert card["value"]["norm"] == pytest.approx(np.linalg.norm(node.value), rel=1e-3, abs=1e-12) and card["in"] == list(node.inputs)
     h = next(n for n in data["nodes"] if n["name"] == "h" and n.get("step") == 3)
-    first, second = (next(n for n in data["nodes"] if n["name"] == "h @ W_h" and n.get("step") == t) for t in (1, 2))
-    assert first["rules"] == [None, "dW_h += h.T @ d(h @ W_h)"] and second["rules"][0] == "dh += d(h @ W_h) @ W_h.T"     # h_0 is a constant
-    assert h["formula"] == "tanh(x @ W_x + h @ W_h + b)" and h["rules"] == ["d(x @ W_x + h @ W_h + b) += dh * (1 - h**2)"]
+    first, second = (next(n for n in data["nodes"] if n["name"] == "h[t-1] @ W_h" and n.get("step") == t) for t in (1, 2))
+    assert first["rules"] == [None, "dW_h += h[t-1].T @ d(h[t-1] @ W_h)"] and second["rules"][0] == "dh[t-1] += d(h[t-1] @ W_h) @ W_h.T"     # h_0 is a constant
+    assert h["formula"] == "tanh(x @ W_x + h[t-1] @ W_h + b)" and h["rules"] == ["d(x @ W_x + h[t-1] @ W_h + b) += dh * (1 - h**2)"]
 
 
 def test_what_an_op_gives_back_adds_up_to_the_gradients():
@@ -217,7 +217,7 @@ def test_what_each_step_contributes_to_a_parameter(page, browser):
     h = [n.tensor for n in mg.graph.Graph.of(loss).nodes if n.name == "h"]
     assert len(h) == 5
     sums = np.asarray(mg.check.bptt([loss], [*states, *h], W).terms).sum(axis=0)
-    assert [t for t, _ in terms] == [1, 2, 3, 4] and np.allclose([n for _, n in terms], [np.linalg.norm(s) for s in sums], rtol=1e-3)
+    assert [t for t, _, loop in terms if loop == 0] == [1, 2, 3, 4] and np.allclose([n for _, n, _ in terms], [np.linalg.norm(s) for s in sums], rtol=1e-3)
     assert terms[0][1] == 0 < terms[3][1]                                       # h_0 is 0
     find = page(loss)
     browser.execute_script("go(nodes.findIndex(n => n.name === 'W_h')); fit(); draw()")
@@ -225,3 +225,27 @@ def test_what_each_step_contributes_to_a_parameter(page, browser):
     x, y = browser.execute_script("const [l, r] = scene.columns.get(4); return [((l + r) / 2) * view.s + view.x, (scene.bounds[3] + 90) * view.s + view.y]")
     hit = browser.execute_script(f"const p = window.devicePixelRatio; return [...pen.getImageData({x} * p, {y} * p, 1, 1).data]")
     assert hit[:3] == [0xF0, 0xB4, 0x00]
+
+
+def test_two_loops_nan_and_names_that_no_file_can_hold(tmp_path):
+    cell, xs = mg.RNNCell(3, 4), np.ones((3, 2, 3))
+    bad = xs.copy()
+    bad[0] = np.nan
+    with np.errstate(all="ignore"):
+        mg.explore(mg.unroll(cell, xs)[0].sum() + mg.unroll(cell, bad)[0].sum(), tmp_path / "g.html")
+    terms = next(n["terms"] for n in page_of(tmp_path / "g.html")[1]["nodes"] if n["name"] == "W_x")
+    assert [(t, loop) for t, _, loop in terms] == [(t, loop) for loop in (0, 1) for t in (1, 2, 3)] and terms[-1][1] == "nan"
+    w = mg.parameter([1.0, 2.0], name="a\ud800\u202e")
+    mg.explore((w * w).sum() * 1e-200, tmp_path / "g.html")
+    data = page_of(tmp_path / "g.html")[1]
+    assert "\u202e" not in json.dumps(data, ensure_ascii=False) and data["nodes"][0]["gradient"]["norm"] == pytest.approx(2e-200 * 5 ** 0.5, rel=1e-3)
+
+
+def test_formulas_are_those_of_the_ops():
+    h, w = mg.parameter([0.5, 2.0], name="h"), mg.parameter([1.0, 3.0], name="h")
+    words = {n["op"]: n for n in content(mg.graph.Graph.of((mg.softmax(np.clip(h * w, -1, 1) ** 2.0)).sum(axis=0)), "", 9)["nodes"]}
+    assert words["multiply"]["formula"] == "h * h" or "1.h * 2.h" in words["multiply"]["formula"]
+    assert not any(" object at " in str(n) for n in words.values())
+    assert "axis=(-1,)" in words["sum"]["formula"] or "axis=" in words["sum"]["formula"]
+    n = content(mg.graph.Graph.of(mg.Tensor(np.array([12345, 7])) * mg.parameter(1.0)), "", 9)["nodes"]
+    assert any(node["value"].get("all") == [12345, 7] for node in n)

@@ -353,3 +353,9 @@ def test_steps_that_there_are_not(options, error, message):
         by_hand(3, **options)
     with pytest.raises(ValueError, match="no steps"):
         mg.draw(mg.parameter([1.0]) * 2, step=1)
+
+
+def test_cells_contract_where_rows_end_early_too():
+    ys, _ = mg.unroll(CELLS["gru"](), xs(4), lengths=[4, 2])
+    marks = [len([s for s in mg.draw((ys * ys).sum(), cells=True, step=t).scene.shapes if s.role == "op"]) for t in (2, 4)]
+    assert max(marks) <= 3
