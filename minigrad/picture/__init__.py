@@ -5,8 +5,8 @@ what belongs where); `marks` says what a box stands for, `describe` what is writ
 out; `block` places a step's marks with `layered` and `simplex`; `columns`, `layout` and `folded` put the blocks
 together.  The result is a `scene`.  On top of it, `heat` paints gradients, `judged` marks a derivation right or wrong, `bars`
 stand for the terms of a sum over time, `frames` play the backward pass, `printed` takes the colours out; `svg`, `dot`, `tikz`
-and `data` write it; `theme` and `text` serve all of them; `drawing` is the public side, and `explorer` writes all of it into a
-page to walk about in.
+and `data` write it; `theme` and `text` serve all of them; `drawing` is the public side, and `explorer` writes all of it, with what `words`
+says, into a page to walk about in.
 """
 
 from .drawing import Drawing, draw

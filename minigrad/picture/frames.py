@@ -10,7 +10,7 @@ from copy import copy
 from typing import Any, Callable, Iterator
 
 from . import heat as heating, marks as marking, text, theme
-from .explorer import _Words as Rules
+from .words import Words as Rules
 from .heat import Gradients
 from .scene import Scene, Words
 
