@@ -48,7 +48,10 @@ class Words:
         if name == "getitem":
             return f"{operands[0].at(3)}{marking.index_text(marking.index_of(node))}"
         shown = [o.text for o in operands[:3]] + ["…"] * (len(operands) > 3)
-        shown += [f"{k}={v}" for k, v in (node.attributes or {}).items() if k in ("axis", "keepdims", "ddof") and v not in (None, False)]
+        for k, v in (node.attributes or {}).items():
+            everything = k == "axis" and isinstance(v, tuple) and len(v) == self.graph.nodes[node.inputs[0]].value.ndim
+            if k in ("axis", "keepdims", "ddof") and v not in (None, False, 0) and not everything:
+                shown.append(f"{k}={v[0] if isinstance(v, tuple) and len(v) == 1 else v}")
         return f"{marking.SHORT.get(name, name) if name == 'sigmoid' else name}({', '.join(shown)})"
 
     def rules(self, node: Any) -> list[str | None]:

@@ -246,6 +246,8 @@ def test_formulas_are_those_of_the_ops():
     words = {n["op"]: n for n in content(mg.graph.Graph.of((mg.softmax(np.clip(h * w, -1, 1) ** 2.0)).sum(axis=0)), "", 9)["nodes"]}
     assert words["multiply"]["formula"] == "h * h" or "1.h * 2.h" in words["multiply"]["formula"]
     assert not any(" object at " in str(n) for n in words.values())
-    assert "axis=(-1,)" in words["sum"]["formula"] or "axis=" in words["sum"]["formula"]
+    assert words["sum"]["formula"].endswith(", axis=-1))") and words["softmax"]["formula"].endswith(", axis=-1)")        # the sum is over all there are
+    assert any(n["formula"] == "sum(a, axis=-1)" for n in content(mg.graph.Graph.of(mg.parameter(np.ones((2, 3)), name="a").sum(axis=1)), "",
+                                                                  9)["nodes"] if n["op"] == "sum")
     n = content(mg.graph.Graph.of(mg.Tensor(np.array([12345, 7])) * mg.parameter(1.0)), "", 9)["nodes"]
     assert any(node["value"].get("all") == [12345, 7] for node in n)
