@@ -17,6 +17,7 @@ import numpy as np
 
 from .errors import at
 from .ops import Later
+from .ops.values import sum_rows
 from .tensor import Tensor, _leaf, _plain, mode, ndarray
 
 _by_index = attrgetter("index")
@@ -163,7 +164,7 @@ def _unbroadcast(g, shape, lead):
         if g.size == math.prod(shape):
             return g.reshape(shape)             # only axes of length one to drop
         if shape and g.shape[1:] == shape:
-            return np.add.reduce(g)             # what is one for all rows: a bias
+            return sum_rows(g)                  # what is one for all rows: a bias
     extra = g.ndim - lead - len(shape)
     if extra < 0:
         raise ValueError(f"a gradient rule returned shape {g.shape} for an argument of shape {shape}")

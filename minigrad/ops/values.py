@@ -1,5 +1,6 @@
 """Values that NumPy has no function for, and two helpers of their rules. Arrays in, arrays out; stable, and analytic
 wherever complex step will look (a branch looks at the real part)."""
+import functools
 import math
 
 import numpy as np
@@ -55,6 +56,23 @@ GELU = (2 / np.pi) ** 0.5
 def gelu(x):
     """½ x (1 + tanh(√(2/π) (x + 0.044715 x³))), the tanh form of Hendrycks & Gimpel (2016)."""
     return x * HALF * (1 + np.tanh(GELU * (x + 0.044715 * x * x * x)))
+
+
+@functools.lru_cache(64)
+def _ones(n, dtype):
+    ones = np.ones((n, 1), dtype)
+    ones.flags.writeable = False
+    return ones
+
+
+def sum_columns(x):
+    """Σ over the last axis, kept; for a matrix as a product with ones, for which BLAS takes a third of a reduction's time."""
+    return x.dot(_ones(x.shape[1], x.dtype)) if x.ndim == 2 else np.add.reduce(x, -1, None, None, True)
+
+
+def sum_rows(x):
+    """Σ over the first axis, for a matrix likewise."""
+    return _ones(len(x), x.dtype).T.dot(x)[0] if x.ndim == 2 else np.add.reduce(x)
 
 
 def sum(x, axis, keepdims=False):
@@ -245,9 +263,12 @@ def is_classes(x, targets):
     return targets.dtype.kind in "iu"
 
 
+_counting = functools.lru_cache(64)(np.arange)
+
+
 def positions(classes, x):
     """Where each row's class stands among the elements of x, counted in a row."""
-    first = np.arange(0, x.size, x.shape[-1])
+    first = _counting(0, x.size, x.shape[-1])
     return classes.astype(np.intp, copy=False) + (first if x.ndim == 2 else first.reshape(x.shape[:-1]))
 
 
@@ -268,7 +289,7 @@ def softmax_cross_entropy(x, targets, mask=None, *, reduction, rank):
     # what is saved for the rule: exp(x - max), its sum, and where the targets are
     z = x - np.maximum.reduce(x if x.dtype.kind == "f" else x.real, -1, None, None, True)
     e = np.exp(z)
-    s = np.add.reduce(e, -1, None, None, True)
+    s = sum_columns(e)
     rows, at = np.log(s[..., 0]), None
     if targets.dtype.kind in "iu":
         at = positions(targets, z)
