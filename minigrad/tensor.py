@@ -13,7 +13,7 @@ import numpy as np
 from . import ops
 from .errors import explain_call, explain_failure
 from .ops import FUNCTIONS, TABLE
-from .ops.protocol import KEYWORDS, PLAIN_FUNCTIONS, no_rule
+from .protocol import KEYWORDS, PLAIN_FUNCTIONS, no_rule
 
 ndarray = np.ndarray
 _clock = itertools.count(1).__next__     # creation order, one for the process: a topological order of every graph

@@ -173,6 +173,6 @@ def _line(frame, here):
 
 _HOUSE = str(sys.modules["minigrad.tensor"].__file__).rsplit("tensor.py", 1)[0]
 _OWN = {__file__} | {os.path.join(_HOUSE, *name.split("/")) + ".py" for name in          # whose variables name nothing
-                     "tensor ops/record ops/values ops/calls ops/composed ops/table ops/arithmetic ops/products ops/shapes "
+                     "tensor ops/record ops/values ops/calls ops/composed ops/table protocol/arithmetic protocol/products protocol/shapes "
                      "recurrent/compose recurrent/wrappers".split()}
 _NUMPY = os.path.dirname(str(np.__file__)) + os.sep                        # nor do those of its dispatchers

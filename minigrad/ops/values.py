@@ -263,12 +263,14 @@ def is_classes(x, targets):
     return targets.dtype.kind in "iu"
 
 
-_counting = functools.lru_cache(64)(np.arange)
+@functools.lru_cache(64)
+def _first(size, step):
+    return np.arange(0, size, step)
 
 
 def positions(classes, x):
     """Where each row's class stands among the elements of x, counted in a row."""
-    first = _counting(0, x.size, x.shape[-1])
+    first = _first(x.size, x.shape[-1])
     return classes.astype(np.intp, copy=False) + (first if x.ndim == 2 else first.reshape(x.shape[:-1]))
 
 
