@@ -11,7 +11,7 @@ from minigrad.ops import FUNCTIONS
 from minigrad.protocol import refused as protocol
 from minigrad.tensor import Tensor
 
-HOUSE = Path(__file__).parents[2]
+HOUSE = Path(__file__).parents[1]
 rng = np.random.default_rng(5)
 
 
