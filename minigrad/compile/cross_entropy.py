@@ -3,7 +3,6 @@ import numpy as np
 
 from .lines import Line
 from .trace import RULE_OF
-from .words import literal
 
 FEW = 32        # classes
 
@@ -33,6 +32,7 @@ def _loss(site, v, out):
     site.room.add(rows, f"arange(0, T * {n * K}, {K})")
     site.room.add(at, f"empty(T * {n}, int)")
     site.words.imports |= {"arange", "maximum", "subtract", "exp", "log", "add", "dot"}
+    flat = site.room.flat
     text = [f'if maximum.reduce({y}.view("u{targets.dtype.itemsize}"), axis=None) >= {K}:     # -1 is a large number there',
             '    raise IndexError("a target is none of the classes")',
             f"add({rows}, {y}.reshape(-1), {at})                  # where the targets' numbers are",
@@ -40,7 +40,7 @@ def _loss(site, v, out):
             f"subtract({x}, {sums}, {exps})",
             f"picked = {exps}.reshape(-1)[{at}].reshape({sums}.shape[:-1])",
             f"exp({exps}, {exps})",
-            f"dot({exps}.reshape(-1, {K}), {site.words.numpy('ones')}(({K}, 1), {literal(logits.dtype)}), {sums}.reshape(-1, 1))"]
+            f"dot({flat(exps, K)}, {site.room.ones((K, 1), logits.dtype)}, {flat(sums, 1)})"]
     value, axes = f"log({sums}[..., 0]) - picked", tuple(range(-len(targets.shape), 0))
     if v.attributes["reduction"] == "none" or not axes:
         return [*text, f"{out}[...] = {value}"]
@@ -52,7 +52,7 @@ def _largest(site, x, K, out):
     """The largest logit of each row; NumPy finds it fastest among few classes in the transposed array."""
     if K > FEW:
         return f"maximum.reduce({x}, axis=-1, keepdims=True, out={out})"
-    return f"maximum.reduce({site.words.numpy('ascontiguousarray')}({x}.reshape(-1, {K}).T), axis=0, out={out}.reshape(-1))"
+    return f"maximum.reduce({site.words.numpy('ascontiguousarray')}({site.room.flat(x, K)}.T), axis=0, keepdims=True, out={site.room.flat(out, 1)}.T)"
 
 
 def _gradient(site, v, out):
