@@ -41,6 +41,7 @@ class Plan:
         gradients = adjoint(tape)[2:] if self.wants_gradient else ([], [], [])
         self._take(dict(zip(self.ROLES, (tape.y, tape.new, *gradients))))
         self._split()
+        sizes.fold_biases(self)
         sizes.gather_gates(self)
         sizes.block_gates(self)
         sizes.sum_pieces(self)

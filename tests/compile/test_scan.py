@@ -105,6 +105,20 @@ def test_every_cell_at_a_size_that_is_used(name, B):
     assert_same(getattr(mg, name)(8, 128, rng=np.random.default_rng(1)), numbers(3, B, 8), tolerance=1e-11)
 
 
+def test_a_bias_is_a_row_of_the_matrix():
+    """[x, 1] [W; b]: of large steps, whoever else adds b or reads x, also where x has a gradient."""
+    W, V, b, U = (mg.parameter(0.1 * numbers(*shape, seed=k)) for k, shape in enumerate([(8, 64), (8, 64), (64,), (64, 64)]))
+
+    def cell(xs, h):
+        x, y = xs
+        h = np.tanh(x @ W + b + h @ U) * np.tanh(y @ V + b)
+        return h + b, h
+    xs = mg.parameter(numbers(3, 32, 8)), numbers(3, 32, 8, seed=1)
+    assert_same(cell, xs, numbers(32, 64), parameters=[W, V, b, U, xs[0]], tolerance=1e-11)
+    text = scan.source(cell, xs, mg.Tensor(numbers(32, 64)))
+    assert text.count("and_1[..., 0:8] = ") == 2 and text.count("concatenate((") == 2
+
+
 def test_a_large_product_twice_in_a_sum():
     U = mg.parameter(0.1 * numbers(128, 256))
 
