@@ -194,7 +194,7 @@ def _as_cotangent(output, cotangent, what, keep=False):
         if output.array.size != 1:
             raise ValueError(f"{what} needs a scalar or a cotangent: the output has shape {output.array.shape}; reduce it with .sum() or "
                              ".mean(), or pass cotangent= of that shape")
-        return np.ones(output.array.shape, output.array.dtype)
+        return np.array(1, output.array.dtype, ndmin=output.array.ndim)
     array = cotangent.array if isinstance(cotangent, Tensor) else np.asarray(cotangent)
     if array.dtype.kind not in "biufc":
         raise TypeError(f"{what} got a cotangent of dtype {array.dtype}; expected numbers")

@@ -52,7 +52,8 @@ def _largest(site, x, K, out):
     """The largest logit of each row; NumPy finds it fastest among few classes in the transposed array."""
     if K > FEW:
         return f"maximum.reduce({x}, axis=-1, keepdims=True, out={out})"
-    return f"maximum.reduce({site.words.numpy('ascontiguousarray')}({site.room.flat(x, K)}.T), axis=0, keepdims=True, out={site.room.flat(out, 1)}.T)"
+    columns = f"{site.words.numpy('ascontiguousarray')}({site.room.flat(x, K)}.T)"
+    return f"maximum.reduce({columns}, axis=0, keepdims=True, out={site.room.flat(out, 1)}.T)"
 
 
 def _gradient(site, v, out):

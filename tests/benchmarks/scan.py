@@ -12,11 +12,12 @@ from tests.benchmarks.measure import difference, interleaved, torch_or_none, ver
 import argparse
 import sys
 import time
+from unittest import mock
 
 import numpy as np
 
 import minigrad as mg
-from minigrad.compile import scan
+from minigrad.compile import call, scan
 from tests.benchmarks import reference
 from tests.benchmarks.eager import AGREES, ELMAN, LSTM, _gradients
 
@@ -35,7 +36,7 @@ def jax_or_none():
 
 
 # -- Elman with softmax cross-entropy at every step, inside the cell --------------------------------------------------
-def elman_scan(X, Y, P):
+def elman_scan(X, Y, P, gradients=_gradients):
     p = {name: mg.parameter(array, name=name) for name, array in P.items()}
     Wx, Wh, bh, Wy, by = p.values()
     X, Y, h0 = mg.Tensor(X), mg.Tensor(Y), mg.Tensor(np.zeros((X.shape[1], Wh.shape[0]), X.dtype))      # once, as the peers have theirs
@@ -47,7 +48,7 @@ def elman_scan(X, Y, P):
 
     def step():
         losses, _ = scan(cell, (X, Y), h0)
-        return _gradients(losses.sum(), p)
+        return gradients(losses.sum(), p)
     return step
 
 
@@ -265,6 +266,17 @@ def cases():
             yield f"{name} 64,128,50,{B} float32", 50, "float32", cell_steps(name, 64, 128, 50, B)
 
 
+def tracing():
+    """How long it takes until the program of a call is found: its arguments in form, the cell run along its tape."""
+    V, H, T, B, dtype = ELMAN[0]
+    X, Y, P = reference.elman_inputs(V, H, T, B, dtype)
+    result, step = (mg.Tensor(np.zeros(T)), None), elman_scan(X, Y, P, gradients=lambda loss, p: None)
+    step()
+    with mock.patch.object(call._Call, "run", lambda self, program, bound: result):
+        micro = interleaved({"scan": step}, rounds=5, seconds=0.05)["scan"] * 1e6
+    print(f"\nof each call, tracing (Elman with cross-entropy): {micro:.1f} µs")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: a look, not a measurement")
@@ -274,6 +286,7 @@ def main():
     print(versions())
     names = ("plain", "expert", "jax", "torch", "unroll")
     first_calls()
+    tracing()
     print(f"\n{'µs per call':34s}" + "".join(f"{n:>9s}" for n in (*names, "scan")) + "  | scan against" + "".join(f"{n:>8s}" for n in names))
     for label, T, dtype, steps in cases():
         if options.only not in label:
