@@ -359,7 +359,7 @@ def record(op, inputs, attributes=None):
         elif type(x) is ndarray and x.ndim:
             arrays.append(x.copy())     # its owner may change it before the gradients are computed
         elif isinstance(x, Tensor):
-            return x.follow(op, inputs, attributes)     # not computed but traced: compile/trace.py
+            return x.follow(op, inputs, attributes)     # not computed but traced: compile/traced.py
         else:
             return record(op, tuple(_operand(x) for x in inputs), attributes)
     try:

@@ -17,7 +17,8 @@ from ..tensor import Tensor, _leaf, mode
 from .check import compiled
 from .held import Held, kind
 from .run import Run
-from .trace import CannotTrace, Complex, Deviates, Traced, _following, nesting
+from .trace import nesting
+from .traced import CannotTrace, Complex, Deviates, Traced, _following
 
 SIGNATURES = 64         # how many signatures are remembered
 TAPES = 4               # how many different steps of one signature

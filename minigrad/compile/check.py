@@ -7,7 +7,8 @@ from ..recurrent.state import called
 from ..tensor import Tensor, _leaf, mode
 from .held import Held
 from .program import Program
-from .trace import CannotTrace, Deviates, Tape
+from .trace import Tape
+from .traced import CannotTrace, Deviates
 
 CHECKED = 16            # how many steps of the first call are compared with the eager unroll
 

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..autodiff import no_grad
-from ..compile.trace import CannotTrace, Tape
+from ..compile.trace import Tape
+from ..compile.traced import CannotTrace
 from ..graph import Graph
 from ..module import Module
 from ..nested import flatten, rebuild

@@ -10,7 +10,7 @@ import pytest
 import minigrad as mg
 import minigrad.recurrent
 from minigrad.compile import NotCompiled, call, scan, source
-from minigrad.compile.trace import CannotTrace
+from minigrad.compile.traced import CannotTrace
 from minigrad.nested import flatten, rebuild
 
 CELLS = [name for name in minigrad.recurrent.__all__ if name.endswith("Cell")]

@@ -12,7 +12,8 @@ from minigrad.compile.plan import Plan
 from minigrad.compile.statements import FORMS, statements
 from minigrad.compile.steps import Site
 from minigrad.compile.totals import total
-from minigrad.compile.trace import Tape, adjoint
+from minigrad.compile.adjoint import adjoint
+from minigrad.compile.trace import Tape
 from minigrad.compile.value import ASSEMBLE, CARRY, GATES, STATE, X, Value
 from minigrad.graph.normal import PRODUCT, SUM
 from minigrad.ops import TABLE
