@@ -4,10 +4,10 @@ How long x is, is found out by trying; the batch gets a length that nothing else
 """
 import numpy as np
 
-from ..autodiff import no_grad
 from ..compile.trace import Tape
 from ..compile.traced import ReadsNumbers
 from ..graph import Graph
+from ..modes import no_grad
 from ..module import Module
 from ..nested import flatten, rebuild
 from ..recurrent import unroll
