@@ -69,8 +69,17 @@ def test_every_cell_in_every_setting(name, options):
 
 @pytest.mark.parametrize("T, B", [(1, 2), (2, 2), (5, 1), (3, None)])
 @pytest.mark.parametrize("name", CELLS)
-def test_every_cell_at_the_edges(name, T, B):
+def test_every_cell_at_the_edges(name, T, B, monkeypatch):
+    monkeypatch.setattr(call, "SHORTEST", 1)
     assert_same(getattr(mg, name)(3, 4, rng=np.random.default_rng(1)), numbers(T, 3) if B is None else numbers(T, B, 3))
+
+
+def test_a_single_step_is_unrolled():
+    """A program would find its way to one step slower than the step takes; it can be read all the same."""
+    cell, known = mg.RNNCell(3, 4), len(call._programs)
+    ys, _ = scan(cell, numbers(1, 2, 3))
+    assert ys.op.name != "part" and len(call._programs) == known
+    assert "forward in time" in scan.source(cell, numbers(1, 2, 3))
 
 
 @pytest.mark.parametrize("name", CELLS)
