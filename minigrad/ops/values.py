@@ -58,11 +58,17 @@ def gelu(x):
     return x * HALF * (1 + np.tanh(GELU * (x + 0.044715 * x * x * x)))
 
 
+KEPT = 4096     # arrays of so many numbers are kept for the next call; nobody writes into them
+
+
 @functools.lru_cache(64)
 def _ones(n, dtype):
-    ones = np.ones((n, 1), dtype)
-    ones.flags.writeable = False
-    return ones
+    return np.ones((n, 1), dtype)
+
+
+@functools.lru_cache(64)
+def _counting(n, step):
+    return np.arange(0, n * step, step)
 
 
 def sum_columns(x):
@@ -72,7 +78,10 @@ def sum_columns(x):
 
 def sum_rows(x):
     """Σ over the first axis, for a matrix likewise."""
-    return _ones(len(x), x.dtype).T.dot(x)[0] if x.ndim == 2 else np.add.reduce(x)
+    if x.ndim != 2:
+        return np.add.reduce(x)
+    n = len(x)
+    return (_ones(n, x.dtype).T if n <= KEPT else np.ones((1, n), x.dtype)).dot(x)[0]
 
 
 def sum(x, axis, keepdims=False):
@@ -263,14 +272,10 @@ def is_classes(x, targets):
     return targets.dtype.kind in "iu"
 
 
-@functools.lru_cache(64)
-def _first(size, step):
-    return np.arange(0, size, step)
-
-
 def positions(classes, x):
     """Where each row's class stands among the elements of x, counted in a row."""
-    first = _first(x.size, x.shape[-1])
+    n, step = x.size // x.shape[-1], x.shape[-1]
+    first = _counting(n, step) if n <= KEPT else np.arange(0, n * step, step)
     return classes.astype(np.intp, copy=False) + (first if x.ndim == 2 else first.reshape(x.shape[:-1]))
 
 
