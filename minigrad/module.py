@@ -146,7 +146,15 @@ def _write_npz(file: IO[bytes], arrays: dict[str, np.ndarray]) -> None:
 
 
 def load(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Read weights back, as ``save`` wrote them: dict of name -> ndarray. Pickles are refused."""
+    """Read weights back, as ``save`` wrote them: dict of name -> ndarray. Pickles are refused.
+
+    >>> import minigrad as mg
+    >>> cell = mg.RNNCell(3, 4)
+    >>> save("weights.npz", cell)
+    >>> list(load("weights.npz"))
+    ['W_x', 'W_h', 'b']
+    >>> cell.load_state_dict(load("weights.npz"))
+    """
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"load() got a {type(path).__name__} as path; expected a str or a Path")
     path = os.fspath(path)

@@ -84,10 +84,10 @@ class Edges:
             self._find_blocks(node)
 
     def _key(self, node):
-        """What is the same for this value in every step: how manieth of its step it was made."""
+        """What is the same for this value in every step: how manieth of its step it was made, by what, in which shape."""
         place = node.tensor.place if node.tensor is not None else None
         if place is not None and node.kind != "parameter" and place.start is not None:
-            return (place.loop.id, node.tensor.index - place.start, node.op.name if node.op else node.kind)
+            return (place.loop.id, node.tensor.index - place.start, node.op.name if node.op else node.kind, node.value.shape)
         if node.op is not None and node.step is not None:
             return ("out", node.op.name, *(self.keys[i] for i in node.inputs if self.nodes[i].kind != "constant"))
         return ("one", node.id)
@@ -276,7 +276,8 @@ class Edges:
         """Where time is left: edges from a step to a leaf, or to a value outside of time, by step."""
         found = {}
         for e in self.edges:
-            if e.step and self.nodes[e.source].step and (e.leaf or self.nodes[e.target].step is None):
+            y = self.nodes[e.source]
+            if e.step and y.step and y.value.size > 1 and (e.leaf or self.nodes[e.target].step is None):
                 found.setdefault(e.step - self.crossing(e), []).append(e)      # the initial state is left at step 0
         return found
 

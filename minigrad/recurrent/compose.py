@@ -49,7 +49,7 @@ def stacked(*cells: Cell) -> _Stacked:
 
 
 class _Bidirectional(Module):
-    """Two cells that walk in opposite directions: ``net(xs, state=None) -> (ys, (forward, backward))``, with unroll's other arguments."""
+    """Two cells that walk in opposite directions: see ``bidirectional``."""
     whole_sequence, __name__ = True, "bidirectional"
 
     def __init__(self, forward: Cell, backward: Cell) -> None:
@@ -65,6 +65,9 @@ class _Bidirectional(Module):
 
 def bidirectional(forward: Cell, backward: Cell) -> _Bidirectional:
     """A network over a whole sequence: outputs (T, B, H_forward + H_backward), state the pair of final states.
+
+    It is no cell of one step, so it is called itself: ``net(xs, state=None, *, lengths=None, checkpoint_every=None)``, with what
+    ``unroll`` takes under these names; ``state`` is a pair, too.
 
     >>> import minigrad as mg
     >>> net = bidirectional(mg.RNNCell(3, 4), mg.RNNCell(3, 5))

@@ -3,8 +3,8 @@
 Every rule takes the parameters as a Module, a dict name -> Tensor or a list of Tensors. ``step()`` reads each
 parameter's ``.grad`` and moves ``.data``; one whose ``.grad`` is None took no part in the loss and stays as it is.
 
-``learning_rate`` η may be assigned between steps. ``weight_decay`` λ is off by default; it is coupled, that is
-g ← g + λ p before the rule (the gradient of an L2 penalty), in every rule but AdamW.
+``learning_rate`` η may be assigned between steps. ``weight_decay`` λ is coupled, that is g ← g + λ p before the rule (the
+gradient of an L2 penalty), and off by default, in every rule but AdamW.
 """
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class Generators:
 
 def _inside(holder: Any) -> Any:
     """A generator function that is running holds its generators in its variables."""
-    return inspect.getgeneratorlocals(holder) if inspect.isgenerator(holder) else holder
+    return dict(inspect.getgeneratorlocals(holder)) if inspect.isgenerator(holder) else holder
 
 
 class Rounds:

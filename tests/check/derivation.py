@@ -20,7 +20,9 @@ class Derivation:
         context = Context(loss)
         return loss, context, Written([context.reverse.phrases.line(e) for e in context.slips.last.values()], values, T)
 
-    loss, context, program = (property(lambda self, k=k: self.parts[k]) for k in range(3))
+    loss = property(lambda self: self.parts[0])
+    context = property(lambda self: self.parts[1])
+    program = property(lambda self: self.parts[2])
 
     def __call__(self, **lines):
         """The gradients where the lines of these targets have other texts (or functions of the step); ``dh_``: what is handed back to dh."""

@@ -85,7 +85,7 @@ def columns():
 
 
 def layered():
-    """A sigmoid state, a tanh of another width on it, whose squared error counts half."""
+    """A sigmoid state, on it a layer of another width, and a product of three."""
     rng, p = drawn(3, dict(V=(D, H), U=(H, H), b=(H,), R=(H, C), c=(C,), h_0=(B, H)))
     xs, ys = rng.standard_normal((T, B, D)), rng.standard_normal((T, B, C))
     q = named(p)
@@ -94,14 +94,15 @@ def layered():
         a = x @ q["V"] + h @ q["U"] + q["b"]
         h = mg.sigmoid(a)
         u = h @ q["R"] + q["c"]
-        o = np.tanh(u)
-        total = total + mg.squared_error(o, y.data, reduction="sum") / 2
+        r = np.tanh(u)
+        o = r * u * 2
+        total = total + mg.squared_error(o, y.data, reduction="sum")
     hs, as_, us = [p["h_0"]], [], []
     for x in xs:
         as_.append(x @ p["V"] + hs[-1] @ p["U"] + p["b"])
         hs.append(sigmoid(as_[-1]))
         us.append(hs[-1] @ p["R"] + p["c"])
-    return total, by_step(p, {}, x=xs, y=ys, h=hs, a=as_, u=us, o=np.tanh(us)), {}
+    return total, by_step(p, {}, x=xs, y=ys, h=hs, a=as_, u=us, r=np.tanh(us), o=2 * np.tanh(us) * us), {}
 
 
 NETWORKS = {f.__name__: f for f in (elman, gated, columns, layered)}

@@ -156,3 +156,33 @@ def test_adjoints_are_explained_by_what_was_written(lines):
     found = E.diagnose({name: E.adjoints(name, **lines) for name in ("dh", "da", "do")})
     line, = [e.line for e in found.explanations]
     assert found.exact and found.residual <= 1e-9 < found.next_best[0] and line.startswith(f"{target.removesuffix('_')}"), found
+
+
+def test_off_by_a_hair_is_explained_too():
+    """10.5 % off is outside of 10 % of the reference, and inside of 10 % of yours."""
+    found = E.diagnose(each(E(), lambda g: 1.105 * g), tolerance=.1)
+    assert not found.ok and not bool(found) and "the factor 1.105" in found.explanations[0].says
+
+
+def test_the_bookkeeping_may_be_wrong_in_one_line_only():
+    found = E.diagnose({**E(), "W_h": E(dh_="0 * da @ W_h")["W_h"], "b_y": E()["b_y"] / B})
+    assert found.exact and {e.kind for e in found.explanations} == {"terms: only k=t", "mean"}, found
+
+
+def test_a_page_has_what_the_text_has():
+    import re
+    from html import unescape
+    for wrong in (E(da="dh * (1 - h)"), each(E(), lambda g: -g), weights("W_h")(E), E(), {"W_h": E()["W_h"]}, {**E(), "W_y": 0 * E()["W_y"], "b_h": E()["W_x"]}):
+        found = E.diagnose(wrong)
+        page, text = unescape(found.html()), str(found)
+        for e in found.explanations:
+            pairs = dict(re.findall(r"<dt>(\w+)</dt><dd><code>(.*?)</code></dd>", page))
+            assert e.says in page and pairs.get("right", "") == e.fix and pairs.get("why", "") == e.why and pairs.get("where", "") == e.where
+            assert ("wrong" in pairs) == (e.line not in ("", e.says)) and page.count("<dt>or</dt>") == min(3, len(e.same))
+        assert ("TIME MAP" in page) == ("TIME MAP" in text) == bool(found.time_map) and page.startswith('<div class="check">')
+        last = [line.strip() for line in text.splitlines() if line.startswith("         ") and "t=" not in line][-1:] if not found.ok else []
+        assert all(line in page for line in last) and found._repr_html_() == found.html()
+        data = found.data()
+        assert data["ok"] == found.ok and data["exact"] == found.exact and len(data["explanations"]) == len(found.explanations)
+        assert [row is None for rows in data["time_map"].values() for m in rows for row in m].count(True) == (6 if found.time_map else 0)
+        assert (data["residual"] is None) == np.isnan(found.residual) and (data["next_best"] is None) == np.isinf(found.next_best[0])

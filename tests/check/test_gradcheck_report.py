@@ -36,6 +36,7 @@ def test_outputs_are_projected_on_directions_that_drop_no_entry(n):
     for direction in f.gradients([np.ones(2000)] * n)[0]:
         sizes = np.abs(direction)
         assert .5 <= sizes.min() < .51 and 1.49 < sizes.max() <= 1.5 and .45 < np.mean(direction > 0) < .55
+    assert Function(lambda tensors: tensors[0] * 1, [0]).scalar([mg.Tensor(np.ones(3, np.float32))]).dtype == np.float32
     one, = Function(lambda tensors: tensors[0].sum(), [0]).gradients([np.ones(5)])[0]
     assert np.array_equal(one, np.ones(5))                               # a number is what it is
 
@@ -261,3 +262,40 @@ def test_an_op_that_is_wrong_in_another_order_is_not_blamed(new_ops):
     square = op(lambda x: x * x, lambda g, y, x: 2 * g * (detached(x) if isinstance(x, mg.Tensor) else x), name="sq", reads="{0}²")
     remark, = gradcheck(lambda x: square(x) * 1.0 + x * detached(x), X).remarks
     assert "was cut from the graph" in remark and "sq" not in remark
+
+
+def test_what_float64_cannot_decide_is_decided_in_extended_precision():
+    if not np.finfo(np.longdouble).eps < 1e-18:
+        pytest.skip("np.longdouble is no longer than float64 here")
+
+    def logistic(x):
+        for _ in range(52):
+            x = 3.9 * x * (1 - x)
+        return x
+    row, = gradcheck(logistic, np.array([.3])).rows
+    assert row.ok and row.note.endswith("in extended precision"), row
+
+    def short(x):
+        if x.dtype in (np.longdouble, np.clongdouble):
+            raise TypeError("float64 only")
+        return logistic(x)
+    row, = gradcheck(short, np.array([.3])).rows
+    assert row.ok and "could not decide: in float64 rounding alone moves an entry by" in row.note, row
+
+
+def test_a_function_that_takes_no_other_values_is_checked_by_the_complex_step_alone():
+    def fn(x):
+        if not np.array_equal(np.real(x.data), X):
+            raise ValueError("only these")
+        return np.tanh(x)
+    row, = gradcheck(fn, X).rows
+    assert row.ok and row.note == "complex step, which no difference could confirm"
+
+
+def test_an_op_without_a_value_of_its_own_here_is_not_blamed(new_ops):
+    """log of 0, which is not chosen, has no finite value alone; the wrong rule behind it is found."""
+    half = op(lambda x: x * x, lambda g, y, x: g * x, name="half", reads="{0}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        report = gradcheck(lambda x: half(mg.where(np.array([True, True]), x, np.log(0 * x))), np.array([.5, 2.]))
+    assert not report.ok and "half" in str(report) and "log" not in str(report)

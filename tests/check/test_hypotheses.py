@@ -12,7 +12,7 @@ if __name__ == "__main__":
 from minigrad.check.perturb import Reverse      # noqa: E402
 from minigrad.check.slips import Slips          # noqa: E402
 
-from networks import T, elman, gated            # noqa: E402
+from networks import T, elman, gated, layered   # noqa: E402
 
 
 def brief(wheres):
@@ -36,8 +36,12 @@ def listed(slips):
 
 
 def text():
-    return "\n".join(["==== elman", *listed(Slips(Reverse(elman()[0]))), "==== gated: what is said of one gate",
-                      *(line for line in listed(Slips(Reverse(gated()[0]))) if "for z" in line or line.startswith("d"))]) + "\n"
+    def of(network):
+        return list(listed(Slips(Reverse(network()[0]))))
+    gates, products = of(gated), of(layered)
+    return "\n".join(["==== elman", *of(elman), "==== gated: what is said of one gate, and of what has two terms",
+                      *(line for line in gates if "for z" in line or line.startswith(("d", "    dz"))),
+                      "==== layered: of what has two factors", *(line for line in products if line.startswith("    dr"))]) + "\n"
 
 
 def test_the_hypotheses_are_those_of_the_list():

@@ -165,7 +165,7 @@ def explain_steps(found, derived, context, names, convention, tolerance):
             if np.all(np.isfinite(v)) and np.any(np.abs(v - g) > 1e-12 * scales):
                 tried.append((float(np.max(np.abs(u - v) / np.maximum(scales, np.abs(u)))), slip.cost, slip))
     fits, rest = _ranked(tried, limit)
-    best, *rest = [*fits[:1], *rest]
+    best, rest = (fits[0], rest) if fits else (rest[0], rest[1:])
     found.exact = bool(fits) and (found.exact or not found.explanations)
     found.explanations.append(worded(context, best[2], best[0], [x[2] for x in fits]))
     found.residual = max(e.residual for e in found.explanations)
