@@ -114,7 +114,10 @@ def save(path: str | os.PathLike, source: Module | dict) -> None:
     >>> load("weights.npz")["b"]
     array([0., 1.])
     """
-    arrays, path = _arrays(source), os.fspath(path)
+    arrays = _arrays(source)
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"save() got a {type(path).__name__} as path; expected a str or a Path")
+    path = os.fspath(path)
     for name, a in arrays.items():
         if a.dtype.kind not in "biufc":
             raise TypeError(f"save(): {name} has dtype {a.dtype}; weights are numbers")
@@ -129,14 +132,14 @@ def save(path: str | os.PathLike, source: Module | dict) -> None:
         raise ValueError(f"save() writes .npz and .safetensors, got {path!r}")
     with replacing(path) as beside, open(beside, "wb") as file:
         if data is None:
-            _write_npz(file, arrays)
+            write_npz(file, arrays)
         else:
             file.write(data)
         file.flush()
         os.fsync(file.fileno())
 
 
-def _write_npz(file: IO[bytes], arrays: dict[str, np.ndarray]) -> None:
+def write_npz(file: IO[bytes], arrays: dict[str, np.ndarray]) -> None:
     """What np.savez writes, for names of any kind ("file" is an argument of np.savez) and never a pickle."""
     import zipfile      # here: it brings a dozen modules, nearly half of the time that importing minigrad would take
     with zipfile.ZipFile(file, "w") as archive:

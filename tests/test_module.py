@@ -155,6 +155,12 @@ def test_what_cannot_be_saved_leaves_no_file(tmp_path, source, name, kind, messa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("call, name", [(lambda path: mg.save(path, {"a": 1.0}), "save"), (mg.load, "load")])
+def test_a_path_is_a_path(call, name):
+    with pytest.raises(TypeError, match=name + r"\(\) got a bool as path; expected a str or a Path"):
+        call(True)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"load\(\): there is no file '.*none.npz'"):
         mg.load(tmp_path / "none.npz")

@@ -295,3 +295,25 @@ def test_what_changes_nothing_may_be_said():
         assert y.requires_grad
     assert np.logical_or.reduce(x > 0) and np.greater.outer(x, n(2)).shape == (3, 2) and (x // 0.4).dtype == float
     assert re.search("np.maximum.accumulate", protocol.no_rule(np.maximum, "accumulate"))
+
+
+def test_append_and_cross_along_an_axis():
+    a, b = mg.parameter([[1.0, 2.0, 3.0]]), mg.parameter([[0.0, 1.0, 4.0]])
+    assert np.array_equal(np.append(a, b, axis=1).data, np.append(a.data, b.data, axis=1))
+    assert np.append(a, b, axis=1).shape == (1, 6) and np.append(a, b, axis=0).shape == (2, 3) and np.append(a, b).shape == (6,)
+    for short in ((a, b[:, :2]), (a[:, :2], b)):
+        with pytest.raises(ValueError, match="cross of Tensors takes vectors of 3, got shapes"):
+            np.cross(*short)
+
+
+def test_a_shape_of_nothing_leaves_minus_one_open():
+    with pytest.raises(ValueError, match=r"reshape got \(0, 3\): cannot reshape array of size 0"):
+        mg.parameter(np.zeros((0, 3))).reshape(-1, 0)
+
+
+def test_complex_numbers_are_compared_by_their_real_part_alone():
+    """What complex step puts into the imaginary part must not decide which operand wins: of equal ones it is the first."""
+    a, b = mg.Tensor(np.array([1 + 2j, 1 - 2j])), mg.Tensor(np.array([1 - 1j, 1 + 1j]))
+    for choose in (np.minimum, np.maximum):
+        assert np.array_equal(choose(a, b).data, a.data)
+        assert np.array_equal(choose(a, b + 1).data, a.data if choose is np.minimum else (b + 1).data)

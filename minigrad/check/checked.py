@@ -62,7 +62,7 @@ class Function:
         if not np.isfinite(first):
             raise ValueError(f"fn gives {float(first.real):g} at these inputs, so it has no gradient to check there; choose inputs where "
                              "all that it returns is finite")
-        if not np.isclose(first, again, rtol=1e-9, atol=0, equal_nan=True):
+        if not np.isclose(first, again, rtol=1e-9, atol=0):
             raise ValueError(f"fn gave {float(first.real):.6g} and then {float(again.real):.6g} for the same inputs, so it has no gradient "
                              "to check; make its random numbers inside fn, from a generator with a fixed seed")
 

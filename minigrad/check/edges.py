@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..graph import Graph
-from ..ops import Later
 from .phrases import Phrases
 
 ARITHMETIC = {"add", "subtract", "multiply", "divide", "negative"}
@@ -28,11 +27,11 @@ class Edge:
     kind: str                       # "scale": g * D; "left": g @ Bᵀ; "right": Aᵀ @ g; "op": the op's own rule
     step: int | None                # in time: the step whose line this is
     line: tuple                     # the same in every step
-    node: object = None             # the recorded op, for the last three kinds, and the operand's position
-    position: int = 0
+    node: object                    # the recorded op, for the last three kinds, and the operand's position
+    position: int
+    leaf: bool                      # target is a leaf
     paths: tuple = ()               # of "scale": the ways from target to source, each a tuple of (factor, its text, its node)
     D: object = None                # of "scale": ∂source/∂target, elementwise
-    leaf: bool = False              # target is a leaf
 
     def __hash__(self):
         return id(self)
@@ -128,8 +127,6 @@ class Edges:
             if not x.requires_grad or op.rule(position) is None:
                 continue
             factor = op.rule(position)(np.ones_like(y), y, *arrays, **node.attributes)
-            if isinstance(factor, Later):
-                factor = factor.dense()
             way = path
             if op.name == "negative" or op.name == "subtract" and position == 1:
                 way = path + ((-np.ones((), y.dtype), "-", None),)
@@ -151,7 +148,7 @@ class Edges:
             line = ("to", self.keys[source.id] if not scalar else "loss", self.keys[target], position if node.op.name != "stack" else 0)
         else:
             line = (*self.keys[node.id], position)
-        return Edge(source.id, target, kind, step, line, node, position, leaf=x.op is None, **more)
+        return Edge(source.id, target, kind, step, line, node, position, x.op is None, **more)
 
     def _enter(self, edge):
         steps = self.lines.setdefault(edge.line, {})

@@ -2,14 +2,18 @@
 
 The command line itself stands in ``minigrad/__main__.py``; it hands over a cell and the options that ``add_arguments`` declares.
 """
+from __future__ import annotations
+
+import argparse
 import os
 import sys
+from typing import Any
 
 from ..files import write
 from .derive import HEADS, derive
 
 
-def add_arguments(command):
+def add_arguments(command: argparse.ArgumentParser) -> None:
     """What ``derive`` can be asked, on an argparse parser."""
     form = command.add_mutually_exclusive_group()
     form.add_argument("--latex", action="store_true", help="LaTeX, amsmath's align; with -o file.tex a whole document")
@@ -21,7 +25,7 @@ def add_arguments(command):
     command.add_argument("-o", "--output", help="file to write; .tex and .py decide the form; default: print")
 
 
-def run(options, cell):
+def run(options: argparse.Namespace, cell: Any) -> int:
     """derive a cell's equations and its back-propagation through time"""
     derivation = derive(cell, head=options.head, convention=options.convention)
     ending = os.path.splitext(options.output or "")[1]

@@ -1,6 +1,9 @@
 """One entry of a tableau, a number, an array, a symbol or a blank, as text, HTML and LaTeX."""
+from __future__ import annotations
+
 import re
 from html import escape
+from typing import Any
 
 import numpy as np
 
@@ -8,7 +11,7 @@ ENTRIES = 40                                    # of an array that is shown in f
 BLANK = object()
 
 
-def _number(x, digits):
+def _number(x: Any, digits: int) -> str:
     x = x.item() if hasattr(x, "item") else x
     if isinstance(x, (bool, int)):
         return str(int(x))
@@ -19,23 +22,23 @@ def _number(x, digits):
     return f"{x:.{digits}f}" if 10.0 ** -digits <= abs(x) < 1e5 else f"{x:.{max(digits - 2, 0)}e}"
 
 
-def _matrix(array, digits):
+def _matrix(array: np.ndarray, digits: int) -> tuple[list[list[str]], bool] | None:
     """(rows of numbers as strings, is it a column) of an array that is small enough; None of others."""
     array = np.asarray(array)
     if array.size > ENTRIES or array.ndim > 2 or array.size == 0:
         return None
-    column = array.ndim == 2 and array.shape[1] == 1 and array.shape[0] > 1
+    column: bool = array.ndim == 2 and array.shape[1] == 1 and array.shape[0] > 1
     rows = np.atleast_2d(array.T if column else array)
     return [[_number(x, digits) for x in row] for row in rows], column
 
 
-def _summary(array):
+def _summary(array: np.ndarray) -> str:
     return f"{tuple(array.shape)} norm {np.linalg.norm(np.asarray(array, float)):.3g}"
 
 
-def as_text(entry, digits):
+def as_text(entry: Any, digits: int) -> str:
     if entry is None or entry is BLANK or isinstance(entry, str):
-        return "______" if entry is BLANK else entry or ""
+        return "______" if entry is BLANK else str(entry or "")
     found = _matrix(entry, digits)
     if found is None:
         return _summary(entry)
@@ -46,11 +49,11 @@ def as_text(entry, digits):
     return "\n".join("[" + " ".join(f"{x:>{w}}" for x, w in zip(row, widths)) + "]" for row in rows) + ("ᵀ" if column else "")
 
 
-def as_html(entry, digits):
+def as_html(entry: Any, digits: int) -> str:
     return '<span class="blank"></span>' if entry is BLANK else escape(as_text(entry, digits))
 
 
-def as_latex(entry, digits):
+def as_latex(entry: Any, digits: int) -> str:
     if entry is None or entry is BLANK:
         return "" if entry is None else r"\underline{\hspace{4em}}"
     if isinstance(entry, str):
@@ -66,7 +69,7 @@ def as_latex(entry, digits):
     return rf"$\begin{{bmatrix}} {inner} \end{{bmatrix}}" + (r"^{\top}$" if column else "$")
 
 
-def _scientific(number):
+def _scientific(number: str) -> str:
     base, e, power = number.partition("e")
     return rf"{base} \cdot 10^{{{int(power)}}}" if e else number.replace("nan", r"\text{nan}").replace("inf", r"\infty")
 
@@ -76,9 +79,9 @@ SYMBOLS = {"σ": r"\sigma ", "Σ": r"\textstyle\sum ", "Π": r"\textstyle\prod "
            "′": "'", "~": r"\sim ", "\\": r"\backslash ", **{c: "\\" + c for c in "_#%&${}"}}
 
 
-def as_math(formula):
+def as_math(formula: str) -> str:
     """A formula of the table as mathematics: ``h[t-1] @ W_h`` becomes h_{t-1} W_h, names that the author wrote stay names."""
-    def name(match):
+    def name(match: re.Match) -> str:
         word, shift, call = match["name"], match["shift"], match["call"]
         if call:
             return (f"\\{word}" if word in FUNCTIONS else rf"\mathrm{{{_letters(word)}}}") + "("
@@ -99,5 +102,5 @@ def as_math(formula):
     return "".join(out + [SYMBOLS.get(c, c) for c in formula[at:]])
 
 
-def _letters(word):
+def _letters(word: str) -> str:
     return "".join(SYMBOLS.get(c, c) if c == "_" or not c.isascii() else c for c in word)

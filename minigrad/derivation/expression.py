@@ -4,6 +4,7 @@ An expression is an op, its arguments and what else is needed to write it (``ext
 Nothing is computed here, and nothing is known about gradients: how ops are differentiated stands in the op table alone.
 """
 import weakref
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,10 @@ class Reference:
 class Expression:
     """op, args (expressions), extra (hashable), shape. Made by ``build``, which simplifies, or by ``make``, which does not."""
     __slots__ = ("op", "args", "extra", "shape", "__weakref__")
+    op: str
+    args: tuple["Expression", ...]
+    extra: Any
+    shape: tuple[int, ...]
 
     def __repr__(self):
         return f"{self.op}({', '.join(map(repr, self.args))}{f'; {self.extra}' if self.extra is not None else ''})"

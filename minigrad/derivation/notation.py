@@ -1,5 +1,12 @@
 """How expressions are written as text for a terminal: one method for each kind. Row or column vectors."""
-from .expression import GRADIENTS, is_gradient, last_slice, split_number
+from __future__ import annotations
+
+from typing import Any
+
+from .expression import GRADIENTS, Expression, Reference, is_gradient, last_slice, split_number
+
+Time = int | str                    # "t", "k", or a number
+Written = tuple[str, int]           # the text, and how tightly it holds together
 
 ADD, NEGATIVE, TIMES, HADAMARD, MATMUL, GRADIENT, POSTFIX, ATOM = range(1, 9)      # how tightly something holds together
 
@@ -23,37 +30,37 @@ class Text:
     """
     times, dot, transposed, sum_t, dots = " ⊙ ", " ", "ᵀ", "Σ_t ", "…"
 
-    def __init__(self, *, flip=False, nabla=False, width=None, rows=None):
+    def __init__(self, *, flip: bool = False, nabla: bool = False, width: int | None = None, rows: int | None = None) -> None:
         self.flip, self.nabla, self.width, self.rows = flip, nabla, width, rows
 
     # ---- names ----------------------------------------------------------------------------------------------------------
-    def name(self, reference, lag=0, t="t"):
+    def name(self, reference: Reference, lag: int = 0, t: Time = "t") -> str:
         """The name of a reference at time t + lag."""
         if reference.kind in GRADIENTS:
             return self.gradient(reference, lag, t)
         return self.timed(reference.name, None if reference.once else self.time(lag, t))
 
     @staticmethod
-    def time(lag, t):
+    def time(lag: int, t: Time) -> str:
         if isinstance(t, int):
             return str(t + lag)
         return t if not lag else f"{t}{'+' if lag > 0 else '-'}{abs(lag)}"
 
-    def timed(self, name, time):
+    def timed(self, name: str, time: str | None) -> str:
         base, _, layer = name.partition(".")
         primes = base[len(base.rstrip("′")):]
         base = self.letters(base.rstrip("′")) + primes + (f"⁽{layer.translate(SUPERSCRIPTS)}⁾" if layer else "")
         return base if time is None else f"{base}_{time}" if len(time) == 1 else f"{base}_{{{time}}}"
 
     @staticmethod
-    def letters(base):
+    def letters(base: str) -> str:
         parts = base.split("_")
         parts = [GREEK.get(p, p) for p in parts]
         parts = ["".join(ch + "\u0302" if ch in "ohxz" else {"y": "ŷ"}.get(ch, ch) for ch in parts[0]), *parts[2:]] \
             if parts[1:2] == ["hat"] and len(parts[0]) == 1 else parts
         return "_".join(parts)
 
-    def gradient(self, g, lag, t):
+    def gradient(self, g: Reference, lag: int, t: Time) -> str:
         time = None if g.once else self.time(lag, t)
         if isinstance(g.name, tuple):
             letter, near = g.name
@@ -61,53 +68,53 @@ class Text:
         loss = self.timed("L", time) if g.kind == "given" else "L"
         return self.derivative(loss, self.timed(g.of.name if g.kind == "gradient" else g.name.name, time))
 
-    def derivative(self, loss, what):
+    def derivative(self, loss: str, what: str) -> str:
         return f"∇_{{{what}}} {loss}" if self.nabla else f"∂{loss}/∂{what}"
 
-    def number(self, x):
+    def number(self, x: float) -> str:
         return str(x) if isinstance(x, int) else f"{x:.12g}"
 
-    def amount(self, n):
+    def amount(self, n: Any) -> str:
         """A size, as a multiple of H if it is one."""
         if self.width and n and n % self.width == 0:
             return "H" if n == self.width else f"{n // self.width}H"
         return str(n)
 
     # ---- expressions ----------------------------------------------------------------------------------------------------
-    def write(self, e, t="t", above=0):
+    def write(self, e: Expression, t: Time = "t", above: int = 0) -> str:
         """e at time t; in parentheses if it does not hold together as tightly as ``above`` asks."""
         text, level = self._parts(e, t)
         return self.parentheses(text) if level < above else text
 
     @staticmethod
-    def parentheses(text):
+    def parentheses(text: str) -> str:
         return f"({text})"
 
-    def _parts(self, e, t):
+    def _parts(self, e: Expression, t: Time) -> Written:
         write = getattr(self, "_" + e.op, None)
         return write(e, t) if write else self._function(e, t)
 
-    def _ref(self, e, t):
+    def _ref(self, e: Expression, t: Time) -> Written:
         reference, lag = e.extra
         return self.name(reference, lag, t), GRADIENT if reference.kind in GRADIENTS and not isinstance(reference.name, tuple) else ATOM
 
-    def _number(self, e, t):
+    def _number(self, e: Expression, t: Time) -> Written:
         return self.number(e.extra), ATOM if e.extra >= 0 else NEGATIVE
 
-    def _zeros(self, e, t):
+    def _zeros(self, e: Expression, t: Time) -> Written:
         return "0", ATOM
 
-    def _array(self, e, t):
+    def _array(self, e: Expression, t: Time) -> Written:
         return "const", ATOM
 
-    def _onehot(self, e, t):
+    def _onehot(self, e: Expression, t: Time) -> Written:
         return self._parts(e.args[0], t)
 
-    def _size(self, e, t):
+    def _size(self, e: Expression, t: Time) -> Written:
         factor, letters = e.extra
         return self.dot.join([str(factor)] * (factor != 1) + list(letters)), MATMUL if factor != 1 or len(letters) > 1 else ATOM
 
-    def _add(self, e, t):
+    def _add(self, e: Expression, t: Time) -> Written:
         terms = sorted(e.args, key=lambda a: split_number(a)[0] < 0) if split_number(e.args[0])[0] < 0 else e.args
         text = ""
         for a in terms:
@@ -119,7 +126,7 @@ class Text:
                 text += (" + " if text else "") + piece
         return text, ADD
 
-    def _mul(self, e, t):
+    def _mul(self, e: Expression, t: Time) -> Written:
         c, _ = split_number(e)
         factors = [a for a in e.args if a.op != "number"]
         scalars = [a for a in factors if a.shape == ()]
@@ -135,15 +142,15 @@ class Text:
         level = HADAMARD if len(others) > 1 else TIMES if others and self._parts(others[0], t)[1] == TIMES else MATMUL
         return ("-" if c < 0 else "") + self.dot.join(pieces), NEGATIVE if c < 0 else level
 
-    def _is_front(self, a):
+    def _is_front(self, a: Expression) -> bool:
         """Slopes stand in front of the gradient where columns are written: diag(1 - h²) ∇L; elsewhere the rules' order stays."""
         return self.nabla and not is_gradient(a)
 
-    def _divide(self, e, t):
+    def _divide(self, e: Expression, t: Time) -> Written:
         a, b = e.args
         return f"{self.write(a, t, TIMES)} / {self.write(b, t, GRADIENT)}", TIMES
 
-    def _power(self, e, t):
+    def _power(self, e: Expression, t: Time) -> Written:
         base, n = e.args
         if n.op == "number" and isinstance(n.extra, int) and n.extra > 0:
             mark = self.superscript(n.extra)
@@ -152,19 +159,19 @@ class Text:
             return self.write(base, t, ATOM) + mark, POSTFIX
         return self.raised(self.write(base, t, ATOM), n, t), POSTFIX
 
-    def superscript(self, n):
+    def superscript(self, n: Any) -> str:
         return str(n).translate(SUPERSCRIPTS)
 
-    def raised(self, base, n, t):
+    def raised(self, base: str, n: Any, t: Time) -> str:
         return f"{base}^{self.write(n, t, ATOM)}"
 
-    def _chain(self, e):
+    def _chain(self, e: Expression) -> list:
         if e.op != "matmul":
             return [e]
         parts = [*self._chain(e.args[0]), *self._chain(e.args[1])]
         return parts
 
-    def _matmul(self, e, t):
+    def _matmul(self, e: Expression, t: Time) -> Written:
         factors = self._chain(e)
         if self.flip:
             factors.reverse()
@@ -173,7 +180,7 @@ class Text:
                   for i, a in enumerate(factors)]
         return self.dot.join(pieces), MATMUL
 
-    def diagonal(self, e, t, last=True):
+    def diagonal(self, e: Expression, t: Time, last: bool = True) -> str | None:
         """slope ⊙ ∇L as a matrix times a column, diag(slope) ∇L; None where it is something else."""
         while e.op == "reshape" or e.op == "sum" and all(e.args[0].shape[i] == self.rows for i in e.extra[0]):
             e = e.args[0]
@@ -186,18 +193,18 @@ class Text:
             next(a for a in e.args if a is not g), t)
         return self.dot.join([f"{self.function('diag')}({slope})", self.write(g, t, MATMUL if last else POSTFIX)])
 
-    def _T(self, e, t):
+    def _T(self, e: Expression, t: Time) -> Written:
         return self.write(e.args[0], t, ATOM) + self.transposed, POSTFIX
 
-    def _transpose(self, e, t):
+    def _transpose(self, e: Expression, t: Time) -> Written:
         return f"transpose({self.write(e.args[0], t)}, {e.extra})", ATOM
 
-    def _reshape(self, e, t):
+    def _reshape(self, e: Expression, t: Time) -> Written:
         return self._parts(e.args[0], t)
 
     _broadcast = _reshape
 
-    def _index(self, e, t):
+    def _index(self, e: Expression, t: Time) -> Written:
         index = e.extra.value
         at = last_slice(index)
         items = [self.span(at)] if at is not None else [self.dots if i is Ellipsis else self.span(i) if isinstance(i, slice) else
@@ -205,19 +212,19 @@ class Text:
         return f"{self.write(e.args[0], t, ATOM)}{self.brackets(', '.join(items))}", ATOM
 
     @staticmethod
-    def brackets(text):
+    def brackets(text: str) -> str:
         return f"[{text}]"
 
-    def span(self, s):
+    def span(self, s: Any) -> str:
         return ("" if s.start is None else self.amount(s.start)) + ":" + ("" if s.stop is None else self.amount(s.stop))
 
-    def _scatter(self, e, t):
+    def _scatter(self, e: Expression, t: Time) -> Written:
         index = e.extra.value[0]
         at = last_slice(index)
         where = self.span(at) if at is not None else "i"
         return f"{self.function('place')}({self.write(e.args[0], t)} at {where})", ATOM
 
-    def _concatenate(self, e, t):
+    def _concatenate(self, e: Expression, t: Time) -> Written:
         across, down = (-2, -1) if self.flip else (-1, -2)
         if e.extra == down and all(a.op == "concatenate" and a.extra == across for a in e.args):
             return self.block([[self.write(x, t) for x in a.args] for a in e.args]), ATOM
@@ -227,84 +234,84 @@ class Text:
         return self.block([pieces] if e.extra == across else [[p] for p in pieces]), ATOM
 
     @staticmethod
-    def block(rows):
+    def block(rows: Any) -> str:
         return "[" + "; ".join(", ".join(row) for row in rows) + "]"
 
-    def _sum(self, e, t):
+    def _sum(self, e: Expression, t: Time) -> Written:
         axis, _ = e.extra
         a = e.args[0]
         if all(a.shape[i] == self.rows for i in axis):                  # the rows of a batch
             return self._parts(a, t)
         return self.total(self.write(a, t, GRADIENT)), MATMUL
 
-    def total(self, text):
+    def total(self, text: str) -> str:
         return f"Σ {text}"
 
-    def _sum_t(self, e, t):
+    def _sum_t(self, e: Expression, t: Time) -> Written:
         return self.sum_t + (self.diagonal(e.args[0], t) or self.write(e.args[0], t, TIMES)), MATMUL
 
-    def _wins(self, e, t):
+    def _wins(self, e: Expression, t: Time) -> Written:
         return self.indicator(self.write(e.args[0], t), ">", self.write(e.args[1], t)), ATOM
 
-    def indicator(self, a, relation, b):
+    def indicator(self, a: str, relation: str, b: str) -> str:
         return f"1[{a} {relation} {b}]"
 
-    def _solve(self, e, t):
+    def _solve(self, e: Expression, t: Time) -> Written:
         a, b = self.inverse(e.args[0], t), self.write(e.args[1], t, MATMUL)
         return self.dot.join([b, a] if self.flip else [a, b]), MATMUL
 
-    def _inv(self, e, t):
+    def _inv(self, e: Expression, t: Time) -> Written:
         return self.inverse(e.args[0], t), POSTFIX
 
-    def inverse(self, e, t):
+    def inverse(self, e: Expression, t: Time) -> str:
         return self.write(e, t, ATOM) + "⁻¹"
 
-    def _sqrt(self, e, t):
+    def _sqrt(self, e: Expression, t: Time) -> Written:
         return f"√({self.write(e.args[0], t)})", ATOM
 
-    def _softmax_cross_entropy(self, e, t):
+    def _softmax_cross_entropy(self, e: Expression, t: Time) -> Written:
         return self.cross_entropy(e, t) + " / B" * (dict(e.extra.value)["reduction"] == "mean"), NEGATIVE
 
-    def cross_entropy(self, e, t):
+    def cross_entropy(self, e: Expression, t: Time) -> str:
         target = self.write(e.args[1], t, ATOM)
         return f"-Σ {target} log {self.shown(e, t)}"
 
-    def shown(self, e, t):
+    def shown(self, e: Expression, t: Time) -> str:
         return f"ŷ_{self.time(0, t)}"
 
-    def _binary_cross_entropy(self, e, t):
+    def _binary_cross_entropy(self, e: Expression, t: Time) -> Written:
         y, shown = self.write(e.args[1], t, ATOM), self.shown(e, t)
         return self.reduced(f"-{y} log {shown} - (1 - {y}) log(1 - {shown})", e), ADD
 
-    def _squared_error(self, e, t):
+    def _squared_error(self, e: Expression, t: Time) -> Written:
         square = self.parentheses(f"{self.write(e.args[0], t)} - {self.write(e.args[1], t, MATMUL)}") + self.superscript(2)
         return self.reduced(square, e), MATMUL
 
-    def reduced(self, text, e):
+    def reduced(self, text: str, e: Expression) -> str:
         """The elements of a loss, put together as it says."""
         how = dict(e.extra.value)["reduction"]
         several = text[0] == "-"
         return text if how == "none" else self.function("mean") + self.parentheses(text) if how == "mean" else self.total(
             self.parentheses(text) if several else text)
 
-    def _pullback(self, e, t):
+    def _pullback(self, e: Expression, t: Time) -> Written:
         g, *arguments = e.args
         op, i = e.extra.value
         f = f"{op.name}({', '.join(self.write(a, t) for a in arguments)})"
         return f"{self.write(g, t, GRADIENT)} ∂{f}/∂{self.write(arguments[i], t, ATOM)}", MATMUL
 
-    def _function(self, e, t):
+    def _function(self, e: Expression, t: Time) -> Written:
         """Anything else: its name, and its arguments in parentheses."""
         if e.op in RELATIONS:
             return self.indicator(self.write(e.args[0], t), self.relation(e.op), self.write(e.args[1], t)), ATOM
         return f"{self.function_name(e.op)}({', '.join(self.write(a, t) for a in e.args)})", ATOM
 
-    def relation(self, op):
+    def relation(self, op: str) -> str:
         return RELATIONS[op][0]
 
-    def function_name(self, op):
+    def function_name(self, op: str) -> str:
         return self.function(FUNCTIONS.get(op, op))
 
     @staticmethod
-    def function(name):
+    def function(name: str) -> str:
         return name

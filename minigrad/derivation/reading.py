@@ -1,9 +1,12 @@
 """A recorded graph read into the rows and cells of a tableau: which nodes are one line of the code, what they are called, their numbers."""
+from __future__ import annotations
+
 import re
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..graph import Graph
 from ..graph.cost import MOVES
 from ..graph.edges import through
 
@@ -21,23 +24,30 @@ class Cell(NamedTuple):
 class Row:
     """One node through time: ``name`` (None if the author gave none), ``formula``, ``given`` (no op made it), and what is in it."""
 
-    def __init__(self, given):
-        self.given, self.name, self.formula, self.nodes, self.operands, self.adjoints = given, None, "", {}, {}, {}
+    def __init__(self, given: bool) -> None:
+        self.given, self.formula = given, ""
+        self.last: Any = None                               # the node that the formula is read off
+        self.name: str | None = None
+        self.nodes: dict[int | None, Any] = {}
+        self.operands: dict[int, Any] = {}
+        self.adjoints: dict[int | None, Any] = {}
 
     @property
-    def label(self):
+    def label(self) -> str:
         return self.name or self.formula
 
     @property
-    def title(self):
+    def title(self) -> str:
         return f"{self.name} = {self.formula}" if self.name and self.formula else self.label
 
 
 class Reading:
     """The rows of a graph. The same offset in every step is the same line of the cell."""
 
-    def __init__(self, graph, adjoints):
-        self.graph, self.rows, self.row_of = graph, [], {}
+    def __init__(self, graph: Graph, adjoints: dict) -> None:
+        self.graph = graph
+        self.rows: list[Row] = []
+        self.row_of: dict[int, Row] = {}
         self.adjoints = {n.id: adjoints[n.tensor.index] for n in graph.nodes if n.tensor is not None and n.tensor.index in adjoints}
         self.source, self.users = list(range(len(graph.nodes))), graph.users()
         known: dict = {}
@@ -64,7 +74,7 @@ class Reading:
         self.rows.sort(key=lambda row: ALL in row.nodes and (2 if next(iter(row.nodes.values())).kind == "parameter" else 1))
         self.top = graph.nodes[graph.outputs[0]]
 
-    def _same(self, node):
+    def _same(self, node: Any) -> int:
         """The node that this one only shows again: ys[t] the step's own, x[None, :] and a reshape what they are made of, unless the author
         has names for both."""
         source = self.graph.through(node.id)
@@ -76,7 +86,7 @@ class Reading:
                 source = before.id
         return self.source[source]
 
-    def _key(self, node):
+    def _key(self, node: Any) -> tuple:
         place = node.tensor.place
         if node.kind == "parameter" or place is None and node.op is None:
             return "leaf", node.id
@@ -84,7 +94,7 @@ class Reading:
             return place.loop.id, node.tensor.index - place.start, node.op and node.op.name
         return (node.op.name, *(id(self.row_of[i]) if i in self.row_of else None for i in node.inputs))
 
-    def _join_initial_states(self):
+    def _join_initial_states(self) -> None:
         """An initial state is column 0 of the row that takes its place in the second step."""
         for user in [row.nodes[1] for row in self.rows if 1 in row.nodes and 2 in row.nodes]:
             for first, second in zip(user.inputs, self.row_of[user.id].nodes[2].inputs):
@@ -96,13 +106,13 @@ class Reading:
                     row.nodes[0] = initial
 
     # ---- names and formulas ------------------------------------------------------------------------------------------------
-    def _name(self):
+    def _name(self) -> None:
         taken = set()
         for row in self.rows:
             last = max((n for n in row.nodes.values() if n.step != 0), key=lambda n: n.id, default=None) or row.nodes[0]
             row.last = last
             row.name = last.name or next((n.name for n in row.nodes.values() if n.name), None)
-            while row.name in taken:
+            while row.name is not None and row.name in taken:
                 row.name += "′"
             taken.add(row.name) if row.name else None
         earlier = {id(self.row_of[i]) for row in self.rows for i in row.last.inputs
@@ -127,7 +137,7 @@ class Reading:
                         name += "′"
                     row.operands[position] = name
 
-    def _formula(self, node):
+    def _formula(self, node: Any) -> str:
         operands = [self.reference(i, node.step) for i in node.inputs]
         reads = node.op.reads or node.op.name + "({*})"
         infix = re.fullmatch(r"\{0\}(.*)\{1\}|\{0\}(ᵀ|\^2|\[\{index\}\])|-\{0\}", reads)
@@ -142,7 +152,7 @@ class Reading:
             reads = reads.replace(f"{{{position}}}", operand)
         return reads
 
-    def reference(self, i, step):
+    def reference(self, i: int, step: int | None) -> str:
         """How a node is called in the formula of another one at ``step``."""
         node = self.graph.nodes[self.source[i]]
         if i not in self.row_of:
@@ -154,11 +164,11 @@ class Reading:
         shift = f"[{node.step}]" if step is ALL else f"[t{node.step - step:+d}]"
         return f"({label}){shift}" if " " in label else label + shift
 
-    def _differentiable(self, node, position):
+    def _differentiable(self, node: Any, position: int) -> bool:
         return self.graph.nodes[node.inputs[position]].requires_grad and node.op.rule(position) is not None
 
     # ---- numbers -----------------------------------------------------------------------------------------------------------
-    def _contribute(self):
+    def _contribute(self) -> None:
         """What each step adds to the gradient of a parameter."""
         for node in self.graph.nodes:
             if node.op is None or node.step is None or node.id not in self.adjoints:
@@ -169,14 +179,14 @@ class Reading:
                     part = through(node.tensor, position, self.adjoints[node.id])
                     row.adjoints[node.step] = row.adjoints[node.step] + part if node.step in row.adjoints else part
 
-    def cell(self, row, step):
+    def cell(self, row: Row, step: int | None) -> Cell:
         node = row.nodes.get(step)
         if node is None:
             return Cell(None, {}, row.adjoints.get(step))
         local = {name: self.local(node, p) for p, name in row.operands.items() if p < len(node.inputs) and self._differentiable(node, p)}
         return Cell(node.value, local, self.adjoints.get(node.id))
 
-    def local(self, node, position):
+    def local(self, node: Any, position: int) -> Any:
         """∂node/∂operand: the other factor of a product of matrices, the slope of an elementwise op, else the Jacobian."""
         value, name = node.tensor, node.op.name
         operand = node.tensor.arrays[position]
@@ -192,10 +202,11 @@ class Reading:
         if value.size ** 2 * np.size(operand) > 10 ** 6:
             return None
         rows = np.eye(value.size, dtype=value.dtype).reshape(value.size, *value.shape)
-        return through(value, position, rows, lead=1).reshape(value.size, -1)
+        found: Any = through(value, position, rows, lead=1)
+        return found.reshape(value.size, -1)
 
     @staticmethod
-    def _slope(node, position):
+    def _slope(node: Any, position: int) -> Any:
         """The slope of an elementwise op: its rule only scales what arrives."""
         tensor, rule = node.tensor, node.op.rule(position)
         more = dict(node.attributes, saved=tensor.saved) if node.op.saves else node.attributes
@@ -207,7 +218,7 @@ class Reading:
             return None
         return slope if np.allclose(scaled, some * slope, rtol=1e-5, atol=0, equal_nan=True) else None
 
-    def symbol(self, node, position):
+    def symbol(self, node: Any, position: int) -> Any:
         """A factor that is a parameter is told by its name: its numbers stand in its own row."""
         if node.op.name == "matmul":
             other = self.graph.nodes[self.source[node.inputs[1 - position]]]
@@ -216,7 +227,7 @@ class Reading:
         return None
 
 
-def _index(index):
+def _index(index: Any) -> str:
     parts = []
     for i in index:
         if isinstance(i, slice):

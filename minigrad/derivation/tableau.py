@@ -3,8 +3,11 @@
 Here live the table and its forms. How the graph is read into rows and cells is reading.py's business, and how one entry is written that of
 entries.py. Equations are derived by the neighbours; here are numbers.
 """
+from __future__ import annotations
+
 import os
 from html import escape
+from typing import Any, Callable, Iterable
 
 import numpy as np
 
@@ -12,7 +15,10 @@ from ..autodiff import cotangents
 from ..files import write
 from ..graph import Graph
 from .entries import BLANK, as_html, as_latex, as_math, as_text
-from .reading import ALL, Reading
+from .reading import ALL, Cell, Reading, Row
+
+Line = tuple[str, str, str | None, list[Any]]           # kind, what is differentiated, by what, one entry for each column
+Chosen = Callable[[Row, Any, str], bool]                # (row, step, kind): is it left empty?
 
 WIDTH = 130                                     # of text
 KINDS = ("value", "local", "adjoint")
@@ -39,7 +45,8 @@ TABLE
 """
 
 
-def tableau(root, *, names=None, steps=None, digits=3, blank=None, seed=0):
+def tableau(root: Any, *, names: Iterable[str] | None = None, steps: Iterable[Any] | None = None,
+            digits: int = 3, blank: Any = None, seed: int = 0) -> Tableau:
     """The table of everything that ``root`` was computed from. Returns a Tableau.
 
     root    a scalar Tensor, usually the loss: adjoints are its derivatives, ∂root/∂node
@@ -82,23 +89,24 @@ class Tableau:
     a Cell (value, local, adjoint) with the arrays themselves, blank or not.
     """
 
-    def __init__(self, reading, names, steps, digits, blank, seed):
+    def __init__(self, reading: Reading, names: Iterable[str] | None, steps: Iterable[Any] | None,
+                 digits: int, blank: Any, seed: int) -> None:
         self._reading, self._digits = reading, digits
         rows = {row.label: row for row in reading.rows}
-        self._rows = reading.rows if names is None else [rows[self._known(name, rows)] for name in names]
+        self._rows: list[Row] = reading.rows if names is None else [rows[self._known(name, rows)] for name in names]
         times = sorted({s for row in self._rows for s in (*row.nodes, *row.adjoints) if s is not ALL})
         if steps is not None:
             steps = set(steps)
             if not steps <= set(times):
                 raise ValueError(f"tableau() got steps {sorted(steps)}; there are {times[0]} … {times[-1]}" if times else
                                  "tableau() got steps, but nothing here was computed in a time step")
-        self.steps = [s for s in times if steps is None or s in steps]
+        self.steps: list[Any] = [s for s in times if steps is None or s in steps]
         self.steps += [ALL] if any(ALL in row.nodes for row in self._rows) else []
         self.names = [row.label for row in self._rows]
         self._is_blank = _blank(blank, self.names, np.random.default_rng(seed))
         self._lines = [(row, self._lines_of(row)) for row in self._rows]
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: tuple[str, int | None]) -> Cell:
         name, step = key
         row = {row.label: row for row in self._rows}[self._known(name, self.names)]
         if step not in self.steps:
@@ -106,19 +114,20 @@ class Tableau:
         return self._reading.cell(row, step)
 
     @staticmethod
-    def _known(name, names):
+    def _known(name: str, names: Iterable[str]) -> str:
         if name not in names:
             raise KeyError(f"tableau has no row {name!r}; it has {', '.join(names)}")
         return name
 
-    def _lines_of(self, row):
+    def _lines_of(self, row: Row) -> list[Line]:
         """The lines of one row: (kind, what is differentiated, by what, one entry per column: an array, a symbol, a blank or None)."""
-        reading, lines, root = self._reading, [], self._reading.row_of[self._reading.top.id].label
+        lines: list[Line] = []
+        reading, root = self._reading, self._reading.row_of[self._reading.top.id].label
         root = root if " " not in root else "L"
         cells = [reading.cell(row, s) for s in self.steps]
         drawn = {kind: [self._is_blank(row, s, kind) for s in self.steps] for kind in KINDS}
 
-        def line(kind, what, by, entries):
+        def line(kind: str, what: str, by: str | None, entries: list[Any]) -> None:
             if any(e is not None for e in entries):
                 lines.append((kind, what, by, [BLANK if e is not None and b else e for e, b in zip(entries, drawn[kind])]))
         line("value", row.title, None, [c.value for c in cells])
@@ -128,12 +137,12 @@ class Tableau:
         line("adjoint", root, row.label, [c.adjoint for c in cells])
         return lines
 
-    def _heads(self):
+    def _heads(self) -> list[str]:
         return ["all t" if s is ALL else f"t={s}" for s in self.steps] if self.steps != [ALL] else [""]
 
     # ---- text --------------------------------------------------------------------------------------------------------------
     @property
-    def text(self):
+    def text(self) -> str:
         """Columns of text; steps that do not fit side by side come below each other."""
         titles = [[("  " if by else "") + _title(kind, what, by) for kind, what, by, _ in lines] for _, lines in self._lines]
         bodies = [[[as_text(e, self._digits) for e in entries] for *_, entries in lines] for _, lines in self._lines]
@@ -155,14 +164,14 @@ class Tableau:
             out.append("")
         return "\n".join(out).rstrip()
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.text
 
     __repr__ = __str__
 
     # ---- HTML ---------------------------------------------------------------------------------------------------------------
     @property
-    def html(self):
+    def html(self) -> str:
         """One table with its style, to be put into a page."""
         rows = ["<tr><th></th>" + "".join(f"<th>{escape(h)}</th>" for h in self._heads()) + "</tr>"]
         for _, lines in self._lines:
@@ -173,12 +182,12 @@ class Tableau:
             rows.append("</tbody>")
         return f'<div class="tableau"><style>{STYLE}</style><table>\n' + "\n".join(rows) + "\n</table></div>"
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         return self.html
 
     # ---- LaTeX --------------------------------------------------------------------------------------------------------------
     @property
-    def latex(self):
+    def latex(self) -> str:
         """One longtable (packages longtable and amsmath) for as many steps as fit side by side."""
         widths = [max(len(part) for _, lines in self._lines for *_, entries in lines
                       for part in as_text(entries[c], self._digits).split("\n")) for c in range(len(self.steps))]
@@ -196,7 +205,7 @@ class Tableau:
             tables.append("\n".join([*body, r"\end{longtable}"]))
         return "\n".join(tables)
 
-    def save(self, path):
+    def save(self, path: str | os.PathLike) -> None:
         """Write the table into a file: .txt, .html (a page) or .tex (a document)."""
         suffix = os.path.splitext(os.fspath(path))[1].lower()
         if suffix not in (".txt", ".html", ".tex"):
@@ -207,15 +216,15 @@ class Tableau:
         write(path, text)
 
 
-def _blank(blank, names, rng):
+def _blank(blank: Any, names: list[str], rng: np.random.Generator) -> Chosen:
     """A function (row, step, kind) -> is this cell left empty?"""
     if blank is None:
         return lambda row, step, kind: False
     if callable(blank):
-        def chosen(row, step, kind):
+        def chosen(row: Row, step: int | None, kind: str) -> bool:
             return bool(blank(row.label, step, kind))
     elif isinstance(blank, (int, float)) and not isinstance(blank, bool) and 0 <= blank <= 1:
-        def chosen(row, step, kind):
+        def chosen(row: Row, step: int | None, kind: str) -> bool:
             return rng.uniform() < blank
     else:
         wanted = [blank] if isinstance(blank, str) else list(blank) if isinstance(blank, (list, tuple, set)) else [blank]
@@ -224,12 +233,12 @@ def _blank(blank, names, rng):
                 raise ValueError(f"tableau() got blank={blank!r}; expected 'value', 'local', 'adjoint', a share 0 … 1, a function "
                                  f"(name, step, kind), or a row: {', '.join(names)}")
 
-        def chosen(row, step, kind):
+        def chosen(row: Row, step: int | None, kind: str) -> bool:
             return kind in wanted or row.label in wanted
     return lambda row, step, kind: chosen(row, step, kind) and not (kind == "value" and (row.given or step == 0))
 
 
-def _title(kind, what, by):
+def _title(kind: str, what: str, by: str | None) -> str:
     """∂ for a local derivative, operands held fixed; d for the adjoint, the total derivative."""
     if by is None:
         return what
@@ -237,13 +246,14 @@ def _title(kind, what, by):
     return f"{d}{_closed(what)}/{d}{_closed(by)}"
 
 
-def _closed(name):
+def _closed(name: str) -> str:
     return f"({name})" if " " in name else name
 
 
-def _fitting(widths, room):
+def _fitting(widths: list[int], room: int) -> list[list[int]]:
     """Lists of columns that fit side by side, at least one each."""
-    groups, used = [[]], 0
+    groups: list[list[int]] = [[]]
+    used = 0
     for c, width in enumerate(widths):
         if groups[-1] and used + width + 3 > room:
             groups.append([])

@@ -2,6 +2,10 @@
 
 How long x is, is found out by trying; the batch gets a length that nothing else in the step has.
 """
+from __future__ import annotations
+
+from typing import Any, Iterator
+
 import numpy as np
 
 from ..compile.trace import Tape
@@ -9,13 +13,15 @@ from ..compile.traced import ReadsNumbers
 from ..graph import Graph
 from ..modes import no_grad
 from ..module import Module
-from ..nested import flatten, rebuild
+from ..nested import Nested, flatten, rebuild
 from ..recurrent import unroll
 from ..recurrent.state import called, check_cell
 from ..tensor import Tensor
 
+Traced = tuple[Graph, dict[str, Any]]           # the recorded graph of one step, and which nodes are what
 
-def trace_step(cell, x, state, head, target, what="derive"):
+
+def trace_step(cell: Any, x: Any, state: Nested, head: Any, target: Any, what: str = "derive") -> Traced:
     """(graph, roles): the recorded graph of one step, and which nodes x, the states, the output and so on are."""
     check_cell(what + "()", cell, hint=", or one of its class: mg.derive(mg.LSTMCell(3, 4))")
     failed = []
@@ -35,7 +41,7 @@ def trace_step(cell, x, state, head, target, what="derive"):
                       f"(D,){'' if hasattr(cell, 'initial_state') else ', and state'}: {what}(cell, np.zeros(D))") from first
 
 
-def _samples(cell, x, state, what):
+def _samples(cell: Any, x: Any, state: Nested, what: str) -> Iterator[tuple[np.ndarray, bool]]:
     """(x to try, in a batch or alone)."""
     parameters = list(cell.parameters().values()) if isinstance(cell, Module) else []
     if x is not None:
@@ -55,7 +61,7 @@ def _samples(cell, x, state, what):
         yield row, False
 
 
-def _with_rows(cell, row, state, head, target):
+def _with_rows(cell: Any, row: np.ndarray, state: Nested, head: Any, target: Any) -> Traced:
     """One step on a batch. Its length is a number that nothing else in the step has, as a second length shows: so it is known for sure
     which axes are the batch's."""
     sizes = {n for p in (cell.parameters().values() if isinstance(cell, Module) else ()) for n in p.shape}
@@ -70,7 +76,7 @@ def _with_rows(cell, row, state, head, target):
     raise ValueError("the rows of a batch are mixed with another axis")
 
 
-def _widths(cell, state):
+def _widths(cell: Any, state: Nested) -> list[int]:
     """How long the parts of the state are."""
     if state is None and hasattr(cell, "initial_state"):
         try:
@@ -80,17 +86,17 @@ def _widths(cell, state):
     return [shape[-1] for shape in (getattr(s, "shape", ()) for s in flatten(state)) if shape]
 
 
-def final(error):
+def final(error: Any) -> Any:
     """An error that another x would not mend."""
     error.final = True
     return error
 
 
-def _spread(like, rows):
+def _spread(like: Any, rows: int | None) -> Any:
     return like if rows is None else np.stack([like] * rows)
 
 
-def _run(cell, sample, rows, state, head, target):
+def _run(cell: Any, sample: Any, rows: int | None, state: Nested, head: Any, target: Any) -> Traced:
     rng = np.random.default_rng(0)
     if state is None:
         if not hasattr(cell, "initial_state"):
@@ -98,7 +104,7 @@ def _run(cell, sample, rows, state, head, target):
         start = cell.initial_state(rows)
     else:
         start = rebuild(state, [_spread(np.asarray(s.data if isinstance(s, Tensor) else s), rows) for s in flatten(state)])
-    leaves = []
+    leaves: list[Tensor] = []
     for s in flatten(start):
         array = np.asarray(s.data if isinstance(s, Tensor) else s)
         leaves.append(Tensor(array, requires_grad=array.dtype.kind == "f"))
@@ -107,7 +113,8 @@ def _run(cell, sample, rows, state, head, target):
     x = Tensor(rng.standard_normal(sample.shape).astype(leaves[0].dtype if leaves and leaves[0].dtype.kind == "f" else float)
                if smooth else sample, requires_grad=smooth)
     _look(cell, x, start)
-    aim, seen = None, []
+    aim: Tensor | None = None
+    seen: list[tuple] = []
     if head is not None:
         aim = Tensor(_spread(np.asarray(target), rows))
 
@@ -115,7 +122,7 @@ def _run(cell, sample, rows, state, head, target):
         with no_grad():
             head.prepare(cell(x, start)[0])
 
-    def step(_x, _state):                       # private names: they name nothing in the derivation
+    def step(_x: Any, _state: Any) -> Any:                       # private names: they name nothing in the derivation
         _result = cell(_x, _state)
         if not isinstance(_result, tuple) or len(_result) != 2:
             raise final(TypeError(f"derive(): {called(cell)} returned {type(_result).__name__}; a cell returns the pair (y, state)"))
@@ -137,7 +144,7 @@ def _run(cell, sample, rows, state, head, target):
     return graph, {"x": x, "leaves": leaves, "y": y, "new": flatten(new), "loss": loss, "target": aim, "rows": rows, "labels": labels}
 
 
-def _look(cell, x, start):
+def _look(cell: Any, x: Any, start: Any) -> None:
     """A step that reads its own numbers is refused: it has other equations for other numbers."""
     try:
         Tape(cell, x, start, True)
@@ -148,7 +155,7 @@ def _look(cell, x, start):
         return
 
 
-def _labels(state, label=None):
+def _labels(state: Nested, label: str | None = None) -> Iterator[str | None]:
     """What a dict or a NamedTuple calls the parts of the state; None for others."""
     if isinstance(state, dict):
         for key, part in state.items():

@@ -10,6 +10,7 @@ import numpy as np
 from ..autodiff import grad
 from ..files import write
 from ..graph import taps
+from ..module import write_npz
 from ..nested import Nested, flatten, rebuild
 from ..recurrent import unroll
 from ..tensor import Tensor
@@ -90,5 +91,5 @@ def golden(step: Step, T: int = 7, B: int = 3, seed: int = 0, scale: float = 0.7
 
 def _packed(arrays: dict[str, np.ndarray]) -> bytes:
     file = io.BytesIO()
-    np.savez(file, allow_pickle=False, **arrays)
+    write_npz(file, arrays)
     return file.getvalue()

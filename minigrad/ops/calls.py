@@ -221,14 +221,13 @@ def cross_entropy(logits, targets, *, mask=None, reduction="mean"):
     elif kind in "iu" and tshape == shape[:-1]:
         array = targets if type(targets) is np.ndarray else np.asarray(targets)
         if mask is not None and np.shape(mask) == tshape:      # what stands in a masked row does not matter
-            array = targets = np.where(mask if isinstance(mask, np.ndarray) else np.asarray(mask), array, 0)
+            array = targets = np.where(np.asarray(mask), array, 0)
         if array.size and np.maximum.reduce(array.astype(np.uintp), axis=None) >= shape[-1]:     # a negative one wraps to a huge one
             where = np.argwhere((array < 0) | (array >= shape[-1]))[0]
             raise ValueError(f"{name} got target {array[tuple(where)]} at {tuple(map(int, where))} for logits of shape {shape}; "
                              f"expected class numbers 0 … {shape[-1] - 1}")
     elif tshape != shape or kind not in "iufcb":
-        swapped = np.shape(targets)[:-1] == () and kind == "f" and tshape == shape[:-1]
-        hint = "; integer classes must have an integer dtype: targets.astype(int)" if swapped or (
+        hint = "; integer classes must have an integer dtype: targets.astype(int)" if (
             kind == "f" and tshape == shape[:-1]) else "; were the arguments swapped? logits come first" if (
             tshape[:-1] == shape) else ""
         raise ValueError(f"{name} got logits of shape {shape} and targets of shape {tshape}, dtype {targets.dtype}; expected "

@@ -58,6 +58,16 @@ def without_recurrence():
     return total
 
 
+def projected():
+    """An activation on a layer of another width than the state's."""
+    p = parameters(W=(4, 4), R=(4, 6), h_0=(3, 4))
+    h, total = p["h_0"], 0.0
+    for x in mg.steps(rng.standard_normal((4, 3, 4))):
+        h = np.tanh(x + h @ p["W"])
+        total = total + np.tanh(h @ p["R"]).sum()
+    return total
+
+
 def same_in_every_step():
     """Nothing tells one step's term from another's: least squares cannot weigh them."""
     p, x0 = parameters(W=(4, 5)), rng.standard_normal((3, 4))
@@ -87,7 +97,7 @@ def lengths():
     return (ys * ys).sum()
 
 
-GRAPHS = [fancy, outside, sometimes, without_recurrence, same_in_every_step, two_layers, both_ways, lengths]
+GRAPHS = [fancy, outside, projected, sometimes, without_recurrence, same_in_every_step, two_layers, both_ways, lengths]
 
 
 @pytest.mark.parametrize("graph", GRAPHS)

@@ -201,6 +201,7 @@ def test_where_there_is_no_explanation_the_comparison_stands(notes, monkeypatch)
     (("(np.tanh(x @ W + b) ** 2).sum()", "(np.tanh(x @ W + c) ** 2).sum()"), "line 6: forward raised NameError: name 'c' is not defined"),
     (("    da = 2", "    1 / 0; da = 2"), "line 9: derived raised ZeroDivisionError: division by zero"),
     (("(5, 3)", "lambda rng: rng.nothing"), "line 4: x raised AttributeError"),
+    (("    return (np.tanh(x @ W + b) ** 2).sum()", "    import minigrad as mg; return mg.Tensor(3.0)"), "the loss does not depend on the parameters; is something cut"),
     (("(np.tanh(x @ W + b) ** 2).sum()", "np.float64(3) * (W.data.sum() if hasattr(W, 'requires_grad') else W.sum())"), "forward returned a float64 of shape"),
 ])
 def test_whose_mistake_it_is_and_in_which_line(notes, change, words):

@@ -1,7 +1,6 @@
 """What a slip says is what it computes: a derivation's text is run as a program, with the slip's line in place of the right one, and
 gives the gradients that diagnose takes for those of that slip. The program (written.py) and its numbers know nothing of diagnose."""
 import collections
-import functools
 import re
 
 import numpy as np
@@ -16,7 +15,6 @@ from written import Written, softmax
 STEPS = set(range(1, T + 1))
 
 
-@functools.cache
 def network(name):
     """(slips, the right derivation as a program, its lines' names in slips, columns of blocks)."""
     loss, values, blocks = NETWORKS[name]()

@@ -8,7 +8,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.compile import NotCompiled, scan
-from minigrad.graph import Graph
+from minigrad.graph import Graph, replay
 from minigrad.nested import flatten
 
 rng = np.random.default_rng(6)
@@ -92,8 +92,11 @@ def test_the_graph_of_all_states_is_the_unrolls(reverse):
     xs, h_0, found = rng.standard_normal((4, 2, 3)), mg.parameter(np.zeros((2, 4))), []
     for how in (scan, mg.unroll):
         states = how(of(lambda x, h: np.tanh(x @ W + h @ U)), xs, h_0, states=True, reverse=reverse)[2]
-        nodes = Graph.of(sum((k + 1) * s.sum() for k, s in enumerate(states))).nodes
-        found.append({n.step: n.value for n in nodes if n.op is not None and n.op.name == "tanh"})
+        total = sum((k + 1) * s.sum() for k, s in enumerate(states))
+        graph = Graph.of(total)
+        again = replay(graph, {next(n.id for n in graph.nodes if n.tensor is h_0): h_0.data})            # everything afresh
+        np.testing.assert_allclose(again[graph.outputs[0]], total.item(), rtol=1e-13)
+        found.append({n.step: n.value for n in graph.nodes if n.op is not None and n.op.name == "tanh"})
     assert found[0].keys() == found[1].keys() == {1, 2, 3, 4}
     for step, value in found[0].items():
         np.testing.assert_allclose(value, found[1][step], rtol=1e-13)

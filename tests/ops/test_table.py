@@ -292,3 +292,10 @@ def test_cross_entropies_are_stable_far_out():
     assert np.array_equal(loss.data, [0, 0, 1e4, 1e4])
     loss.sum().backward()
     assert np.array_equal(z.grad, [0, 0, 1, -1])
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_what_stands_in_a_masked_row_does_not_matter(classes):
+    x = n(3, classes)
+    loss = mg.softmax_cross_entropy(Tensor(x), [0, 99, -1], mask=np.array([True, False, False]), reduction="sum")
+    assert loss.item() == mg.softmax_cross_entropy(Tensor(x[:1]), [0], reduction="sum").item()

@@ -374,3 +374,18 @@ def test_several_sequences_side_by_side(make, options):
 def test_sequences_of_different_lengths():
     with pytest.raises(ValueError, match=r"lengths \[4, 5\].*a tuple or dict is several"):
         mg.unroll(lambda x, h: (h, h), (np.ones((4, 2)), np.ones((5, 2))), np.zeros(2))
+
+
+def test_a_list_of_one_step():
+    """A list of Tensors is a sequence, of one step too; whole numbers have no axis of features."""
+    cell, x = mg.RNNCell(2, 4), np.random.default_rng(0).standard_normal((3, 2))
+    ys, h = mg.unroll(cell, [mg.Tensor(x)])
+    assert np.array_equal(ys.data, mg.unroll(cell, x[None])[0].data) and h.shape == (3, 4)
+
+    class Words(mg.Module):
+        initial_state = cell.initial_state
+
+        def __call__(self, x, h):
+            return cell(np.eye(2)[x.data], h)
+    ys, h = mg.unroll(Words(), [mg.Tensor(np.array([0, 1, 1]))])
+    assert ys.shape == (1, 3, 4) and h.shape == (3, 4)

@@ -87,9 +87,8 @@ def _some(slips, lines):
         for some in itertools.combinations(terms, n):
             changes, names = {}, []
             for line in dict.fromkeys(line for line, _ in some):
-                left_out = [b for other, b in some if other == line]
-                change = nothing if left_out == [None] or len(left_out) == len(blocks[line]) else without(left_out)
-                changes.update(dict.fromkeys(r.lines[line].values(), change))
+                left_out = [b for other, b in some if other == line]        # None: all of it
+                changes.update(dict.fromkeys(r.lines[line].values(), without(left_out)))
             for line, b in some:
                 e = slips.last[line]
                 names.append(say.line(e).partition("= ")[2] + (f" for {slips.block_name(e.source, b)}" if b else ""))
