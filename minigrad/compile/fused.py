@@ -1,0 +1,281 @@
+"""The loops of a program for Numba: the statements of loop.py, each as a loop over its elements, in one function that is compiled.
+
+A new statement's form is one entry of ``FORMS``. A statement without one leaves the whole program to NumPy: ``NoForm`` says which.
+One loop for each statement, as NumPy has it: compilers find vectors in short loops, and lose them in long ones. A product with a
+matrix goes through it row by row, ``UNROLL`` rows at a time, and so through memory as it lies there.
+"""
+import itertools
+import math
+
+import numpy as np
+
+from .lines import Line, indented, listed, page
+
+UNROLL = 4
+HEAD = '''fused = njit(cache=True, fastmath={"contract"}, error_model="numpy")      # a * b + c in one rounding; nothing else is moved'''
+TANH = '''@fused
+def tanh_{kind}(x):
+    """Lambert's continued fraction of tanh at x / 4, and its angle doubled twice: no branch and one division, so it is vectorised."""
+    x = {limit} if x > {limit} else -{limit} if x < -{limit} else x
+    x = x * {quarter}
+    z = x * x
+    p = x * ((((z + {n3}) * z + {n2}) * z + {n1}) * z + {n0})
+    q = ((({d4} * z + {d3}) * z + {d2}) * z + {d1}) * z + {n0}
+    p, q = {two} * p * q, p * p + q * q
+    return {two} * p * q / (p * p + q * q)'''
+NUMBERS = {"quarter": 0.25, "two": 2, "n0": 34459425, "n1": 4729725, "n2": 135135, "n3": 990,
+           "d1": 16216200, "d2": 945945, "d3": 13860, "d4": 45}
+SYMBOLS = {"add": "{} + {}", "subtract": "{} - {}", "multiply": "{} * {}", "divide": "{} / {}", "negative": "-{}", "copy": "{}",
+           "square": "{0} * {0}", "greater": "{} > {}", "less": "{} < {}", "greater_equal": "{} >= {}", "less_equal": "{} <= {}",
+           "equal": "{} == {}", "not_equal": "{} != {}"}
+START = {"add": 0.0, "maximum": -math.inf, "minimum": math.inf}
+
+
+class NoForm(Exception):
+    """A statement that has no form here; the message says which."""
+
+
+class Fused:
+    """One loop as a function of its arrays: ``definition``, and the line that calls it."""
+
+    def __init__(self, loop, name):
+        self.loop, self.name = loop, name
+        self.words, self.layout, self.room = loop.words, loop.layout, loop.room
+        self.arguments, self.helpers, self.imports = {}, {}, set()              # arguments: name -> rank, as they are met
+        self.index = [self.words.unique(n) for n in "ijk"]
+        body = [line for place, lines in itertools.groupby(loop.body, self._place) for line in self.statements(place, [*lines])]
+        steps = "range(T - 1, -1, -1)" if loop.back else "range(T)"
+        self.definition = ["@fused", *listed(f"def {name}(", ["T", *self.arguments], "):"), f"    for t in {steps}:",
+                           *indented(indented(page(body)))] if body else []
+
+    def call(self):
+        """What comes from outside need not lie in memory as the function wants it."""
+        own = self.room.buffers
+        given = [n if n in own else f"{self.words.numpy('ascontiguousarray' if rank else 'asarray')}({n})"
+                 for n, rank in self.arguments.items()]
+        return listed(f"{self.name}(", ["T", *given], ")") if self.definition else []
+
+    # ---- elements -----------------------------------------------------------------------------------------------------------
+    def shape(self, text):
+        return self.loop.places[text].shape if text in self.loop.places else ()
+
+    def dtype(self, text):
+        return self.loop.places[text].dtype
+
+    def element(self, text, at, like):
+        """The element of an operand, or of a place, at indices that may be more than it has axes; a number in ``like``'s dtype."""
+        v = self.loop.places.get(text)
+        if v is None:
+            if not text.isdigit():
+                raise NoForm(text)
+            return self.number(int(text), like)
+        if v.kind == "number" and not v.number.ndim:
+            return self.number(v.number.item(), like)
+        return self.of(v, [i if n > 1 else "0" for i, n in zip(at[len(at) - len(v.shape):], v.shape)])
+
+    def of(self, v, at):
+        """The element of a value, in the array where it lives."""
+        if v.kind == "place":
+            return self.array(v.name, ["t", *at] if v.over_time else at)
+        if v.kind == "number":
+            return self.array(self.words.table(v.number), at)
+        if not v.depends:
+            return self.array(self.words.of(v), at)
+        if v.is_view and v.id not in self.layout.slot:
+            return self.of(v.inputs[0], VIEWS[v.op.name](v, at))
+        if v.id in self.layout.piece:
+            whole, s = self.layout.piece[v.id]
+            return self.of(whole, [*at[:-1], _shifted(at[-1], s.start or 0)])
+        if v.kind == "carry":
+            return self.array(self.words.carry(self.layout.states[v.position]), at)
+        if v.id in self.layout.slot:
+            return self.array(self.words.of(v), ["t + 1", *at])
+        return self.array(self.words.of(v), at if self.loop.is_overwritten(v) else ["t", *at])
+
+    def array(self, name, at):
+        buffer = self.room.buffers.get(name)
+        while buffer is not None and buffer.other is not None:          # by its first name: two names would be taken for two arrays
+            buffer = buffer.other
+        name = name if buffer is None else buffer.name
+        self.arguments.setdefault(name, len(at))
+        return f"{name}[{', '.join(at) or '()'}]"
+
+    def number(self, number, dtype):
+        if dtype.kind == "b":
+            return repr(bool(number))
+        text = repr(number) if math.isfinite(number) else f"np.{number}" if number > 0 or number != number else "-np.inf"
+        if dtype.kind != "f" or dtype.itemsize == 8:
+            return text
+        return f"{self.cast(dtype)}({text})"
+
+    def cast(self, dtype):
+        self.imports.add(dtype.name)
+        return dtype.name
+
+    # ---- statements -------------------------------------------------------------------------------------------------------
+    @staticmethod
+    def _place(line):
+        """Statements in a row that compute their elements in one place are one loop."""
+        return line.out if line.elementwise else id(line)
+
+    def statements(self, place, lines):
+        """The lines of statements with one place; the comment of the first is behind the first."""
+        for line in lines:
+            if not line.how or line.how[0] not in FORMS or line.out not in self.loop.places:
+                raise NoForm(line.text)
+        if lines[0].elementwise:
+            texts = self.over(self.shape(place), lambda at: [_elementwise(self, line, at) for line in lines])
+        else:
+            texts = FORMS[lines[0].how[0]](self, *lines, *lines[0].how[1:])
+        lines, comment = [Line(text) for text in texts], lines[0].comment
+        lines[0].comment = comment
+        return lines
+
+    def over(self, shape, write, skip=()):
+        """``write(indices)`` within loops over a shape; an axis of one needs no loop."""
+        if len(shape) > len(self.index):
+            raise NoForm(f"arrays of {len(shape)} axes")
+        at = [i if n > 1 else "0" for i, n in zip(self.index, shape)]
+        lines = write(at)
+        for axis in reversed(range(len(shape))):
+            if shape[axis] != 1 and axis not in skip:
+                lines = [f"for {at[axis]} in range({shape[axis]}):", *indented(lines)]
+        return lines
+
+    def meets(self, line):
+        """The dtype in which the numbers of a line meet what is no number."""
+        arrays = [self.dtype(text) for text in line.reads if text in self.loop.places and self.loop.places[text].kind != "number"]
+        return np.result_type(*arrays) if arrays else self.dtype(line.out)
+
+
+def _elementwise(fused, line, at):
+    like = fused.dtype(line.out)
+    if like.kind != "f":
+        like = fused.meets(line)
+    name, operands = line.how[1], [fused.element(text, at, like) for text in line.reads]
+    if name == "tanh" and like.kind == "f" and like.itemsize in (4, 8):
+        value = f"{_tanh(fused, like)}({operands[0]})"
+    elif name in SYMBOLS:
+        value = SYMBOLS[name].format(*operands)
+    else:
+        value = f"np.{name}({', '.join(operands)})"
+    return f"{fused.element(line.out, at, like)} = {value}"
+
+
+def _tanh(fused, dtype):
+    kind = "single" if dtype.itemsize == 4 else "double"
+    fused.helpers[kind] = TANH.format(kind=kind, **{k: fused.number(n, dtype) for k, n in NUMBERS.items()},
+                                      limit=fused.number(10 if kind == "single" else 20, dtype))
+    return f"tanh_{kind}"
+
+
+def _copy_where(fused, line):
+    value, condition = line.reads
+    dtype = fused.dtype(line.out)
+    return fused.over(fused.shape(line.out), lambda at: [
+        f"if {fused.element(condition, at, dtype)}:", f"    {fused.element(line.out, at, dtype)} = {fused.element(value, at, dtype)}"])
+
+
+def _copy_part(fused, line, start):
+    value, dtype = line.reads[0], fused.dtype(line.out)
+    return fused.over(fused.shape(value), lambda at: [
+        f"{fused.element(line.out, [*at[:-1], _shifted(at[-1], start)], dtype)} = {fused.element(value, at, dtype)}"])
+
+
+def _matmul(fused, line):
+    a, b = line.reads
+    (*rows, K), (*_, N) = fused.shape(a), (fused.shape(b) if len(fused.shape(b)) == 2 else (*fused.shape(b), 1))
+    dtype = fused.dtype(line.out)
+    if len(rows) > 1 or len(fused.shape(b)) > 2 or not K:
+        raise NoForm(line.text)
+    column = len(fused.shape(b)) == 1
+    k = fused.index[2]
+
+    def write(at):
+        i, j = at[:-1], at[-1]
+        out = fused.element(line.out, i if column else at, dtype)
+
+        def term(n):
+            return f"{fused.element(a, [*i, n], dtype)} * {fused.element(b, [n] if column else [n, j], dtype)}"
+
+        def across(lines):
+            return [f"for {j} in range({N}):", *indented(lines)] if N > 1 else lines
+        first, whole = min(K, UNROLL), K - K % UNROLL
+        lines = across([f"{out} = {' + '.join(term(str(n)) for n in range(first))}"])
+        if whole > UNROLL:
+            lines += [f"for {k} in range({UNROLL}, {whole}, {UNROLL}):",
+                      *indented(across([f"{out} += {' + '.join(term(_shifted(k, n)) for n in range(UNROLL))}"]))]
+        if K > UNROLL and K > whole:
+            lines += across([f"{out} += {' + '.join(term(str(n)) for n in range(whole, K))}"])
+        return lines
+    return fused.over((*rows, N), write, skip=(len(rows),))
+
+
+def _reduce(fused, line, name, axis, keepdims):
+    x, dtype = line.reads[0], fused.dtype(line.out)
+    shape = fused.shape(x)
+    axes = range(len(shape)) if axis is None else [a % len(shape) for a in (axis if isinstance(axis, tuple) else (axis,))]
+    if dtype.kind != "f":
+        raise NoForm(line.text)
+
+    def out(at):
+        return fused.element(line.out, ["0" if n in axes else i for n, i in enumerate(at) if keepdims or n not in axes], dtype)
+
+    def write(at):
+        inner = [SYMBOLS[name].format(out(at), fused.element(x, at, dtype)) if name in SYMBOLS else
+                 f"np.{name}({out(at)}, {fused.element(x, at, dtype)})"]
+        inner = [f"{out(at)} = {inner[0]}"]
+        for axis in reversed(axes):
+            if shape[axis] > 1:
+                inner = [f"for {at[axis]} in range({shape[axis]}):", *indented(inner)]
+        return [f"{out(at)} = {fused.number(START[name], dtype)}", *inner]
+    return fused.over(shape, write, skip=axes)
+
+
+FORMS = {"ufunc": None, "copy where": _copy_where, "copy part": _copy_part, "matmul": _matmul, "reduce": _reduce}
+
+
+# ---- views: where their elements are in what they look at --------------------------------------------------------------------
+def _shifted(index, by):
+    """``index + by``."""
+    if not by:
+        return index
+    return str(int(index) + by) if index.isdigit() else f"{index} + {by}"
+
+
+def _getitem(v, at):
+    index, shape = v.attributes["index"], v.inputs[0].shape
+    n = sum(i is not None and i is not Ellipsis for i in index)
+    here = next((k for k, i in enumerate(index) if i is Ellipsis), len(index))
+    index = [*index[:here], *[slice(None)] * (len(shape) - n), *index[here + 1:]]
+    at, found = iter(at), []
+    for i in index:
+        if i is None:
+            next(at)
+        elif isinstance(i, slice):
+            start, _, step = i.indices(shape[len(found)])
+            one = next(at)
+            found.append(_shifted(one, start) if step == 1 else f"{start} + {step} * ({one})")
+        else:
+            found.append(str(int(i) % shape[len(found)]))
+    return found
+
+
+def _transpose(v, at):
+    axes, found = v.attributes["axes"], list(at)
+    for n, axis in enumerate(axes):
+        found[axis] = at[len(at) - len(axes) + n]
+    return found
+
+
+def _broadcast(v, at):
+    shape = v.inputs[0].shape
+    return [i if n > 1 else "0" for i, n in zip(at[len(at) - len(shape):], shape)]
+
+
+def _apart(v, at):
+    block, row, column = at
+    return [row, f"{block} * {v.shape[-1]} + {column}"]
+
+
+VIEWS = {"getitem": _getitem, "transpose": _transpose, "broadcast_to": _broadcast, "stop_gradient": lambda v, at: at, "apart": _apart}
