@@ -80,7 +80,7 @@ class Writer:
         """A loop as it stands in its function; for Numba that is a call of one of its own."""
         if self.fused is None or not loop.body:
             return loop.text()
-        self.fused.append(Fused(loop, self.words.unique("back_in_time" if loop.back else "on_in_time")))
+        self.fused.append(Fused(loop, self.words.unique(f"{'backward' if loop.back else 'forward'}_in_time")))
         return [*page(loop.prologue), *self.fused[-1].call()]
 
     def _forward(self):

@@ -22,8 +22,9 @@ def tanh_{kind}(x):
     p = x * ((((z + {n3}) * z + {n2}) * z + {n1}) * z + {n0})
     q = ((({d4} * z + {d3}) * z + {d2}) * z + {d1}) * z + {n0}
     p, q = {two} * p * q, p * p + q * q
-    return {two} * p * q / (p * p + q * q)'''
-NUMBERS = {"quarter": 0.25, "two": 2, "n0": 34459425, "n1": 4729725, "n2": 135135, "n3": 990,
+    y = {two} * p * q / (p * p + q * q)
+    return {one} if y > {one} else -{one} if y < -{one} else y'''
+NUMBERS = {"quarter": 0.25, "one": 1, "two": 2, "n0": 34459425, "n1": 4729725, "n2": 135135, "n3": 990,
            "d1": 16216200, "d2": 945945, "d3": 13860, "d4": 45}
 SYMBOLS = {"add": "{} + {}", "subtract": "{} - {}", "multiply": "{} * {}", "divide": "{} / {}", "negative": "-{}", "copy": "{}",
            "square": "{0} * {0}", "greater": "{} > {}", "less": "{} < {}", "greater_equal": "{} >= {}", "less_equal": "{} <= {}",
@@ -34,6 +35,9 @@ START = {"add": 0.0, "maximum": -math.inf, "minimum": math.inf}
 class NoForm(Exception):
     """A statement that has no form here; the message says which."""
 
+    def __init__(self, what):
+        super().__init__(f"Numba's have no form for {what}")
+
 
 class Fused:
     """One loop as a function of its arrays: ``definition``, and the line that calls it."""
@@ -42,7 +46,8 @@ class Fused:
         self.loop, self.name = loop, name
         self.words, self.layout, self.room = loop.words, loop.layout, loop.room
         self.arguments, self.helpers, self.imports = {}, {}, set()              # arguments: name -> rank, as they are met
-        self.index = [self.words.unique(n) for n in "ijk"]
+        self.index = [self.words.unique(n, ()) for n in "ijlm"]
+        self.inner = self.words.unique("k", ())
         body = [line for place, lines in itertools.groupby(loop.body, self._place) for line in self.statements(place, [*lines])]
         steps = "range(T - 1, -1, -1)" if loop.back else "range(T)"
         self.definition = ["@fused", *listed(f"def {name}(", ["T", *self.arguments], "):"), f"    for t in {steps}:",
@@ -66,9 +71,9 @@ class Fused:
         """The element of an operand, or of a place, at indices that may be more than it has axes; a number in ``like``'s dtype."""
         v = self.loop.places.get(text)
         if v is None:
-            if not text.isdigit():
+            if text not in self.words.numbers and not text.isdigit():
                 raise NoForm(text)
-            return self.number(int(text), like)
+            return self.number(self.words.numbers[text] if text in self.words.numbers else int(text), like)
         if v.kind == "number" and not v.number.ndim:
             return self.number(v.number.item(), like)
         return self.of(v, [i if n > 1 else "0" for i, n in zip(at[len(at) - len(v.shape):], v.shape)])
@@ -85,7 +90,7 @@ class Fused:
             return self.of(v.inputs[0], VIEWS[v.op.name](v, at))
         if v.id in self.layout.piece:
             whole, s = self.layout.piece[v.id]
-            return self.of(whole, [*at[:-1], _shifted(at[-1], s.start or 0)])
+            return self.of(whole, _moved(at, -1, s.start or 0))
         if v.kind == "carry":
             return self.array(self.words.carry(self.layout.states[v.position]), at)
         if v.id in self.layout.slot:
@@ -179,27 +184,26 @@ def _copy_where(fused, line):
 def _copy_part(fused, line, start):
     value, dtype = line.reads[0], fused.dtype(line.out)
     return fused.over(fused.shape(value), lambda at: [
-        f"{fused.element(line.out, [*at[:-1], _shifted(at[-1], start)], dtype)} = {fused.element(value, at, dtype)}"])
+        f"{fused.element(line.out, _moved(at, -1, start), dtype)} = {fused.element(value, at, dtype)}"])
 
 
 def _matmul(fused, line):
     a, b = line.reads
-    (*rows, K), (*_, N) = fused.shape(a), (fused.shape(b) if len(fused.shape(b)) == 2 else (*fused.shape(b), 1))
-    dtype = fused.dtype(line.out)
-    if len(rows) > 1 or len(fused.shape(b)) > 2 or not K:
+    shape, K, k, dtype = fused.shape(line.out), fused.shape(a)[-1], fused.inner, fused.dtype(line.out)
+    row, column = len(fused.shape(a)) == 1, len(fused.shape(b)) == 1        # vectors
+    if not K:
         raise NoForm(line.text)
-    column = len(fused.shape(b)) == 1
-    k = fused.index[2]
 
     def write(at):
-        i, j = at[:-1], at[-1]
-        out = fused.element(line.out, i if column else at, dtype)
+        out = fused.element(line.out, at, dtype)
 
         def term(n):
-            return f"{fused.element(a, [*i, n], dtype)} * {fused.element(b, [n] if column else [n, j], dtype)}"
+            left = [n] if row else [*(at if column else at[:-1]), n]
+            right = [n] if column else [*(at[:-1] if row else at[:-2]), n, at[-1]]
+            return f"{fused.element(a, left, dtype)} * {fused.element(b, right, dtype)}"
 
         def across(lines):
-            return [f"for {j} in range({N}):", *indented(lines)] if N > 1 else lines
+            return lines if not along or shape[-1] == 1 else [f"for {at[-1]} in range({shape[-1]}):", *indented(lines)]
         first, whole = min(K, UNROLL), K - K % UNROLL
         lines = across([f"{out} = {' + '.join(term(str(n)) for n in range(first))}"])
         if whole > UNROLL:
@@ -208,7 +212,40 @@ def _matmul(fused, line):
         if K > UNROLL and K > whole:
             lines += across([f"{out} += {' + '.join(term(str(n)) for n in range(whole, K))}"])
         return lines
-    return fused.over((*rows, N), write, skip=(len(rows),))
+    along = not column                                                      # the columns of the matrix: the inner loop is along them
+    return fused.over(shape, write, skip=(len(shape) - 1,) if along else ())
+
+
+def _reshape(fused, line, attributes):
+    x, dtype = line.reads[0], fused.dtype(line.out)
+
+    def source(at):
+        """The element of the same number; where only axes of one come or go, that is the same but for these."""
+        ours = [(i, n) for i, n in zip(at, fused.shape(line.out)) if n > 1]
+        theirs = [n for n in fused.shape(x) if n > 1]
+        if [n for _, n in ours] == theirs:
+            indices = iter([i for i, _ in ours])
+            return [next(indices) if n > 1 else "0" for n in fused.shape(x)]
+        number = "0"
+        for i, n in ours:
+            number = i if number == "0" else f"({number}) * {n} + {i}"
+        found = []
+        for n in reversed(fused.shape(x)):
+            found.append(f"({number}) % {n}")
+            number = f"({number}) // {n}"
+        return found[::-1]
+    return fused.over(fused.shape(line.out), lambda at: [
+        f"{fused.element(line.out, at, dtype)} = {fused.element(x, source(at), dtype)}"])
+
+
+def _concatenate(fused, line, attributes):
+    lines, start, dtype = [], 0, fused.dtype(line.out)
+    for x in line.reads:
+        axis = attributes["axis"] % len(fused.shape(x))
+        lines += fused.over(fused.shape(x), lambda at: [f"{fused.element(line.out, _moved(at, axis, start), dtype)} = "
+                                                        f"{fused.element(x, at, dtype)}"])
+        start += fused.shape(x)[axis]
+    return lines
 
 
 def _reduce(fused, line, name, axis, keepdims):
@@ -232,7 +269,15 @@ def _reduce(fused, line, name, axis, keepdims):
     return fused.over(shape, write, skip=axes)
 
 
-FORMS = {"ufunc": None, "copy where": _copy_where, "copy part": _copy_part, "matmul": _matmul, "reduce": _reduce}
+def _mean(fused, line, attributes):
+    out, dtype = fused.shape(line.out), fused.dtype(line.out)
+    n = math.prod(fused.shape(line.reads[0])) // math.prod(out)
+    return [*_reduce(fused, line, "add", attributes["axis"], attributes["keepdims"]),
+            *fused.over(out, lambda at: [f"{fused.element(line.out, at, dtype)} /= {fused.number(n, dtype)}"])]
+
+
+FORMS = {"ufunc": None, "copy where": _copy_where, "copy part": _copy_part, "matmul": _matmul, "reduce": _reduce,
+         "reshape": _reshape, "concatenate": _concatenate, "mean": _mean}
 
 
 # ---- views: where their elements are in what they look at --------------------------------------------------------------------
@@ -241,6 +286,12 @@ def _shifted(index, by):
     if not by:
         return index
     return str(int(index) + by) if index.isdigit() else f"{index} + {by}"
+
+
+def _moved(at, axis, by):
+    at = list(at)
+    at[axis] = _shifted(at[axis], by)
+    return at
 
 
 def _getitem(v, at):
