@@ -48,7 +48,7 @@ class Fused:
         self.arguments, self.helpers, self.imports = {}, {}, set()              # arguments: name -> rank, as they are met
         self.index = [self.words.unique(n, ()) for n in "ijlm"]
         self.inner = self.words.unique("k", ())
-        body = [line for place, lines in itertools.groupby(loop.body, self._place) for line in self.statements(place, [*lines])]
+        body = [line for place, lines in itertools.groupby(loop.body, self._together) for line in self.statements(place, [*lines])]
         steps = "range(T - 1, -1, -1)" if loop.back else "range(T)"
         self.definition = ["@fused", *listed(f"def {name}(", ["T", *self.arguments], "):"), f"    for t in {steps}:",
                            *indented(indented(page(body)))] if body else []
@@ -106,8 +106,6 @@ class Fused:
         return f"{name}[{', '.join(at) or '()'}]"
 
     def number(self, number, dtype):
-        if dtype.kind == "b":
-            return repr(bool(number))
         text = repr(number) if math.isfinite(number) else f"np.{number}" if number > 0 or number != number else "-np.inf"
         if dtype.kind != "f" or dtype.itemsize == 8:
             return text
@@ -119,7 +117,7 @@ class Fused:
 
     # ---- statements -------------------------------------------------------------------------------------------------------
     @staticmethod
-    def _place(line):
+    def _together(line):
         """Statements in a row that compute their elements in one place are one loop."""
         return line.out if line.elementwise else id(line)
 
@@ -132,9 +130,9 @@ class Fused:
             texts = self.over(self.shape(place), lambda at: [_elementwise(self, line, at) for line in lines])
         else:
             texts = FORMS[lines[0].how[0]](self, *lines, *lines[0].how[1:])
-        lines, comment = [Line(text) for text in texts], lines[0].comment
-        lines[0].comment = comment
-        return lines
+        written = [Line(text) for text in texts]
+        written[0].comment = lines[0].comment
+        return written
 
     def over(self, shape, write, skip=()):
         """``write(indices)`` within loops over a shape; an axis of one needs no loop."""
@@ -191,8 +189,6 @@ def _matmul(fused, line):
     a, b = line.reads
     shape, K, k, dtype = fused.shape(line.out), fused.shape(a)[-1], fused.inner, fused.dtype(line.out)
     row, column = len(fused.shape(a)) == 1, len(fused.shape(b)) == 1        # vectors
-    if not K:
-        raise NoForm(line.text)
 
     def write(at):
         out = fused.element(line.out, at, dtype)
@@ -324,9 +320,4 @@ def _broadcast(v, at):
     return [i if n > 1 else "0" for i, n in zip(at[len(at) - len(shape):], shape)]
 
 
-def _apart(v, at):
-    block, row, column = at
-    return [row, f"{block} * {v.shape[-1]} + {column}"]
-
-
-VIEWS = {"getitem": _getitem, "transpose": _transpose, "broadcast_to": _broadcast, "stop_gradient": lambda v, at: at, "apart": _apart}
+VIEWS = {"getitem": _getitem, "transpose": _transpose, "broadcast_to": _broadcast, "stop_gradient": lambda v, at: at}

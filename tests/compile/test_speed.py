@@ -88,6 +88,25 @@ def test_heads_are_cut_and_put_together(plain):
     assert made().startswith("# Numba's loops") and " // " in made()
 
 
+def counting(x, state):
+    h, n = state
+    h = np.tanh(h + x)
+    return h, (h, n + (h > n).sum())
+
+
+NO_FORMS = {"a number as a condition": (lambda x, h: 2 * (np.where(h, np.sin(h), x),), 0.0, "not_equal"), "a sum of whole numbers": (counting, (0.0, 0), "add.reduce"),
+            "a scatter": (lambda x, h: 2 * (x + h[::2].sum() * h,), 0.0, "scatter"),
+            "many axes": (lambda x, h: 2 * (x + np.tanh(h.reshape(2, 1, 2, 1, 1) * x.reshape(2, 1, 2, 1, 1)).reshape(4),), 0.0, "arrays of 5 axes")}
+
+
+@pytest.mark.parametrize("name", NO_FORMS)
+def test_without_a_form_numpy_has_the_loops(plain, name):
+    cell, start, what = NO_FORMS[name]
+    state = tuple(mg.Tensor(np.full(4, s)) for s in start) if isinstance(start, tuple) else mg.Tensor(np.full(4, start))
+    assert_same(cell, numbers(3, 4), state, parameters=[])
+    assert made().startswith("# NumPy's loops: Numba's have no form for") and what in made().splitlines()[0]
+
+
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_tanh_is_right_to_a_few_roundings_and_never_beyond_one(dtype):
     here = fused.Fused.__new__(fused.Fused)
@@ -148,6 +167,16 @@ def test_a_folder_that_cannot_be_written_is_no_error(plain, tmp_path, monkeypatc
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert_same(*lstm())
     assert made().startswith("# Numba's loops") and "cache=False" in made()
+
+
+@pytest.mark.parametrize("platform, environment, where", [
+    ("linux", {}, "/home/me/.cache/minigrad"), ("linux", {"XDG_CACHE_HOME": "/fast"}, "/fast/minigrad"), ("darwin", {}, "/home/me/Library/Caches/minigrad"),
+    ("win32", {"LOCALAPPDATA": "/local"}, "/local/minigrad/Cache"), ("win32", {"NUMBA_CACHE_DIR": "/numba"}, "/numba/minigrad")])
+def test_the_folder_is_where_the_platform_has_its_caches(monkeypatch, platform, environment, where):
+    monkeypatch.setattr(speed.sys, "platform", platform)
+    monkeypatch.setattr(speed.Path, "home", lambda: speed.Path("/home/me"))
+    monkeypatch.setattr(speed.os, "environ", environment)
+    assert speed.folder() == speed.Path(where)
 
 
 def test_not_asked_for_it_is_not_looked_at(monkeypatch, tmp_path):
