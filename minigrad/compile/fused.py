@@ -11,7 +11,7 @@ import numpy as np
 
 from .lines import Line, indented, listed, page
 
-UNROLL = 4
+UNROLL = 8
 HEAD = '''fused = njit(cache=True, fastmath={"contract"}, error_model="numpy")      # a * b + c in one rounding; nothing else is moved'''
 TANH = '''@fused
 def tanh_{kind}(x):
@@ -201,15 +201,24 @@ def _matmul(fused, line):
         def across(lines):
             return lines if not along or shape[-1] == 1 else [f"for {at[-1]} in range({shape[-1]}):", *indented(lines)]
         first, whole = min(K, UNROLL), K - K % UNROLL
-        lines = across([f"{out} = {' + '.join(term(str(n)) for n in range(first))}"])
+        lines = across(_total(f"{out} =", [term(str(n)) for n in range(first)]))
         if whole > UNROLL:
             lines += [f"for {k} in range({UNROLL}, {whole}, {UNROLL}):",
-                      *indented(across([f"{out} += {' + '.join(term(_shifted(k, n)) for n in range(UNROLL))}"]))]
+                      *indented(across(_total(f"{out} +=", [term(_shifted(k, n)) for n in range(UNROLL)])))]
         if K > UNROLL and K > whole:
-            lines += across([f"{out} += {' + '.join(term(str(n)) for n in range(whole, K))}"])
+            lines += across(_total(f"{out} +=", [term(str(n)) for n in range(whole, K)]))
         return lines
     along = not column                                                      # the columns of the matrix: the inner loop is along them
     return fused.over(shape, write, skip=(len(shape) - 1,) if along else ())
+
+
+def _total(start, terms):
+    """A sum of many terms, some on each line."""
+    lines = [" + ".join(terms[n:n + 4]) for n in range(0, len(terms), 4)]
+    if len(lines) == 1:
+        return [f"{start} {lines[0]}"]
+    indent = " " * (len(start) + 2)
+    return [f"{start} ({lines[0]}", *(f"{indent}+ {line}" for line in lines[1:-1]), f"{indent}+ {lines[-1]})"]
 
 
 def _reshape(fused, line, attributes):
