@@ -64,7 +64,7 @@ def test_float32_stays_float32(plain, name):
 
 def test_a_step_of_many_forms(plain):
     """Reductions, choices, pieces, transposes, comparisons, more rows than are unrolled, a number that float32 rounds."""
-    W, v = mg.parameter(numbers(19, 19) / 4, name="W"), mg.parameter(numbers(19, seed=1), name="v")
+    W, v = mg.parameter(numbers(27, 27) / 5, name="W"), mg.parameter(numbers(27, seed=1), name="v")
 
     def cell(x, state):
         h, s = state
@@ -74,7 +74,7 @@ def test_a_step_of_many_forms(plain):
         return h @ v, (h, s / 2 + h[..., 1:4].sum())
     for batch in ((), (1,), (3,)):
         call._programs.clear()
-        assert_same(cell, numbers(6, *batch, 19), (mg.Tensor(numbers(*batch, 19, seed=2)), mg.Tensor(0.5)), parameters=[W, v])
+        assert_same(cell, numbers(6, *batch, 27), (mg.Tensor(numbers(*batch, 27, seed=2)), mg.Tensor(0.5)), parameters=[W, v])
         assert made().startswith("# Numba's loops")
 
 
