@@ -81,12 +81,14 @@ class Fused:
     def of(self, v, at):
         """The element of a value, in the array where it lives."""
         if v.kind == "place":
-            return self.array(v.name, ["t", *at] if v.over_time else at)
+            return self.array(v.name, [v.at, *at] if v.at else at)
         if v.kind == "number":
             return self.array(self.words.table(v.number), at)
         if not v.depends:
             return self.array(self.words.of(v), at)
         if v.is_view and v.id not in self.layout.slot:
+            if v.op.name not in VIEWS:
+                raise NoForm(v.op.name)
             return self.of(v.inputs[0], VIEWS[v.op.name](v, at))
         if v.id in self.layout.piece:
             whole, s = self.layout.piece[v.id]
@@ -274,6 +276,14 @@ def _reduce(fused, line, name, axis, keepdims):
     return fused.over(shape, write, skip=axes)
 
 
+def _stack(fused, line, attributes):
+    lines, dtype, axis = [], fused.dtype(line.out), attributes["axis"] % len(fused.shape(line.out))
+    for n, x in enumerate(line.reads):
+        lines += fused.over(fused.shape(x), lambda at: [f"{fused.element(line.out, [*at[:axis], str(n), *at[axis:]], dtype)} = "
+                                                        f"{fused.element(x, at, dtype)}"])
+    return lines
+
+
 def _mean(fused, line, attributes):
     out, dtype = fused.shape(line.out), fused.dtype(line.out)
     n = math.prod(fused.shape(line.reads[0])) // math.prod(out)
@@ -282,7 +292,7 @@ def _mean(fused, line, attributes):
 
 
 FORMS = {"ufunc": None, "copy where": _copy_where, "copy part": _copy_part, "matmul": _matmul, "reduce": _reduce,
-         "reshape": _reshape, "concatenate": _concatenate, "mean": _mean}
+         "reshape": _reshape, "concatenate": _concatenate, "stack": _stack, "mean": _mean}
 
 
 # ---- views: where their elements are in what they look at --------------------------------------------------------------------

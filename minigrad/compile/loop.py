@@ -19,11 +19,11 @@ class Rows(typing.NamedTuple):
 
 
 class Place(typing.NamedTuple):
-    """An array of the loop's own: with all steps, or what every step overwrites."""
+    """An array of the loop's own: what every step overwrites, or step ``at`` of all."""
     name: str
     shape: tuple
     dtype: np.dtype
-    over_time: bool = False
+    at: str = ""
     kind: str = "place"
 
 
@@ -49,6 +49,7 @@ class Loop(Site):
             for s, v in self.layout.copies:             # what a state becomes without being computed: another state, say
                 name = self.words.of(s)
                 row = self._row(name, f"{name}[1:]", name)
+                self.places[row] = Place(name, s.shape, s.dtype, "t + 1")
                 self.body.append(assign(row, self.row(v, s.dtype)))
 
     def text(self):
@@ -69,7 +70,7 @@ class Loop(Site):
                 self.arrays.carries[old.id] = every = self.words.unique(f"{d}_all")
                 self.room.buffer(every, old)
                 row = self._row(every, every, d)
-                self.places[row] = Place(every, s.shape, s.dtype, over_time=True)
+                self.places[row] = Place(every, s.shape, s.dtype, "t")
                 self.body.append(assign(row, d))
 
     def _carry_on(self):

@@ -107,6 +107,20 @@ def test_without_a_form_numpy_has_the_loops(plain, name):
     assert made().startswith("# NumPy's loops: Numba's have no form for") and what in made().splitlines()[0]
 
 
+def test_states_trade_places_and_stay_where_they_are(plain):
+    def cell(x, state):
+        a, b, c = state
+        return a + x, (b, np.tanh(a * c + x), np.stack([c, a], axis=-2).max(axis=-2))
+    state = tuple(mg.Tensor(numbers(2, 3, seed=n)) for n in range(3))
+    assert_same(cell, numbers(5, 2, 3), state, parameters=[])
+    assert made().startswith("# Numba's loops")
+
+
+def test_large_batches_are_left_to_numpy():
+    with pytest.raises(fused.NoForm, match="apart|matmul"):
+        source(mg.LSTMCell(3, 64), numbers(3, 80, 3), numba=True)
+
+
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_tanh_is_right_to_a_few_roundings_and_never_beyond_one(dtype):
     here = fused.Fused.__new__(fused.Fused)
