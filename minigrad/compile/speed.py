@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .fused import NoForm
+from .elements import NoForm
 from .run import Run
 
 FOUND = "{who}'s loops: NumPy's take {ours} µs, Numba's {theirs}"

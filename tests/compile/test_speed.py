@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.compile import NotCompiled, call, fused, scan, source, speed
+from minigrad.compile import NotCompiled, call, elements, fused, fused_forms, scan, source, speed
 from tests.compile.test_scan import CELLS, assert_same, numbers
 
 NO_FORM = {"LayerNormLSTMCell": "layer_norm", "SLSTMCell": "logsigmoid"}       # what their steps have that has no form for Numba
@@ -117,7 +117,7 @@ def test_states_trade_places_and_stay_where_they_are(plain):
 
 
 def test_large_batches_are_left_to_numpy():
-    with pytest.raises(fused.NoForm, match="apart|matmul"):
+    with pytest.raises(elements.NoForm, match="apart|matmul"):
         source(mg.LSTMCell(3, 64), numbers(3, 80, 3), numba=True)
 
 
@@ -125,7 +125,7 @@ def test_large_batches_are_left_to_numpy():
 def test_tanh_is_right_to_a_few_roundings_and_never_beyond_one(dtype):
     here = fused.Fused.__new__(fused.Fused)
     here.helpers, here.imports = {}, set()
-    name, namespace = fused._tanh(here, np.dtype(dtype)), {"fused": lambda f: f, "float32": np.float32}
+    name, namespace = fused_forms._tanh(here, np.dtype(dtype)), {"fused": lambda f: f, "float32": np.float32}
     exec(next(iter(here.helpers.values())), namespace)
     x = np.concatenate([np.linspace(-25, 25, 2001), np.geomspace(1e-30, 1, 501), [np.nan, np.inf, -np.inf, 0.0]]).astype(dtype)
     y, expected = np.array([namespace[name](v) for v in x]), np.tanh(x)
@@ -169,7 +169,7 @@ def test_loops_that_run_as_python_are_slower(plain, monkeypatch):
 
 
 def test_a_wrong_program_is_not_taken(plain, monkeypatch):
-    monkeypatch.setitem(fused.SYMBOLS, "add", "{} - {}")
+    monkeypatch.setitem(fused_forms.SYMBOLS, "add", "{} - {}")
     assert_same(*lstm())
     assert made().startswith("# NumPy's loops: Numba's failed (CannotTrace: its program and the unroll differ")
 
