@@ -115,7 +115,7 @@ class Fused:
         """``write(indices)`` within loops over a shape; an axis of one needs no loop."""
         if len(shape) > len(self.index):
             raise NoForm(f"arrays of {len(shape)} axes")
-        at = [i if n > 1 else "0" for i, n in zip(self.index, shape)]
+        at = [i if n != 1 else "0" for i, n in zip(self.index, shape)]
         lines = write(at)
         for axis in reversed(range(len(shape))):
             if shape[axis] != 1 and axis not in skip:

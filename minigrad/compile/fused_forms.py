@@ -77,6 +77,8 @@ def _matmul(fused, line):
 
         def across(lines):
             return lines if not along or shape[-1] == 1 else [f"for {at[-1]} in range({shape[-1]}):", *indented(lines)]
+        if not K:
+            raise NoForm(line.text)
         first, whole = min(K, UNROLL), K - K % UNROLL
         lines = across(_total(f"{out} =", [term(str(n)) for n in range(first)]))
         if whole > UNROLL:
@@ -145,7 +147,7 @@ def _reduce(fused, line, name, axis, keepdims):
                  f"np.{name}({out(at)}, {fused.element(x, at, dtype)})"]
         inner = [f"{out(at)} = {inner[0]}"]
         for axis in reversed(axes):
-            if shape[axis] > 1:
+            if shape[axis] != 1:
                 inner = [f"for {at[axis]} in range({shape[axis]}):", *indented(inner)]
         return [f"{out(at)} = {fused.number(START[name], dtype)}", *inner]
     return fused.over(shape, write, skip=axes)

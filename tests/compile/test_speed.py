@@ -95,6 +95,7 @@ def counting(x, state):
 
 
 NO_FORMS = {"a number as a condition": (lambda x, h: 2 * (np.where(h, np.sin(h), x),), 0.0, "not_equal"), "a sum of whole numbers": (counting, (0.0, 0), "add.reduce"),
+            "a product over nothing": (lambda x, h: 2 * (x + h[..., :0] @ np.zeros((0, 4)) + np.tanh(h[..., 1:1]).sum() * h,), 0.0, "dot"),
             "a scatter": (lambda x, h: 2 * (x + h[::2].sum() * h,), 0.0, "scatter"),
             "many axes": (lambda x, h: 2 * (x + np.tanh(h.reshape(2, 1, 2, 1, 1) * x.reshape(2, 1, 2, 1, 1)).reshape(4),), 0.0, "arrays of 5 axes")}
 
@@ -113,6 +114,14 @@ def test_states_trade_places_and_stay_where_they_are(plain):
         return a + x, (b, np.tanh(a * c + x), np.stack([c, a], axis=-2).max(axis=-2))
     state = tuple(mg.Tensor(numbers(2, 3, seed=n)) for n in range(3))
     assert_same(cell, numbers(5, 2, 3), state, parameters=[])
+    assert made().startswith("# Numba's loops")
+
+
+def test_arrays_without_numbers(plain):
+    def cell(x, state):
+        h, nothing = state
+        return h, (np.tanh(h + x + nothing.sum()), np.tanh(nothing * 2))
+    assert_same(cell, numbers(3, 2, 4), (mg.Tensor(numbers(2, 4)), mg.Tensor(np.zeros((2, 0)))), parameters=[])
     assert made().startswith("# Numba's loops")
 
 
