@@ -8,7 +8,7 @@ sys.path.insert(0, str(HERE.parent))
 import numpy as np                                                              # noqa: E402
 
 from minigrad.ops import FUNCTIONS, Op                                          # noqa: E402
-from minigrad.ops.protocol import INSTEAD, KEYWORDS, METHODS, PLAIN             # noqa: E402
+from minigrad.protocol.refused import INSTEAD, KEYWORDS, METHODS, PLAIN             # noqa: E402
 
 OPENING = """\
 # NumPy's functions on Tensors

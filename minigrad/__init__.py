@@ -3,10 +3,13 @@
 Write a forward pass with NumPy; ``mg.unroll`` it over time; ``loss.backward()`` is back-propagation through time;
 ``mg.draw(loss)`` is its picture; ``mg.check.compare`` holds it against gradients derived by hand.
 """
+from typing import Any as _Any
+
 import numpy as _np
 
-from .autodiff import debug, grad, jacobian, no_grad
+from .autodiff import grad, jacobian
 from .checkpoint import checkpoint
+from .modes import debug, no_grad
 from .module import Module, load, save
 from .ops import (binary_cross_entropy, gelu, layer_norm, log_softmax, logsigmoid, logsumexp, matrix_exp, relu, scatter_add,
                   sigmoid, silu, softmax, softmax_cross_entropy, softplus, squared_error)
@@ -28,7 +31,7 @@ __version__ = "0.1.0"
 inv, solve, norm = _np.linalg.inv, _np.linalg.solve, _np.linalg.norm
 
 
-def stop_gradient(x):
+def stop_gradient(x: _Any) -> _Any:
     """The values of x as a constant: nothing flows back through it.
 
     >>> x = parameter(3.)
@@ -45,7 +48,7 @@ _LATER = {"draw": ("picture", "draw"), "Drawing": ("picture", "Drawing"), "check
           "custom_gradient": ("custom", "custom_gradient")}
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> _Any:
     """Readers of the graph, and what they depend on, are imported when first used."""
     if name in _LATER:
         import importlib

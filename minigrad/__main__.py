@@ -2,11 +2,14 @@
 
 Exit status: 0 agrees or done, 1 differs, 2 unusable input.
 """
+from __future__ import annotations
+
 import argparse
 import importlib
 import importlib.util
 import inspect
 import sys
+from typing import Any, Callable
 
 import numpy as np
 
@@ -15,13 +18,14 @@ import minigrad as mg
 from .files import write
 
 
-def cell_from(where, input_size, hidden_size):
-    """``path.py:Name`` or ``module:Name`` -> a cell: a class is called with the two sizes, a function or object taken as it is."""
+def cell_from(where: str, input_size: int, hidden_size: int) -> Any:
+    """``path.py:Name`` or ``module:Name`` -> a cell: a class is called with the two sizes, a function becomes a ``Step``, an object is
+    taken as it is."""
     source, colon, name = where.rpartition(":")
     if not colon:
         raise ValueError(f"{where!r} names no cell; expected path.py:Name or module:Name, for example minigrad:GRUCell")
     if source.endswith(".py"):
-        spec = importlib.util.spec_from_file_location("cell_file", source)
+        spec: Any = importlib.util.spec_from_file_location("cell_file", source)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
     else:
@@ -29,25 +33,46 @@ def cell_from(where, input_size, hidden_size):
         module = importlib.import_module(source)
     if not hasattr(module, name):
         raise ValueError(f"{source} has no {name!r}; it has {', '.join(n for n in vars(module) if n[0] != '_')[:200]}")
-    found = getattr(module, name)
-    if not inspect.isclass(found):
+    found: Any = getattr(module, name)
+    if inspect.isfunction(found):
+        return Step(found, input_size, hidden_size)
+    if not isinstance(found, type):
         return found
     asked = inspect.signature(found).parameters.get("rng")
     return found(input_size, hidden_size, **({"rng": np.random.default_rng(0)} if asked and asked.default is asked.empty else {}))
 
 
-def unrolled(cell, steps, batch, input_size, seed=0):
-    """A scalar at the end of a few steps on random inputs."""
-    xs = np.random.default_rng(seed).standard_normal((steps, batch, input_size))
+class Step(mg.Module):
+    """A cell that is a plain function: its parameters are those that it reads; its state is one vector, unless it has an initial_state."""
+
+    def __init__(self, function: Callable[..., Any], input_size: int, hidden_size: int) -> None:
+        self.__name__, self.__doc__, self.function, self.input_size = function.__name__, function.__doc__, function, input_size
+        self.initial_state = getattr(function, "initial_state", lambda rows: mg.Tensor(np.zeros((rows, hidden_size))))
+        read = inspect.getclosurevars(function)
+        for name, value in {**read.globals, **read.nonlocals}.items():
+            if isinstance(value, mg.Tensor):
+                setattr(self, name, value)
+
+    def __call__(self, x: mg.Tensor, state: Any) -> Any:
+        return self.function(x, state)
+
+
+def inputs(steps: int, batch: int, input_size: int, seed: int = 0) -> np.ndarray:
+    """Random inputs of a few steps."""
+    return np.random.default_rng(seed).standard_normal((steps, batch, input_size))
+
+
+def unrolled(cell: Any, xs: Any) -> mg.Tensor:
+    """A scalar at the end of the steps."""
     ys, _ = mg.unroll(cell, xs)
     loss = (ys[-1] * ys[-1]).sum()
     return loss
 
 
-def draw(options):
+def draw(options: argparse.Namespace) -> int:
     """draw a cell, unrolled over a few steps"""
     cell = cell_from(options.cell, options.input_size, options.hidden_size)
-    loss = unrolled(cell, options.steps, 2, options.input_size)
+    loss = unrolled(cell, inputs(options.steps, 2, options.input_size))
     how = dict(heat=options.heat, folded=options.folded, cells=options.cells, step=options.step)
     drawing = mg.draw(loss, title=options.cell.rpartition(":")[2], style=options.style, **how)
     drawing.save(options.output)
@@ -57,15 +82,15 @@ def draw(options):
     return 0
 
 
-def explore(options):
+def explore(options: argparse.Namespace) -> int:
     """write a cell, unrolled over a few steps, as a page to walk about in"""
     cell = cell_from(options.cell, options.input_size, options.hidden_size)
-    loss = unrolled(cell, options.steps, 2, options.input_size)
+    loss = unrolled(cell, inputs(options.steps, 2, options.input_size))
     print(f"written: {mg.explore(loss, options.output, title=options.cell.rpartition(':')[2])}")
     return 0
 
 
-def check(options):
+def check(options: argparse.Namespace) -> int:
     """hold a cell's gradients through time against the complex step, or a file of notes (my_notes.py) against the engine"""
     if options.new:
         print(f"written: {mg.check.new_notes(options.cell or 'my_notes.py')}")
@@ -77,17 +102,19 @@ def check(options):
         print(report)
         return report.exit_status
     cell = cell_from(options.cell, options.input_size, options.hidden_size)
-    if not isinstance(cell, mg.Module):
-        raise ValueError(f"{options.cell} is no Module, so it has no parameters to check; use mg.check.gradcheck(fn, inputs)")
-    report = mg.check.gradcheck(lambda: unrolled(cell, options.steps, 3, options.input_size), cell, order=options.order)
+    xs = inputs(options.steps, 3, options.input_size)
+    if isinstance(cell, mg.Module) and cell.parameters():
+        report = mg.check.gradcheck(lambda: unrolled(cell, xs), cell, order=options.order)
+    else:
+        report = mg.check.gradcheck(lambda xs: unrolled(cell, xs), {"xs": xs}, order=options.order)
     print(report)
     return 0 if report.ok else 1
 
 
-def compile(options):
+def compile(options: argparse.Namespace) -> int:
     """print the NumPy program that mg.scan runs for a cell"""
     cell = cell_from(options.cell, options.input_size, options.hidden_size)
-    text = mg.scan.source(cell, np.random.default_rng(0).standard_normal((options.steps, options.batch_size, options.input_size)))
+    text = mg.scan.source(cell, inputs(options.steps, options.batch_size, options.input_size))
     if options.output:
         write(options.output, text)
         print(f"written: {options.output}")
@@ -96,22 +123,22 @@ def compile(options):
     return 0
 
 
-def derive(options):
+def derive(options: argparse.Namespace) -> int:
     """write a cell's equations and its back-propagation through time"""
     from minigrad.derivation import command
     return command.run(options, cell_from(options.cell, options.input_size, options.hidden_size))
 
 
-def lower(options):
+def lower(options: argparse.Namespace) -> int:
     """write a cell for PyTorch, JAX or ONNX, with golden numbers and a test that runs without minigrad"""
     cell = cell_from(options.cell, options.input_size, options.hidden_size)
-    x = np.random.default_rng(0).standard_normal((3, options.input_size))
+    x, = inputs(1, 3, options.input_size)
     for path in mg.lower.port_kit(cell, options.output, options.to, x, T=options.steps):
         print(f"written: {path}")
     return 0
 
 
-def exercise(options):
+def exercise(options: argparse.Namespace) -> int:
     """print a derivation with one slip in it, to be found"""
     task = mg.check.exercise(options.seed)
     print(task.text)
@@ -121,7 +148,7 @@ def exercise(options):
     return 0
 
 
-def report(options):
+def report(options: argparse.Namespace) -> int:
     """write one page about a cell: equations, picture, gradient check, Jacobian spectrum, parameters, speed"""
     from .report import DIFFERS, page
     cell = cell_from(options.cell, options.input_size, options.hidden_size)
@@ -131,22 +158,22 @@ def report(options):
     return 1 if DIFFERS in text else 0
 
 
-def doctor(options):
+def doctor(options: argparse.Namespace) -> int:
     """say what is installed, and what each thing that is missing would give"""
     from .doctor import examine, table
     print(table(examine()))
     return 0
 
 
-def _steps(default=4):
+def _steps(default: int = 4) -> tuple[str, dict[str, Any]]:
     return "--steps", dict(type=int, default=default, help=f"time steps (default {default})")
 
 
-def _output(default, what="file to write"):
+def _output(default: str | None, what: str = "file to write") -> tuple[tuple[str, str], dict[str, Any]]:
     return ("-o", "--output"), dict(default=default, help=f"{what} (default: {default or 'print'})")
 
 
-_CELL = "cell", dict(help="path.py:Name or module:Name, for example minigrad:LSTMCell")
+_CELL = "cell", dict(help="path.py:Name or module:Name of a class or a function, for example minigrad:LSTMCell")
 _SIZES = (("--input-size", dict(type=int, default=5, help="numbers per input row (default 5)")),
           ("--hidden-size", dict(type=int, default=6, help="numbers per state row (default 6)")))
 _ROWS = "--batch-size", dict(type=int, default=3, help="rows per step (default 3)")
@@ -174,7 +201,7 @@ COMMANDS = {  # function -> its arguments
 }
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m minigrad", description=__doc__.partition("\n\n")[0].replace("``", ""),
                                      epilog="exit status: 0 agrees or done, 1 differs, 2 unusable input")
     commands = parser.add_subparsers(dest="command", metavar="command")

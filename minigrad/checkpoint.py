@@ -1,17 +1,22 @@
 """Recompute instead of store: ``checkpoint(fn)`` forgets what fn made and runs it again when gradients are asked for."""
+from __future__ import annotations
+
 import contextlib
 import functools
+from types import CellType, CodeType
+from typing import Any, Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
 from .autodiff import _walk
 from .module import Module
-from .nested import flatten, rebuild
+from .nested import Nested, flatten, rebuild
 from .ops import Op
+from .place import Place
 from .tensor import Tensor, _clock, _leaf, mode, record
 
 
-def checkpoint(fn):
+def checkpoint(fn: Callable[..., Any]) -> Callable[..., Any]:
     """A function with the same values and gradients as ``fn`` that stores only its inputs.
 
     fn takes and returns Tensors (or tuples, NamedTuples, dicts of them). Parameters that fn captures count as inputs;
@@ -23,7 +28,7 @@ def checkpoint(fn):
     >>> mg.checkpoint(lambda x: np.tanh(x) * x)(x).sum().backward()
     """
     @functools.wraps(fn, updated=())
-    def run(*args):
+    def run(*args: Any) -> Any:
         if not mode.recording:
             return fn(*args)
         given = {x.index: x for x in flatten(args) if type(x) is Tensor}
@@ -49,7 +54,7 @@ def checkpoint(fn):
         return rebuild(result, [node[int(a):int(b)].reshape(y.shape) for a, b, y in zip(stops, stops[1:], arrays)])
     run.__name__ = getattr(fn, "__name__", type(fn).__name__)
     if hasattr(fn, "initial_state"):        # a checkpointed cell is a cell
-        run.initial_state = fn.initial_state
+        setattr(run, "initial_state", fn.initial_state)
     return run
 
 
@@ -58,25 +63,26 @@ class captures:
 
     A leaf that is made in the block counts: a cell may make its parameters in the first step. ``known`` are indices not to report.
     """
-    def __init__(self, known=()):
-        self.start, self.known, self.found = _clock(), set(known), {}
+    def __init__(self, known: Iterable[int] = ()) -> None:
+        self.start, self.known = _clock(), set(known)
+        self.found: dict[int, Tensor] = {}
 
-    def notice(self, tensors):
+    def notice(self, tensors: Iterable[Any]) -> None:
         start, known = self.start, self.known
         for x in tensors:
             if type(x) is Tensor and x.requires_grad and (x.index < start or x.op is None) and x.index not in known:
                 self.found[x.index] = x
 
-    def __enter__(self):
+    def __enter__(self) -> captures:
         watch, notice = mode.watch, self.notice
         self.watch, mode.watch = watch, lambda out: (notice(out.inputs), watch and watch(out))
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         mode.watch = self.watch
 
 
-def remember(name, array, tensors, gradients, **plan):
+def remember(name: str, array: np.ndarray, tensors: Sequence[Tensor], gradients: Callable[..., list], **plan: Any) -> Tensor:
     """A node that holds a value computed already; ``gradients(g, y, tensors=…, **plan)`` gives those of all its tensors at once."""
     op = Op(name, _Constant(array, [x.array for x in tensors]), (_rule,), None, name + "({*})", False, "jointly", None)
     return record(op, tensors, dict(name=name, tensors=tensors, stamps=[x.index for x in tensors], gradients=gradients, **plan))
@@ -84,17 +90,18 @@ def remember(name, array, tensors, gradients, **plan):
 
 class _Constant:
     """The value of a checkpoint when it is recorded: it was computed already."""
-    def __init__(self, array, inputs):
+    def __init__(self, array: np.ndarray, inputs: list[np.ndarray]) -> None:
         self.array, self.inputs = array, inputs
 
-    def __call__(self, *inputs, **plan):
+    def __call__(self, *inputs: np.ndarray, **plan: Any) -> np.ndarray:
         if any(x is not y for x, y in zip(inputs, self.inputs)):
             raise RuntimeError("a checkpoint stores its value only and cannot be replayed with other inputs; trace the function without "
                                "mg.checkpoint")
         return self.array
 
 
-def _rule(g, y, inputs, *, name, tensors, stamps, gradients, **plan):
+def _rule(g: Any, y: Any, inputs: Sequence[Any], *, name: str, tensors: Sequence[Tensor], stamps: list[int], gradients: Callable[..., list],
+          **plan: Any) -> list:
     for x, stamp in zip(tensors, stamps):
         if x.index != stamp:
             raise RuntimeError(f"{x.label()} was changed after {name} had used it, so the gradient would be wrong; change data only "
@@ -102,7 +109,7 @@ def _rule(g, y, inputs, *, name, tensors, stamps, gradients, **plan):
     return gradients(g, y, tensors=tensors, **plan)
 
 
-def again(g, y, fn, tensors, generators, place):
+def again(g: Any, y: Any, fn: Callable[[], Nested], tensors: Sequence[Tensor], generators: list, place: Place | None) -> list:
     """Run fn, this time recording, and walk back through it: gradients for ``tensors``, of g with any leading axes (jacobian).
 
     Where g is a Tensor they are recorded.
@@ -124,7 +131,7 @@ def again(g, y, fn, tensors, generators, place):
     return [found[x.index][1] if x.index in found else _leaf(zero) if graph else zero for x, zero in zip(tensors, zeros)]
 
 
-def check_value(before, now):
+def check_value(before: np.ndarray, now: np.ndarray) -> None:
     """What was computed again must be what was computed before."""
     if not np.array_equal(now, before) and (
             now.shape != before.shape or not np.allclose(now, before, rtol=1e-4, atol=1e-30, equal_nan=True)):
@@ -133,7 +140,7 @@ def check_value(before, now):
 
 
 @contextlib.contextmanager
-def as_before(generators, place):
+def as_before(generators: list, place: Place | None) -> Iterator[None]:
     """Recording, at the place and with the generators of an earlier run; afterwards everything is as it was."""
     now, before = [(gen, gen.bit_generator.state) for gen, _ in generators], (mode.place, mode.recording)
     for gen, state in generators:
@@ -150,7 +157,7 @@ def as_before(generators, place):
 OWN = {"builtins", "numpy", __package__}         # whose classes use no global generators
 
 
-def generators_of(fn):
+def generators_of(fn: Any) -> list[np.random.Generator]:
     """The random generators that fn holds: in its closure, defaults, partial arguments and attributes of its object, and under the
     global names that its code uses; and what Modules, functions and objects of the same file hold that are used in this way."""
     found, seen, stack = [], set(), [fn]
@@ -182,12 +189,12 @@ def generators_of(fn):
     return found
 
 
-def _names(code):
+def _names(code: CodeType) -> set[str]:
     """What the code calls by a name that may be global, its lambdas and comprehensions included."""
     return {*code.co_names, *(name for inner in code.co_consts if hasattr(inner, "co_names") for name in _names(inner))}
 
 
-def _filled(cell):
+def _filled(cell: CellType) -> bool:
     try:
         cell.cell_contents
     except ValueError:

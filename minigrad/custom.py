@@ -3,22 +3,25 @@
 Ops of the table have a rule per argument (ops/table.py); here a whole function has one rule, which is not trusted: when it is
 first used it is compared with the complex step of the function itself.
 """
+from __future__ import annotations
+
 import functools
 import inspect
 import threading
 import warnings
+from typing import Any, Callable
 
 import numpy as np
 
 from .errors import describe
-from .nested import flatten, rebuild
+from .nested import Nested, flatten, rebuild
 from .ops import Op
 from .tensor import _NUMBERS, Tensor, _leaf, mode, record
 
 STEP, DIFFERENCE = 1e-30, 1e-6          # of the complex step, and of the central difference that tells whether it lies
 
 
-def custom_gradient(fn=None, *, check=True):
+def custom_gradient(fn: Callable[..., Any] | None = None, *, check: bool | str = True) -> Callable[..., Any]:
     """Decorator: ``fn`` is differentiated by the rule that it returns, as one op. (The convention of jax.custom_gradient.)
 
     fn     takes arrays and returns (y, rule). y is an array, or a tuple, NamedTuple or dict of them, nested. ``rule(g)`` takes the
@@ -58,7 +61,7 @@ def custom_gradient(fn=None, *, check=True):
     op = Op(rule.name, rule.value, (rule,), None, rule.name + "({*})", True, True, None)
     seen = set()
 
-    def run(args, options, check):
+    def run(args: tuple, options: dict[str, Any], check: bool | str) -> Any:
         args, options = rule.bind(args, options)
         trained = [i for i, a in enumerate(args) if type(a) is Tensor and a.requires_grad]
         for i, a in enumerate(args):
@@ -78,13 +81,13 @@ def custom_gradient(fn=None, *, check=True):
         return y if like is None else rebuild(like, _unpacked(y, shapes))
 
     @functools.wraps(fn)
-    def checked(*args, **options):
+    def checked(*args: Any, **options: Any) -> Any:
         return run(args, options, check)
 
     @functools.wraps(fn)
-    def unchecked(*args, **options):
+    def unchecked(*args: Any, **options: Any) -> Any:
         return run(args, options, False)
-    checked.unchecked = unchecked
+    setattr(checked, "unchecked", unchecked)
     return checked
 
 
@@ -92,23 +95,25 @@ class _Saved:
     """What one call leaves for its gradient: the rule, and how several outputs were packed into one array."""
     __slots__ = ("rule", "like", "shapes")
 
-    def __init__(self, rule, like, shapes):
+    def __init__(self, rule: Callable[..., Any], like: Nested, shapes: Any) -> None:
         self.rule, self.like, self.shapes = rule, like, shapes
 
 
 class _Last(threading.local):
     """The latest gradients, per thread: the walk asks for those of the arguments one after the other."""
-    g = y = parts = None
+    g: Any = None
+    y: Any = None
+    parts: Any = None
 
 
 class _Rule:
     """The gradient rule of the op, for all arguments at once, and its check."""
 
-    def __init__(self, fn):
+    def __init__(self, fn: Callable[..., Any]) -> None:
         self.fn, self.name, self.last, self.signature = fn, getattr(fn, "__name__", type(fn).__name__), _Last(), inspect.signature(fn)
         self.arguments = [name for name, p in self.signature.parameters.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
 
-    def bind(self, args, options):
+    def bind(self, args: tuple, options: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
         """The arguments, given by position, by name or by default, and the options: what stands behind the * in fn's signature."""
         if options or len(args) < len(self.arguments):
             bound = self.signature.bind(*args, **options)
@@ -116,10 +121,10 @@ class _Rule:
             return bound.args, bound.kwargs
         return args, options
 
-    def argument(self, i):
+    def argument(self, i: int) -> str:
         return f"argument {i}" + (f", {self.arguments[i]}" if i < len(self.arguments) else "")
 
-    def call(self, args, options):
+    def call(self, args: Any, options: dict[str, Any]) -> tuple[Nested, Callable[..., Any]]:
         """(y, rule) of the person's function."""
         result = self.fn(*args, **options)
         if type(result) is not tuple or len(result) != 2 or not callable(result[1]):
@@ -133,7 +138,7 @@ class _Rule:
                                     "which the rule cannot give gradients; pass them as arguments")
         return result
 
-    def value(self, *arrays, options, last):
+    def value(self, *arrays: Any, options: dict[str, Any], last: int) -> tuple[np.ndarray, _Saved]:
         """The op's value: y, several outputs packed into one array."""
         y, rule = self.call(arrays, options)
         if not isinstance(y, (tuple, list, dict)):
@@ -141,7 +146,7 @@ class _Rule:
         parts = [np.asarray(part) for part in flatten(y)]
         return np.concatenate([p.reshape(-1) for p in parts]), _Saved(rule, y, [p.shape for p in parts])
 
-    def __call__(self, i, g, y, inputs, *, options, last, saved=None):
+    def __call__(self, i: int, g: Any, y: Any, inputs: Any, *, options: dict[str, Any], last: int, saved: Any = None) -> Any:
         held = self.last
         if held.g is not g or held.y is not y:
             if saved is None:
@@ -159,7 +164,7 @@ class _Rule:
                              "shape if y does not depend on it")
         return part
 
-    def again(self, g, inputs, options):
+    def again(self, g: Any, inputs: Any, options: dict[str, Any]) -> _Saved:
         """The function run once more: on Tensors, where the gradient itself is to be differentiated."""
         try:
             y, rule = self.call(inputs, options)
@@ -171,7 +176,7 @@ class _Rule:
         several = isinstance(y, (tuple, list, dict))
         return _Saved(rule, y if several else None, [np.shape(part) for part in flatten(y)])
 
-    def gradients(self, g, saved, inputs):
+    def gradients(self, g: Any, saved: _Saved, inputs: Any) -> list:
         """What the person's rule says, one gradient for each input, their shapes checked."""
         if saved.like is not None:
             g = rebuild(saved.like, _unpacked(g, saved.shapes))
@@ -192,7 +197,7 @@ class _Rule:
                              "None where there is none")
         return [part if part is None else self.checked(i, part, x, second) for i, (part, x) in enumerate(zip(parts, inputs))]
 
-    def checked(self, i, part, x, second):
+    def checked(self, i: int, part: Any, x: Any, second: bool) -> Any:
         if second and type(part) is not Tensor:
             if np.any(part):
                 raise TypeError(f"second order of {self.name}: its rule returned a plain array for {self.argument(i)}, which would be "
@@ -208,7 +213,7 @@ class _Rule:
         return part
 
     # ---- is it the derivative? -------------------------------------------------------------------------------------------------
-    def check(self, arrays, trained, options, near):
+    def check(self, arrays: list, trained: list[int], options: dict[str, Any], near: bool) -> None:
         """Raise ValueError if the rule is not the derivative of the function, along one random direction for each argument."""
         rng = np.random.default_rng(0)
         here = [np.array(a, float) if i in trained else a for i, a in enumerate(arrays)]
@@ -223,7 +228,7 @@ class _Rule:
             self.hold(moved, trained, options, rng, " at a random point near the arguments; at the arguments themselves it agrees, so "
                       "numbers there (a state or bias of 0?) hide the mistake. For a rule that holds there only: check='here'")
 
-    def hold(self, point, trained, options, rng, where):
+    def hold(self, point: list, trained: list[int], options: dict[str, Any], rng: np.random.Generator, where: str) -> None:
         with np.errstate(all="ignore"):
             before = [np.array(a) for a in point]
             y, rule = self.call(point, options)
@@ -239,7 +244,7 @@ class _Rule:
             saved = _Saved(lambda _: rule(rebuild(y, g) if several else g[0]), None, None)
             parts = self.gradients(g[0], saved, point)
 
-            def along(i, step):
+            def along(i: int, step: Any) -> Any:
                 """⟨g, fn⟩ with argument i moved by step."""
                 moved, _ = self.call([a + step if j == i else a for j, a in enumerate(point)], options)
                 return sum(np.sum(a * b) for a, b in zip(g, flatten(moved)))
@@ -261,7 +266,7 @@ class _Rule:
                 f"mg.check.gradcheck({self.name}.unchecked, …) shows the entries; a rule that is meant to differ: check=False")
 
     @staticmethod
-    def compare(part, along, x, value, rng):
+    def compare(part: Any, along: Callable[..., Any], x: Any, value: float, rng: np.random.Generator) -> tuple[float, float, float, str]:
         """(what the rule says, the reference, how far they may be apart, the reference's method); ``value`` is the size of what is
         differentiated, of which both references carry the rounding."""
         direction = rng.uniform(0.5, 1.5, x.shape) * rng.choice([-1.0, 1.0], x.shape)
@@ -280,7 +285,7 @@ class _Rule:
         return yours, slope, 1e-4 * max(size, abs(slope)) + rounding, "a central difference"
 
 
-def _unpacked(y, shapes):
+def _unpacked(y: Any, shapes: list) -> list:
     """The parts that were packed into one array."""
     parts, at = [], 0
     for shape in shapes:

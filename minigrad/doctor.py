@@ -71,10 +71,7 @@ def examine() -> list[Row]:
             Row("Python", True, platform.python_version(), sys.executable),
             Row("NumPy", True, np.__version__, blas()),
             Row("graphviz", (drawn := version("graphviz")) is not None, drawn or "", "mg.draw(…).dot, .png and .pdf",
-                "pip install graphviz")]
-    if not any(os.environ.get(variable) for variable in THREADS) and cores() > 1:
-        rows.append(Row("one thread", False, "", "small matrices: a second BLAS thread is in the way",
-                        "export OPENBLAS_NUM_THREADS=1"))
+                "python -m pip install graphviz")]
     dot = shutil.which("dot")
     rows.append(Row("dot", dot is not None, dot or "", "pictures as .png and .pdf; .svg and .html need nothing",
                     DOT.get(sys.platform, "graphviz.org/download")))
@@ -84,12 +81,17 @@ def examine() -> list[Row]:
         found = ", ".join(f"{package} {its}" for package, its in versions.items() if its is not None)
         if missing and found:
             found += f"; not {', '.join(missing)}"
-        rows.append(Row(extra, not missing, found, gives, f"pip install {' '.join(missing)}"))
+        rows.append(Row(extra, not missing, found, gives, f"python -m pip install {' '.join(missing)}"))
     return rows
 
 
+def limited() -> bool:
+    """Whether something keeps BLAS to a number of threads, or there is one core anyway."""
+    return cores() == 1 or any(os.environ.get(variable) for variable in THREADS)
+
+
 def table(rows: list[Row]) -> str:
-    """What is there, then what is not, with what it would give and the command to get it."""
+    """What is there, then what is not, with what it would give and the command to get it; last, what would be faster."""
     there, missing = [r for r in rows if r.there], [r for r in rows if not r.there]
     name, found = max(len(r.name) for r in rows), max(len(r.found) for r in there)
     lines = ["Installed"]
@@ -101,4 +103,6 @@ def table(rows: list[Row]) -> str:
             lines.append(f"  {r.name:{name}}  {r.gives:{gives}}  {r.get}")
             if r.found:
                 lines.append(f"  {'':{name}}  (there: {r.found})")
+    if not limited():
+        lines += ["", "Faster with small matrices, where a second BLAS thread is in the way: export OPENBLAS_NUM_THREADS=1"]
     return "\n".join(lines)

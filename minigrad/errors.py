@@ -1,7 +1,10 @@
 """What minigrad says when an op cannot be computed: what arrived, where, and what to do. Knows no Tensor by type."""
+from __future__ import annotations
+
+from typing import Any, Sequence
 
 
-def describe(x):
+def describe(x: Any) -> str:
     """``W_h (4, 3)`` or ``(4, 3)`` or the number itself."""
     if not isinstance(getattr(x, "shape", None), tuple):
         text = repr(x)
@@ -10,12 +13,12 @@ def describe(x):
     return f"{name} {tuple(x.shape)}" if name else f"{tuple(x.shape)}"
 
 
-def at(place):
+def at(place: Any) -> str:
     """`` at t=3`` for an op recorded in a time step, else nothing."""
     return f" at t={place.step}" if place is not None else ""
 
 
-def explain_failure(error, op, inputs, place):
+def explain_failure(error: Exception, op: Any, inputs: Sequence[Any], place: Any) -> None:
     """Rewrite the message of an error raised by an op's value; the type and the traceback stay."""
     if str(error).startswith("minigrad:"):
         return
@@ -35,12 +38,12 @@ def explain_failure(error, op, inputs, place):
     _said(error, message)
 
 
-def explain_call(error, name, args, kwargs):
+def explain_call(error: Exception, name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
     """The same for a call that could not be understood: unless the message is our own and names the function, say what it was given."""
     text, last = str(error), error.__traceback__
-    while last.tb_next:
+    while last is not None and last.tb_next is not None:
         last = last.tb_next
-    ours = last.tb_frame.f_globals.get("__package__", "").startswith(__package__)
+    ours = last is not None and last.tb_frame.f_globals.get("__package__", "").startswith(__package__)
     if ours and name in text or text.startswith("minigrad:"):
         return
     given = [describe(x) for x in args] + [f"{k}={describe(x)}" for k, x in kwargs.items()]
@@ -50,7 +53,7 @@ def explain_call(error, name, args, kwargs):
     _said(error, text)
 
 
-def _said(error, text):
+def _said(error: Exception, text: str) -> None:
     """Give the error this message. NumPy's own exception types make theirs of what they were given, so a plainer one is raised."""
     if isinstance(error.args[0] if error.args else None, str) and str(error) == error.args[0]:
         error.args = (text, *error.args[1:])

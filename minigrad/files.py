@@ -1,10 +1,13 @@
 """Files written whole or not at all. Nothing here knows what is in them."""
+from __future__ import annotations
+
 import contextlib
 import os
+from typing import Iterator
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replacing(path: str | os.PathLike) -> Iterator[str]:
     """The name of a file beside ``path`` to write into; at the end it takes the place of ``path``, after an error it is gone.
 
     >>> from pathlib import Path
@@ -22,7 +25,7 @@ def replacing(path):
             os.unlink(beside)
 
 
-def write(path, text):
+def write(path: str | os.PathLike, text: str | bytes) -> None:
     """Write text (UTF-8) or bytes."""
     try:
         with replacing(path) as beside, open(beside, "wb") as file:

@@ -1,5 +1,9 @@
 """Module: parameters with names; and weights as files. Weights are data: loading never runs code."""
+from __future__ import annotations
+
 import os
+from types import ModuleType
+from typing import IO, Any, Self
 
 import numpy as np
 
@@ -22,27 +26,27 @@ class Module:
     """
     training = True
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: Any) -> None:
         if type(value) is Tensor and value.name is None and value.requires_grad and value.op is None:
             value.name = name
         object.__setattr__(self, name, value)
 
-    def parameters(self):
+    def parameters(self) -> dict[str, Tensor]:
         """dict of dotted name -> Tensor, in the order of the attributes; a shared parameter once, under its first name."""
         return {path: x for path, x in self._parts() if type(x) is Tensor and x.requires_grad and x.op is None}
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> Self:
         """Set ``.training`` of this module and of all modules in it; returns the module."""
         for _, x in self._parts():
             if isinstance(x, Module):
                 x.training = bool(mode)
         return self
 
-    def eval(self):
+    def eval(self) -> Self:
         """``train(False)``: for using what was trained; dropout and zoneout no longer draw."""
         return self.train(False)
 
-    def _parts(self):
+    def _parts(self) -> list[tuple[str, Any]]:
         """(dotted name, Tensor or Module) of everything inside, this module first, each thing once."""
         found, seen, stack = [], set(), [("", self)]
         while stack:
@@ -64,11 +68,11 @@ class Module:
             stack.extend((f"{path}.{k}" if path else str(k), v) for k, v in reversed(items))
         return found
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, np.ndarray]:
         """dict of dotted name -> ndarray, copied."""
         return {name: p.array.copy() for name, p in self.parameters().items()}
 
-    def load_state_dict(self, arrays):
+    def load_state_dict(self, arrays: dict[str, Any]) -> None:
         """Take values for every parameter, all or nothing: names and shapes must match."""
         if not isinstance(arrays, dict):
             raise TypeError(f"load_state_dict of {type(self).__name__} got a {type(arrays).__name__}; expected a dict of "
@@ -85,14 +89,14 @@ class Module:
             p.data = values[name]
 
 
-def _as_weights(name, value, dtype):
+def _as_weights(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
     array = np.asarray(value.array if type(value) is Tensor else value)
     if array.dtype.kind not in "biuf" and array.dtype.kind != dtype.kind:
         raise TypeError(f"load_state_dict: {name} is {dtype} and got {array.dtype}; weights are numbers. Nothing was loaded")
     return array.astype(dtype)
 
 
-def _arrays(source):
+def _arrays(source: Module | dict) -> dict[str, np.ndarray]:
     if isinstance(source, Module):
         return source.state_dict()
     if isinstance(source, dict):
@@ -101,7 +105,7 @@ def _arrays(source):
                     "(argument order: path, what)")
 
 
-def save(path, source):
+def save(path: str | os.PathLike, source: Module | dict) -> None:
     """Write weights: ``.safetensors`` (needs the extra ``weights``) or ``.npz``; beside first, then renamed, so never half-written.
 
     source  a Module, or a dict of name -> array or Tensor
@@ -132,7 +136,7 @@ def save(path, source):
         os.fsync(file.fileno())
 
 
-def _write_npz(file, arrays):
+def _write_npz(file: IO[bytes], arrays: dict[str, np.ndarray]) -> None:
     """What np.savez writes, for names of any kind ("file" is an argument of np.savez) and never a pickle."""
     import zipfile      # here: it brings a dozen modules, nearly half of the time that importing minigrad would take
     with zipfile.ZipFile(file, "w") as archive:
@@ -141,8 +145,16 @@ def _write_npz(file, arrays):
                 np.lib.format.write_array(entry, a, allow_pickle=False)
 
 
-def load(path):
-    """Read weights back, as ``save`` wrote them: dict of name -> ndarray. Pickles are refused."""
+def load(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Read weights back, as ``save`` wrote them: dict of name -> ndarray. Pickles are refused.
+
+    >>> import minigrad as mg
+    >>> cell = mg.RNNCell(3, 4)
+    >>> save("weights.npz", cell)
+    >>> list(load("weights.npz"))
+    ['W_x', 'W_h', 'b']
+    >>> cell.load_state_dict(load("weights.npz"))
+    """
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"load() got a {type(path).__name__} as path; expected a str or a Path")
     path = os.fspath(path)
@@ -160,7 +172,7 @@ def load(path):
         raise ValueError(f"load(): {path!r} is damaged or no weights file ({type(error).__name__}: {error})") from None
 
 
-def _safetensors():
+def _safetensors() -> ModuleType:
     try:
         import safetensors.numpy
     except ImportError:

@@ -1,26 +1,31 @@
 """Values of any nesting: a Tensor, tuple, NamedTuple, list or dict of them. Flattened and rebuilt, nothing else."""
+from __future__ import annotations
+
+from typing import Any, Iterable, Iterator
+
+Nested = Any            # a leaf, or a tuple, NamedTuple, list or dict of them, nested
 
 
-def flatten(state):
+def flatten(state: Nested) -> list[Any]:
     """The leaves, in order."""
     leaves, stack = [], [state]
     while stack:
         s = stack.pop()
-        if isinstance(s, dict):
+        if isinstance(s, (tuple, list)):
+            stack.extend(s[::-1])
+        elif isinstance(s, dict):
             stack.extend(reversed(s.values()))
-        elif isinstance(s, (tuple, list)):
-            stack.extend(reversed(s))
         elif s is not None:
             leaves.append(s)
     return leaves
 
 
-def rebuild(like, leaves):
+def rebuild(like: Nested, leaves: Iterable[Any]) -> Nested:
     """The nesting of ``like`` around other leaves."""
     return _build(like, iter(leaves))
 
 
-def _build(s, leaves):
+def _build(s: Nested, leaves: Iterator[Any]) -> Nested:
     if isinstance(s, dict):
         return type(s)((k, _build(v, leaves)) for k, v in s.items())
     if isinstance(s, tuple) and hasattr(s, "_fields"):

@@ -1,8 +1,12 @@
 """Where in time an op was recorded: plain data that travels with every Tensor; and what a frame calls its values."""
+from __future__ import annotations
+
 import inspect
 import itertools
+from types import FrameType
+from typing import Any, Sequence
 
-from .nested import flatten, rebuild
+from .nested import Nested, flatten, rebuild
 
 _loops = itertools.count(1).__next__
 
@@ -15,12 +19,17 @@ class Loop:
     cell     the cell, when ``unroll`` runs the loop, with what its first step got: naming runs that step again
     """
     __slots__ = ("id", "names", "cell", "x", "state", "initial", "ended")
+    names: dict[int, tuple[str, str | None]]
+    cell: Any
+    x: Nested
+    state: Nested
+    initial: Sequence[Any]
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.ended = False
         self.id, self.names, self.cell, self.x, self.state, self.initial = _loops(), {}, None, None, None, ()
 
-    def remember(self, x, state):
+    def remember(self, x: Nested, state: Nested) -> None:
         """Keep the arguments of the first step; of x the numbers alone: its place has this loop, and it may be a view of all xs."""
         leaves = flatten(x)
         self.x = rebuild(x, list(range(len(leaves)))), [(v.array.copy(), v.requires_grad) for v in leaves]
@@ -31,14 +40,14 @@ class Place:
     """Time step (1 … T) of one loop; ``start`` is the clock when the step began, ``outer`` the place around the loop."""
     __slots__ = ("step", "loop", "start", "outer")
 
-    def __init__(self, step, loop, start, outer=None):
+    def __init__(self, step: int, loop: Loop, start: int, outer: Place | None = None) -> None:
         self.step, self.loop, self.start, self.outer = step, loop, start, outer
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"t={self.step}"
 
 
-def variables(frame):
+def variables(frame: FrameType) -> list[tuple[str, Any]]:
     """The variables of a running function or module: a list of (name, value), private names left out.
 
     A function's ``f_locals`` is a copy that Python keeps with the frame (until 3.13): emptied, so that it keeps no graph alive.

@@ -3,19 +3,21 @@
 Each section is a function of the Subject that returns HTML, and an entry in SECTIONS. One that fails says why on the page; the others
 stand. The page needs no network and runs no script.
 """
+from __future__ import annotations
+
 import platform
 import statistics
 import time
 from dataclasses import dataclass
 from html import escape
-from typing import Any, Callable
+from typing import Any, Callable, Iterable
 
 import numpy as np
 
 import minigrad as mg
 
 from .graph.cost import cost
-from .nested import flatten, rebuild
+from .nested import Nested, flatten, rebuild
 from .recurrent.state import called
 
 DRAWN = 3            # steps in the picture
@@ -27,32 +29,32 @@ REPEATS = 15         # timings, of which the median is told
 @dataclass
 class Subject:
     """The cell, and inputs xs (T, B, D) drawn from N(0, 1) for it."""
-    cell: Callable[..., Any]
+    cell: Any
     xs: np.ndarray
 
-    def run(self, xs=None, over=None, state=None, **options):
+    def run(self, xs: Any = None, over: Any = None, state: Nested = None, **options: Any) -> tuple[Any, ...]:
         over = over or mg.unroll
         return over(self.cell, self.xs if xs is None else xs, state, **options)
 
-    def state(self, rows):
+    def state(self, rows: int) -> tuple[Nested, list]:
         """The initial state, of parameters: (nested state, its leaves)."""
         start = self.cell.initial_state(rows)
         leaves = [mg.parameter(s) if s.dtype.kind == "f" else s for s in flatten(start)]         # a counter is no number to differentiate
         return rebuild(start, leaves), leaves
 
     @property
-    def parameters(self):
+    def parameters(self) -> dict[str, mg.Tensor]:
         return self.cell.parameters() if isinstance(self.cell, mg.Module) else {}
 
 
-def _energy(ys):
+def _energy(ys: mg.Tensor) -> mg.Tensor:
     """Half the sum of squares of all outputs: the loss of the page."""
     return (ys * ys).sum() / 2
 
 
 # ---- the sections ----------------------------------------------------------------------------------------------------------
 
-def parameters(subject):
+def parameters(subject: Subject) -> str:
     """Parameters"""
     one = cost(subject.cell, subject.xs[0, :1], subject.state(1)[0])
     rows = [(name, str(p.shape), str(p.dtype), f"{p.size:,}", f"{p.data.mean():+.3g}", f"{p.data.std():.3g}")
@@ -62,18 +64,18 @@ def parameters(subject):
     return table + f"<p>{one.parameters:,} numbers. One step of one row: {one.flops:,} floating-point operations ({escape(of)}).</p>"
 
 
-def equations(subject):
+def equations(subject: Subject) -> str:
     """Equations, and back-propagation through time"""
     return f"<pre>{escape(mg.derive(subject.cell, subject.xs[0, 0]).text)}</pre>"
 
 
-def picture(subject):
+def picture(subject: Subject) -> str:
     """Picture"""
     ys, _ = subject.run(subject.xs[:DRAWN])
     return mg.draw(_energy(ys), title=f"{DRAWN} steps").svg() + mg.draw(_energy(ys), folded=True, title="folded").svg()
 
 
-def gradients(subject):
+def gradients(subject: Subject) -> str:
     """Gradient check"""
     xs = subject.xs[:CHECKED]
     if subject.parameters:
@@ -83,7 +85,7 @@ def gradients(subject):
     return ("" if found.ok else DIFFERS) + found.html()
 
 
-def spectrum(subject):
+def spectrum(subject: Subject) -> str:
     """Jacobian spectrum: how far a gradient reaches"""
     state, leaves = subject.state(1)
     size = sum(leaf.size for leaf in leaves if leaf.dtype.kind == "f")
@@ -109,9 +111,9 @@ def spectrum(subject):
     return "".join(parts) + double.html()
 
 
-def speed(subject):
+def speed(subject: Subject) -> str:
     """Speed, on this machine"""
-    def forward_and_back(over):
+    def forward_and_back(over: Callable[..., Any]) -> None:
         for p in subject.parameters.values():
             p.grad = None
         _energy(subject.run(over=over)[0]).backward()
@@ -122,7 +124,7 @@ def speed(subject):
     begin = time.perf_counter()
     forward_and_back(mg.scan)
     first = time.perf_counter() - begin
-    times = {"mg.unroll": [], "mg.scan": []}
+    times: dict[str, list[float]] = {"mg.unroll": [], "mg.scan": []}
     for _ in range(REPEATS):
         for name, over in (("mg.unroll", mg.unroll), ("mg.scan", mg.scan)):
             begin = time.perf_counter()
@@ -153,13 +155,13 @@ pre, .wide { overflow-x: auto } pre { font-size: .85rem; line-height: 1.45 }
 @media print { body { margin: 0; max-width: none } pre { white-space: pre-wrap } .wide > svg { max-width: 100% } }"""
 
 
-def _table(heads, rows):
-    def line(tag, cells):
+def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    def line(tag: str, cells: Iterable[str]) -> str:
         return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
     return "<table>" + line("th", heads) + "".join(line("td", row) for row in rows) + "</table>"
 
 
-def page(cell, *, input_size=5, steps=20, batch_size=3, seed=0):
+def page(cell: Callable[..., Any], *, input_size: int = 5, steps: int = 20, batch_size: int = 3, seed: int = 0) -> str:
     """One HTML page about a cell: parameters, equations, picture, gradient check, Jacobian spectrum and speed. Returns the text.
 
     cell        callable ``y, state = cell(x, state)``; a Module shows its parameters, one with ``initial_state`` also its Jacobians
@@ -178,7 +180,7 @@ def page(cell, *, input_size=5, steps=20, batch_size=3, seed=0):
     if document:
         parts.append(f"<p>{escape(document)}</p>")
     for section in SECTIONS:
-        parts.append(f"<section><h2>{escape(section.__doc__)}</h2>")
+        parts.append(f"<section><h2>{escape(section.__doc__ or '')}</h2>")
         try:
             parts.append(f'<div class="wide">{section(subject)}</div>')
         except Exception as error:                                              # told where it belongs, the rest stands

@@ -13,7 +13,7 @@ import numpy as np
 from . import ops
 from .errors import explain_call, explain_failure
 from .ops import FUNCTIONS, TABLE
-from .ops.protocol import KEYWORDS, PLAIN_FUNCTIONS, no_rule
+from .protocol import KEYWORDS, PLAIN_FUNCTIONS, no_rule
 
 ndarray = np.ndarray
 _clock = itertools.count(1).__next__     # creation order, one for the process: a topological order of every graph
@@ -359,7 +359,7 @@ def record(op, inputs, attributes=None):
         elif type(x) is ndarray and x.ndim:
             arrays.append(x.copy())     # its owner may change it before the gradients are computed
         elif isinstance(x, Tensor):
-            return x.follow(op, inputs, attributes)     # not computed but traced: compile/trace.py
+            return x.follow(op, inputs, attributes)     # not computed but traced: compile/traced.py
         else:
             return record(op, tuple(_operand(x) for x in inputs), attributes)
     try:

@@ -415,3 +415,18 @@ def test_products_with_a_large_matrix(rows):
     y.backward(g)
     assert error(x.grad, np.einsum("...j,ij->...i", g, W.data)) <= 1e-13
     assert error(W.grad, x.data.reshape(-1, 90).T @ g.reshape(-1, 100)) <= 1e-13
+
+
+def test_a_cotangent_may_be_a_tensor():
+    """It counts as its numbers: gradients are arrays of their own, and hang on no graph unless one is asked for."""
+    c = mg.Tensor(np.array([1.0, 2.0]), requires_grad=True)
+    x = mg.parameter(np.array([3.0, 4.0]))
+    x.backward(c)
+    assert type(x.grad) is np.ndarray and x.grad.tolist() == [1.0, 2.0] and not np.shares_memory(x.grad, c.data)
+    x.grad[0] = 9.0
+    assert c.data[0] == 1.0
+    y = x * x
+    plain, = mg.grad(y, x, cotangent=c)
+    assert plain.data.tolist() == [6.0, 16.0] and not plain.requires_grad and plain.op is None
+    kept, = mg.grad(y, x, cotangent=c, create_graph=True)
+    assert mg.grad(kept.sum(), c)[0].data.tolist() == [6.0, 8.0]

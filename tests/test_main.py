@@ -28,6 +28,34 @@ def test_draw_and_check_a_cell(tmp_path, capsys):
     assert "W_h" in capsys.readouterr().out
 
 
+PLAIN = '''
+import numpy as np, minigrad as mg
+rng = np.random.default_rng(0)
+W_x, W_h, other = (mg.parameter(rng.standard_normal(s)) for s in ((5, 6), (6, 6), 3))
+def leaky(x, h):
+    """A cell that is a function."""
+    h = 0.5 * h + 0.5 * np.tanh(x @ W_x + h @ W_h)
+    return h, h
+def cut(x, h):
+    h = 0.5 * h + np.tanh(x @ W_x + mg.Tensor(h.data) @ W_h)
+    return h, h
+'''
+
+
+def test_a_cell_may_be_a_plain_function(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plain.py").write_text(PLAIN)
+    assert main(["check", "plain.py:leaky"]) == 0 and main(["check", "plain.py:cut"]) == 1
+    rows = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert rows[:4] == ["gradcheck,", "gradient", "W_x", "W_h"] and "other" not in rows
+    assert main(["derive", "plain.py:leaky"]) == 0 and "tanh(x_t W_x + h_{t-1} W_h)" in capsys.readouterr().out
+    assert main(["draw", "plain.py:leaky"]) == 0 and "(6×6)" in (tmp_path / "cell.svg").read_text()
+    for command in ("compile", "lower", "explore", "report"):
+        assert main([command, "plain.py:leaky"]) == 0, command
+    assert 'class="error"' not in (tmp_path / "report.html").read_text()
+    assert main(["draw", "plain.py:leaky", "--hidden-size", "4"]) == 2 and "4 and 6 must be equal" in capsys.readouterr().err
+
+
 def test_a_wrong_gradient_gives_status_1(tmp_path):
     path = tmp_path / "cell.py"
     path.write_text(WRONG)
@@ -36,7 +64,7 @@ def test_a_wrong_gradient_gives_status_1(tmp_path):
 
 @pytest.mark.parametrize("arguments, message", [
     (["draw", "GRUCell"], "names no cell"), (["draw", "minigrad:Nothing"], "has no 'Nothing'"), (["draw", "no_such_module:Cell"], "no_such_module"),
-    (["draw", "nowhere.py:Cell"], "nowhere.py"), (["check", "numpy:tanh"], "is no Module"),
+    (["draw", "nowhere.py:Cell"], "nowhere.py"), (["check", "builtins:len"], "got len, a function of Python's or NumPy's own"),
     (["draw", "minigrad:GRUCell", "-o", "x.gif"], "gif"), (["draw", "minigrad:GRUCell", "--steps", "0"], "0 steps"),
     (["report", "minigrad:GRUCell", "--steps", "0"], "expected 1 or more"), (["report", "minigrad:GRUCell", "-o", "no/such/r.html"], "no/such"),
 ])

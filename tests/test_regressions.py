@@ -6,6 +6,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.graph import normal_form, replay, trace
+from minigrad.ops import values
 
 XS = np.random.default_rng(0).standard_normal((4, 3, 2))
 
@@ -235,3 +236,13 @@ def test_loops_that_run_side_by_side_leave_no_place_behind():
         pass
     w = mg.parameter([1.0, 2.0])
     assert (w * w).sum().place is None
+
+
+@pytest.mark.parametrize("rows", [values.KEPT, values.KEPT + 1])
+def test_sums_of_many_rows(rows):
+    """Up to so many rows the ones that a sum is a product with are kept; beyond, they are made anew."""
+    rng = np.random.default_rng(0)
+    b, logits, classes = mg.parameter(np.zeros(3)), mg.parameter(rng.standard_normal((rows, 3))), rng.integers(3, size=rows)
+    mg.softmax_cross_entropy(logits + b, classes, reduction="sum").backward()
+    expected = np.exp(logits.data) / np.exp(logits.data).sum(axis=1, keepdims=True) - np.eye(3)[classes]
+    assert np.abs(logits.grad - expected).max() < 1e-14 and np.abs(b.grad - expected.sum(axis=0)).max() < 1e-11

@@ -84,10 +84,10 @@ class Edges:
             self._find_blocks(node)
 
     def _key(self, node):
-        """What is the same for this value in every step: how manieth of its step it was made."""
+        """What is the same for this value in every step: how manieth of its step it was made, by what, in which shape."""
         place = node.tensor.place if node.tensor is not None else None
         if place is not None and node.kind != "parameter" and place.start is not None:
-            return (place.loop.id, node.tensor.index - place.start, node.op.name if node.op else node.kind)
+            return (place.loop.id, node.tensor.index - place.start, node.op.name if node.op else node.kind, node.value.shape)
         if node.op is not None and node.step is not None:
             return ("out", node.op.name, *(self.keys[i] for i in node.inputs if self.nodes[i].kind != "constant"))
         return ("one", node.id)
@@ -253,19 +253,15 @@ class Edges:
         x = self.nodes[edge.target]
         return edge.step is not None and x.step is not None and x.step < edge.step
 
-    def previous(self, edge, id):
-        """The value, one step earlier, of a value that the edge's step uses; the initial state for a recurrent one at step 1."""
-        if edge.step is None:
-            return None
-        before = self.at(id, edge.step - 1)
-        if before is not None:
-            return before
-        carried = [e for e in self.edges if self.crossing(e) and e.step == edge.step + 1 and e.target == id]
-        for e in carried:
-            first = self.lines[e.line].get(edge.step)
-            if first is not None:
-                return first.target
-        return None
+    def beside(self, id, d):
+        """What a value is d steps away: an id, or None. A state is the initial one before the first step."""
+        for line in self.crossings():
+            first = self.lines[line].get(1)
+            states = [first.target if first else None, *(self.state(line, t) for t in range(1, self.T + 1))]
+            if id in states:
+                k = states.index(id) + d
+                return states[k] if 0 <= k <= self.T else None
+        return None if self.nodes[id].step is None else self.at(id, self.nodes[id].step + d)
 
     def entries(self):
         """Where the loss enters time: edges from outside (or from a scalar) to a value of a step, by step."""
@@ -280,7 +276,8 @@ class Edges:
         """Where time is left: edges from a step to a leaf, or to a value outside of time, by step."""
         found = {}
         for e in self.edges:
-            if e.step and self.nodes[e.source].step and (e.leaf or self.nodes[e.target].step is None):
+            y = self.nodes[e.source]
+            if e.step and y.step and y.value.size > 1 and (e.leaf or self.nodes[e.target].step is None):
                 found.setdefault(e.step - self.crossing(e), []).append(e)      # the initial state is left at step 0
         return found
 

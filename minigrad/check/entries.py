@@ -7,7 +7,7 @@ import contextlib
 
 import numpy as np
 
-from .rows import Row
+from .rows import Row, cosine, relative
 from .slopes import REFUSES, complex_step, slope
 
 SAFETY, ULPS = 32, 16                             # bound = SAFETY · the largest move of an entry + ULPS · eps · |entry|
@@ -96,7 +96,7 @@ class Entries:
         ok = bool(np.all(difference <= bound))
         index = _place(difference if ok else excess)
         worst = float(difference.max())
-        row = Row(name, ok, worst / size if size else (np.inf if worst else 0.0), _cosine(mine, reference), index,
+        row = Row(name, ok, relative(worst, size), cosine(mine, reference), index,
                   float(mine[index]), float(reference[index]))
         notes = sorted({s.method for s in found.flat if s.method != "complex step"})
         notes = [f"{'by ' if 'differences' in m else ''}{m}" for m in notes]
@@ -112,8 +112,7 @@ class Entries:
         ok = all(abs(a - b) <= bound for a, b, bound, _ in pairs)
         size = max(abs(b) for _, b, _, _ in pairs)
         a, b, bound, s = max(pairs, key=lambda p: abs(p[0] - p[1]) / (p[2] or 1e-300))
-        row = Row(name, ok, abs(a - b) / size if size else (np.inf if a != b else 0.0),
-                  _cosine([p[0] for p in pairs], [p[1] for p in pairs]), (), float(a), float(b))
+        row = Row(name, ok, relative(abs(a - b), size), cosine([p[0] for p in pairs], [p[1] for p in pairs]), (), float(a), float(b))
         notes = [f"{mine.size} entries, along {DIRECTIONS} random directions"] if ok else []
         notes += [f"by {s.method}"] if "differences" in s.method else []
         if s.kink is not None:
@@ -186,10 +185,3 @@ def _unit(shape, index):
 
 def _place(array):
     return tuple(map(int, np.unravel_index(np.argmax(array), array.shape)))
-
-
-def _cosine(a, b):
-    a, b = (np.asarray(x, float).ravel() for x in (a, b))
-    a, b = (x / (np.max(np.abs(x)) or 1.0) for x in (a, b))
-    lengths = np.linalg.norm(a) * np.linalg.norm(b)
-    return float(a @ b / lengths) if lengths else (1.0 if not a.any() and not b.any() else 0.0)

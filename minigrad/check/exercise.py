@@ -1,6 +1,6 @@
 """Exercises: a derivation with one slip in it, to be found; made from the recorded graph with diagnose's own perturbations."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -28,7 +28,7 @@ KINDS = {
 }
 
 
-@dataclass
+@dataclass(repr=False)
 class Exercise:
     """A derivation with one slip: ``text`` (also ``str()``) is the task, ``solution`` the answer, apart.
 
@@ -38,13 +38,15 @@ class Exercise:
 
     text: str
     solution: str
-    lines: list = field(repr=False)
-    wrong: int = 0
-    gradients: dict = field(default_factory=dict, repr=False)
-    loss: object = field(default=None, repr=False)
+    lines: list
+    wrong: int
+    gradients: dict
+    loss: object
 
     def __str__(self):
         return self.text
+
+    __repr__ = __str__
 
 
 def exercise(seed=0, cell=None):
@@ -72,16 +74,13 @@ def exercise(seed=0, cell=None):
             s.kind in KINDS
             and s.edge in edges
             and s.where == ""
-            and s.wrote
             and s.wrote not in right
             and " with " not in s.wrote
             and " at t" not in s.wrote
             and s.cost < 1.3
-            and s.changes
-            and not s.direction
+            and _differs(s, r, slips.right)
         ):
-            if _differs(s, r, slips.right):
-                possible.setdefault(s.kind, []).append(s)
+            possible.setdefault(s.kind, []).append(s)
     kind = sorted(possible)[rng.integers(len(possible))]
     slip = possible[kind][rng.integers(len(possible[kind]))]
     at = edges.index(slip.edge)

@@ -8,7 +8,7 @@ import inspect
 
 import numpy as np
 
-from .rows import Row, as_array, tolerance_of
+from .rows import Row, as_array, cosine, tolerance_of
 
 SUFFIXES = {"_prev": -1, "_next": 1}
 
@@ -213,10 +213,8 @@ def judged(report, name, mine, right, steps, trouble, tolerance, note):
     wrong = [t for t, e in zip(steps, errors) if e > bound]
     k = int(np.argmax(errors))
     index = tuple(map(int, np.unravel_index(np.argmax(np.abs(mine[k] - right[k])), right[k].shape)))
-    a, b = np.stack(mine).ravel(), np.stack(right).ravel()
-    cosine = float(a @ b / ((np.linalg.norm(a) * np.linalg.norm(b)) or 1.0)) if b.any() or a.any() else 1.0
     at = "every step" if len(wrong) == len(steps) > 1 else "t=" + ", ".join(map(str, wrong))
-    report.rows.append(Row(name, not wrong, max(errors), cosine, index, mine[k][index].item(), right[k][index].item(),
+    report.rows.append(Row(name, not wrong, max(errors), cosine(mine, right), index, mine[k][index].item(), right[k][index].item(),
                            f"{note}{at}" if wrong else ""))
     report.steps[name] = {t: (e, e <= bound) for t, e in zip(steps, errors)}
     return wrong, scale, bound

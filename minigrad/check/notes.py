@@ -179,13 +179,12 @@ def _recorded(path, forward, parameters, data):
     """(loss, None), or (None, why not): a forward pass of plain NumPy may do what a graph cannot record."""
     leaves = {name: Tensor(v, requires_grad=v.dtype.kind == "f", name=name) for name, v in parameters.items()}
     try:
-        loss = forward(**leaves, **data)
-    except TypeError as error:                    # assignment into an array, float() of a Tensor, a function without a rule
-        _called(path, "forward", forward, **parameters, **data)
-        return None, str(error).splitlines()[0]
-    except Exception:
-        _called(path, "forward", forward, **leaves, **data)
-        raise
+        loss = _called(path, "forward", forward, **leaves, **data)
+    except ValueError as error:
+        if not isinstance(error.__cause__, TypeError):
+            raise
+        _called(path, "forward", forward, **parameters, **data)        # assignment into an array, float() of a Tensor, no rule
+        return None, str(error.__cause__).splitlines()[0]
     if not isinstance(loss, Tensor) or loss.size != 1:
         raise ValueError(f"{path}: forward returned a {type(loss).__name__}{f' of shape {loss.shape}' if hasattr(loss, 'shape') else ''}, "
                          "expected the loss, one number")

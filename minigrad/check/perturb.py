@@ -96,9 +96,8 @@ class Reverse(Edges):
             outside = self.run({e: _zero for s in entries for e in entries[s]}).flat()
             for t in entries:
                 others = {e: _zero for s in entries if s != t for e in entries[s]}
-                for k in exits:
-                    if k <= t:
-                        found[t, k] = self.run({**others, **{e: _zero for s in exits if s != k for e in exits[s]}}).flat() - outside
+                for k in exits:                   # also k > t: some networks read the sequence from its end
+                    found[t, k] = self.run({**others, **{e: _zero for s in exits if s != k for e in exits[s]}}).flat() - outside
             self._terms, self.outside = found, outside
         return self._terms
 

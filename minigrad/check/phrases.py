@@ -56,9 +56,7 @@ class Phrases:
 
     def _symbol(self, id, step, top=False):
         node = self.nodes[id]
-        if not top and (node.op is None or node.name or id in self.arguments):
-            return Symbol(self.name(id, step))
-        if node.op is None:
+        if node.op is None or not top and (node.name or id in self.arguments):
             return Symbol(self.name(id, step))
         operands = [self._symbol(i, step) for i in node.inputs]
         name = node.op.name
@@ -80,16 +78,16 @@ class Phrases:
         """The local derivative of a "scale" edge as text: one term per way from target to source."""
         total = None
         for path in edge.paths:
-            term = Symbol("1")
-            negative = False
-            for factor, text, other in path:
+            term, negative = Symbol("1"), False
+            for _, text, _ in path:
                 if text == "-":
                     negative = not negative
-                    continue
-                owner, position = self.nodes[text[0]], text[1]
-                term = term * self._rule(owner, position, Symbol("1"), edge.step)
+                else:
+                    term = term * self._rule(self.nodes[text[0]], text[1], Symbol("1"), edge.step)
             if total is None:
                 total = -term if negative else term
+            elif total.text == term.text and not negative:
+                total = Symbol("2") * term
             else:
                 total = total - term if negative else total + term
         return total or Symbol("1")
@@ -116,12 +114,12 @@ class Phrases:
         r, x, y = self.reverse, self.nodes[edge.target], self.nodes[edge.source]
         dx, dy = self.adjoint(edge.target, edge.step), Symbol(self.adjoint(edge.source))
         several = " +=" if len(r.incoming[edge.target]) > 1 else " ="
-        if edge.source == r.root and edge.kind == "scale":
+        if edge.source == r.root:
             dy = Symbol("1")
         if edge.kind == "scale":
             right = (dy * self.coefficient(edge)).text
             if x.value.shape != y.value.shape and x.value.size < y.value.size:
-                right = f"sum over the batch of {right}"
+                right = f"sum {'over the batch ' if x.value.size > 1 else ''}of {right}"
         elif edge.kind == "left":
             right = self.times(True, dy.text, f"{self._symbol(edge.node.inputs[1], edge.step).at(3)}.T")
         elif edge.kind == "right":
@@ -129,9 +127,13 @@ class Phrases:
         elif edge.node.op.name in ("softmax_cross_entropy", "binary_cross_entropy", "squared_error"):
             right = {"so": f"softmax({self.name(edge.target)}) - y", "bi": f"sigmoid({self.name(edge.target)}) - y",
                      "sq": f"2 * ({self.name(edge.target)} - y)"}[edge.node.op.name[:2]]
-            right = f"({right}){self._weight(edge)}" if self._weight(edge) else right
-        elif edge.node.op.name in ("stack", "reshape", "concatenate", "transpose"):
+            right = self.weighted(edge, right)
+        elif edge.node.op.name in ("stack", "concatenate"):
             right = f"its part of {dy.text}"
+        elif edge.node.op.name in ("reshape", "transpose"):
+            right = f"{dy.text}, {edge.node.op.name}d"
+        elif edge.node.op.name in ("sum", "mean"):
+            right = f"{dy.text}{f' / {x.value.size // y.value.size}' if edge.node.op.name == 'mean' else ''}, in every entry"
         elif edge.node.op.name == "getitem":
             right = f"{dy.text}, at [{_index(edge.node.attributes['index'], x.value.ndim)}]"
         else:
@@ -142,8 +144,13 @@ class Phrases:
         """An adjoint of the left, or right, operand of a matrix product: g times the other operand."""
         return f"{g} @ {other}" if left != self.column else f"{other} @ {g}"
 
+    def weighted(self, edge, text):
+        """A loss's derivative times what it is multiplied by."""
+        weight = self._weight(edge)
+        return f"({text}){weight}" if weight else text
+
     def _weight(self, edge):
-        """What a loss's derivative is multiplied by: one over the rows of a mean, and what stands in front of the loss."""
+        """What that is: one over the rows of a mean, and what stands in front of the loss."""
         arriving = self.reverse.incoming[edge.source]
         text = self.coefficient(arriving[0]).text if len(arriving) == 1 and arriving[0].kind == "scale" else "1"
         if edge.node.attributes["reduction"] == "mean":
@@ -162,7 +169,7 @@ class Phrases:
             other, left = (1, False) if edge.kind == "left" else (0, True)
             there = f"from the {'left' if left != self.column else 'right'}"
             shared = "; every step and row adds its part" if self.nodes[edge.target].step is None and edge.leaf else ""
-            return f"{forward}  ⇒  ∂/∂{what} multiplies by {atom(self.name(edge.node.inputs[other], step))}.T {there}{shared}"
+            return f"{forward}  ⇒  ∂/∂{atom(what)} multiplies by {atom(self.name(edge.node.inputs[other], step))}.T {there}{shared}"
         if edge.kind == "scale":
             shapes = y.value.shape != self.nodes[edge.target].value.shape
             return f"{forward}  ⇒  ∂{atom(left)}/∂{atom(what)} = {self.coefficient(edge).text}, entry by entry" + (
@@ -179,3 +186,8 @@ def _index(index, ndim):
             return f"{'' if i.start is None else i.start}:{'' if i.stop is None else i.stop}"
         return str(i) if not isinstance(i, np.ndarray) else "…"
     return ", ".join(map(one, index[1:] if len(index) == ndim + 1 and index[0] is Ellipsis else index))
+
+
+def renamed(text, old, new):
+    """``new`` for the name ``old`` in a formula."""
+    return re.sub(rf"(?<![\w.]){re.escape(old)}(?![\w\[])", lambda _: new, text)

@@ -131,7 +131,7 @@ def compare_arrays(name, yours, reference, tolerance=None, scale=0.0, column=Fal
     index = tuple(map(int, np.unravel_index(np.argmax(difference), difference.shape)))
     size, worst = float(np.max(np.abs(reference))), float(difference[index])
     ok = worst <= tolerance * max(size, 1e-3 * scale)
-    row = Row(name, ok, error=worst / size if size else (np.inf if worst else 0.0), cosine=_cosine(yours, reference),
+    row = Row(name, ok, error=relative(worst, size), cosine=cosine(yours, reference),
               index=shown(index), yours=yours[index].item(), reference=reference[index].item())
     if ok and worst > tolerance * size:
         row.note = f"tiny beside the largest gradient ({scale:.2g}), and held to its scale: rounding could explain the difference"
@@ -175,11 +175,17 @@ def close(a, b, tolerance=None):
     return bool(np.max(np.abs(a - b), initial=0.0) <= tolerance * np.max(np.abs(b), initial=0.0))
 
 
-def _cosine(a, b):
-    a, b = (x.ravel().astype(np.result_type(x, float)) for x in (a, b))
-    a, b = (x / (np.max(np.abs(x)) or 1.0) for x in (a, b))
+def relative(worst, size):
+    """An error relative to the size of what should be there."""
+    return worst / size if size else (np.inf if worst else 0.0)
+
+
+def cosine(a, b):
+    """Of the angle between two arrays; of nothing and nothing 1."""
+    a, b = (x.astype(np.result_type(x, float)) for x in map(np.ravel, (a, b)))
+    a, b = (x / (np.max(np.abs(x), initial=0.0) or 1.0) for x in (a, b))
     lengths = np.linalg.norm(a) * np.linalg.norm(b)
-    return float(np.vdot(a, b).real / lengths) if lengths else (1.0 if not a.any() and not b.any() else 0.0)
+    return float(np.vdot(a, b).real / lengths) if lengths else float(not a.any() and not b.any())
 
 
 def _about_shapes(yours, reference, tolerance, column):

@@ -1,6 +1,6 @@
 """The compiled scan: one time step of a cell becomes a NumPy program that runs T of them, forward and back.
 
-    trace.py    Tape: what a cell does in one step, and its gradients by the ops' own rules
+    trace.py    Tape: what a cell does in one step, run on values that are followed (traced.py); adjoint.py: its gradient
     plan.py     Plan: what is computed when: once, for all steps at once, or step by step; of Values (value.py); sizes.py: what pays
     demand.py   Demand: which values must be there for all steps; totals.py: what the gradient of a parameter needs of them
     layout.py   Layout: in which array each value lives

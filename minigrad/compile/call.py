@@ -17,10 +17,12 @@ from ..tensor import Tensor, _leaf, mode
 from .check import compiled
 from .held import Held, kind
 from .run import Run
-from .trace import CannotTrace, Complex, Deviates, Traced, _following, nesting
+from .trace import nesting
+from .traced import CannotTrace, Complex, Deviates, Traced, _following
 
 SIGNATURES = 64         # how many signatures are remembered
 TAPES = 4               # how many different steps of one signature
+SHORTEST = 2            # a single step the unroll does faster
 
 _programs: collections.OrderedDict = collections.OrderedDict()      # signature -> programs, or why there is none
 _lock = threading.Lock()
@@ -46,7 +48,7 @@ def scan(cell, xs, state=None, *, lengths=None, reverse=False, states=False, che
     """
     check_cell("scan", cell, " (argument order: scan(cell, xs, state))")
     call = _Call(cell, xs, state, lengths, reverse, states, checkpoint_every)
-    if call.eager:
+    if call.eager or call.T < SHORTEST:
         return call.unrolled()
     program, bound = _find(call)
     if program is None:

@@ -2,7 +2,7 @@
 import numpy as np
 
 from .lines import Line, assign
-from .trace import RULE_OF
+from .adjoint import RULE_OF
 from .words import indexed, literal
 
 

@@ -8,7 +8,8 @@ from ..tensor import Tensor, _leaf, mode
 from .held import Held
 from .program import Program
 from .speed import chosen
-from .trace import CannotTrace, Deviates, Tape
+from .trace import Tape
+from .traced import CannotTrace, Deviates
 
 CHECKED = 16            # how many steps of the first call are compared with the eager unroll
 

@@ -2,7 +2,9 @@
 import numpy as np
 
 from .lines import Line
-from .trace import RULE_OF
+from .adjoint import RULE_OF
+
+FEW = 32        # classes
 
 
 def applies(site, v):
@@ -29,20 +31,29 @@ def _loss(site, v, out):
     site.room.buffer(sums, logits, shape=(*targets.shape, 1))
     site.room.add(rows, f"arange(0, T * {n * K}, {K})")
     site.room.add(at, f"empty(T * {n}, int)")
-    site.words.imports |= {"arange", "maximum", "subtract", "exp", "log", "add"}
+    site.words.imports |= {"arange", "maximum", "subtract", "exp", "log", "add", "dot"}
+    flat = site.room.flat
     text = [f'if maximum.reduce({y}.view("u{targets.dtype.itemsize}"), axis=None) >= {K}:     # -1 is a large number there',
             '    raise IndexError("a target is none of the classes")',
             f"add({rows}, {y}.reshape(-1), {at})                  # where the targets' numbers are",
-            f"maximum.reduce({x}, axis=-1, keepdims=True, out={sums})",
+            _largest(site, x, K, sums),
             f"subtract({x}, {sums}, {exps})",
             f"picked = {exps}.reshape(-1)[{at}].reshape({sums}.shape[:-1])",
             f"exp({exps}, {exps})",
-            f"add.reduce({exps}, axis=-1, keepdims=True, out={sums})"]
+            f"dot({flat(exps, K)}, {site.room.ones((K, 1), logits.dtype)}, {flat(sums, 1)})"]
     value, axes = f"log({sums}[..., 0]) - picked", tuple(range(-len(targets.shape), 0))
     if v.attributes["reduction"] == "none" or not axes:
         return [*text, f"{out}[...] = {value}"]
     text.append(f"add.reduce({value}, axis={axes}, out={out})")
     return text + _mean(site, v, n, out)
+
+
+def _largest(site, x, K, out):
+    """The largest logit of each row; NumPy finds it fastest among few classes in the transposed array."""
+    if K > FEW:
+        return f"maximum.reduce({x}, axis=-1, keepdims=True, out={out})"
+    columns = f"{site.words.numpy('ascontiguousarray')}({site.room.flat(x, K)}.T)"
+    return f"maximum.reduce({columns}, axis=0, keepdims=True, out={site.room.flat(out, 1)}.T)"
 
 
 def _gradient(site, v, out):

@@ -134,7 +134,7 @@ class Writer:
                 continue
             leaf = leaves.get(n.position)
             names.append(self.words.unique(f"d{self.words.of(leaf) if leaf else 'c'}"))
-            lines.append(f"{names[-1]} = {total(v, self.arrays.every, self.words.numpy)}")
+            lines.append(f"{names[-1]} = {total(v, self.arrays.every, self.room)}")
         return lines, names
 
 

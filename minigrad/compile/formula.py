@@ -1,6 +1,6 @@
 """The comments of a program: each value as a person writes it, in the names of the program's arrays."""
 from ..graph.normal import PRODUCT, SUM
-from .trace import RULE_OF
+from .adjoint import RULE_OF
 from .value import ASSEMBLE, GATES
 from .words import indexed
 

@@ -16,7 +16,8 @@ from ..graph.data import Node as GraphNode
 from ..graph.normal import PRODUCT, SUM, _frozen, normal_form
 from ..ops import TABLE
 from . import sizes
-from .trace import Tape, adjoint
+from .adjoint import adjoint
+from .trace import Tape
 from .value import ASSEMBLE, CARRY, STATE, Value, X, slices_last
 
 DEPENDS = {"x": X, "cotangent": X, "state": STATE, "carry": CARRY, "invariant": 0}
@@ -41,6 +42,7 @@ class Plan:
         gradients = adjoint(tape)[2:] if self.wants_gradient else ([], [], [])
         self._take(dict(zip(self.ROLES, (tape.y, tape.new, *gradients))))
         self._split()
+        sizes.fold_biases(self)
         sizes.gather_gates(self)
         sizes.block_gates(self)
         sizes.sum_pieces(self)

@@ -16,11 +16,12 @@ class Room:
     """What a program keeps between calls, as lines that make it."""
 
     def __init__(self, words):
-        self.words, self.buffers = words, {}
+        self.words, self.numpy, self.buffers = words, words.numpy, {}
         self.part = None                                            # of the program, that is being written
         self.kept = {}                                              # loss -> the arrays that its gradient finds again
         self._used = collections.defaultdict(set)                   # name -> parts of the program
         self._views, self._rows = {}, {}                            # name -> definition; expression -> name of the list
+        self._named = {}                                            # definition -> name
 
     def buffer(self, name, v, steps="T", fill=False, shape=None):
         """An array for v: over all steps, or for one (``steps=None``)."""
@@ -44,6 +45,23 @@ class Room:
         """A view of a buffer, by a name of its own."""
         self._views[name] = definition
         return name
+
+    def flat(self, expression, columns):
+        """An array as rows of so many numbers: a view, made once if it is one of a buffer."""
+        text, name = f"{expression}.reshape(-1, {columns})", expression.removesuffix("[1:]").removesuffix("[:-1]")
+        if name not in self.buffers:
+            return text
+        if text not in self._named:
+            label = {"": "", "[1:]": "_after", "[:-1]": "_before"}[expression.removeprefix(name)]
+            self._named[text] = self.view(self.words.unique(f"{name}{label}_flat"), text)
+        return self._named[text]
+
+    def ones(self, shape, dtype):
+        """An array of ones: a product with it is a sum, in a third of a reduction's time."""
+        text = f"{self.numpy('ones')}({shape}, {literal(dtype)})"
+        if text not in self._named:
+            self._named[text] = self.add(self.words.unique("ones"), text)
+        return self._named[text]
 
     def rows(self, name, expression, label, back):
         """The T rows of a part of an array, as a list; those of a buffer are made once."""

@@ -18,6 +18,35 @@ ROWS = 16                   # from so many on, one product of each step is as fa
 FETCH_BYTES = 4_096         # from this size of one step on, memory costs more than calls: no pass over all steps
 
 
+def fold_biases(plan):
+    """x W + b is [x, 1] [W; b]: the numbers of x are copied, the far more of the product are not fetched once again to add b."""
+    def folded(v, inputs):
+        if v.op is not SUM or v.nbytes < FETCH_BYTES:
+            return None
+        product = next((i for i in inputs if i.is_op("matmul") and i.inputs[0].kind == "x" and i.shape == v.shape), None)
+        b = next((i for i in inputs if product and not i.depends and i.shape == v.shape[-1:] and i.kind != "number"), None)
+        if b is None:
+            return None
+        x, W = product.inputs
+        B, D = x.shape if len(x.shape) == 2 else (0, 0)
+        if len(readers[product.id]) > 1 or W.depends or len(W.shape) != 2 or not 0 < D <= W.shape[1] or {
+                x.dtype, W.dtype, b.dtype} != {v.dtype}:
+            return None
+        one = plan.make(ASSEMBLE, [x, plan.number(1)], {"slices": (slice(0, D), slice(D, D + 1)), "shape": (B, D + 1)}, (B, D + 1), v.dtype,
+                        f"{x.name or 'x'}_and_1")
+        row = plan.make(TABLE["getitem"], [b], {"index": (None, Ellipsis)}, (1, *b.shape), v.dtype)
+        both = plan.make(TABLE["concatenate"], [W, row], {"axis": -2}, (D + 1, W.shape[1]), v.dtype,
+                         W.name and b.name and f"{W.name}_and_{b.name}")
+        rest = [i for i in inputs if i is not product and i is not b]
+        whole = plan.make(TABLE["matmul"], [one, both], {}, v.shape, v.dtype, None if rest else v.name)
+        return plan.make(SUM, [whole, *rest], {}, v.shape, v.dtype, v.name) if rest else whole
+    readers = plan.readers()
+    new = {v.id: f for v in list(plan.values) if (f := folded(v, v.inputs))}
+    if new:
+        plan.replace(new)
+        plan.renumber()
+
+
 def gather_gates(plan):
     """Small gates that are cut from one product are computed together: σ(x) = ½ tanh(½x) + ½ makes all of them one tanh."""
     _replace_one_by_one(plan, _gathered)

@@ -40,17 +40,17 @@ class Sources:
         return name
 
     def _include(self, name, thing):
-        if name in self.parts:
-            return
-        if isinstance(thing, types.ModuleType):
+        if name in self.parts or isinstance(thing, types.ModuleType):
             return
         if name in ("absolute", "maximum", "minimum"):      # ours differ from NumPy's for complex numbers only
             self.parts[name] = f"{name} = np.{name}"
             return
+        thing = inspect.unwrap(thing) if callable(thing) else thing         # without its cache
         if not isinstance(thing, types.FunctionType):
             self.parts[name] = f"{name} = {self._literal(thing)}"
             return
-        source = _without_docstring(textwrap.dedent(inspect.getsource(thing)))
+        source = textwrap.dedent(inspect.getsource(thing))
+        source = _without_docstring(source[source.index("def "):])
         self.parts[name] = source                       # before what it calls: it may call itself
         tree, scope = ast.parse(source), thing.__globals__
         modules = {n.value.id: n for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)

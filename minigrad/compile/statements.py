@@ -135,7 +135,8 @@ def _matmul(site, v, out, whole=None):
         x, y = site.operands(v)                         # a matrix without rows of the batch gets their axis
         small = len(a.shape) == 2 and a.shape[0] >= sizes.ROWS and a.shape[0] * b.size <= sizes.SMALL_PRODUCT
         if matrices and a.depends and not b.depends and not small and at not in site.layout.slot:
-            return Line(f"{site.words.numpy('dot')}({x}.reshape(-1, {a.shape[-1]}), {y}, {out}.reshape(-1, {v.shape[-1]}))", (x, y), out)
+            flat = site.room.flat
+            return Line(f"{site.words.numpy('dot')}({flat(x, a.shape[-1])}, {y}, {flat(out, v.shape[-1])})", (x, y), out)
     else:
         x, y = site.operands(v)
         if matrices:

@@ -3,26 +3,40 @@
 The sum is pushed through sums, transposes and reductions, down to one product over the rows of all steps. So the value itself
 is not needed for every step, only what it is made from; both demand.py and emit.py ask here.
 """
+import math
+
 from ..graph.normal import SUM
+from .words import literal
 
 
-def total(v, every, numpy=lambda name: name):
-    """The expression for Σ_t v. ``every(w)`` gives the array with all steps of w; ``numpy(name)`` NumPy's function."""
+class Plain:
+    """How arrays are written where there is no room (room.py) that keeps views of them."""
+    numpy = staticmethod(lambda name: name)
+    flat = staticmethod(lambda expression, columns: f"{expression}.reshape(-1, {columns})")
+    ones = staticmethod(lambda shape, dtype: f"ones({shape}, {literal(dtype)})")
+
+
+def total(v, every, room=Plain):
+    """The expression for Σ_t v; ``every(w)`` is the array with all steps of w."""
+    numpy = room.numpy
     if not v.depends:
         return f"T * {every(v)}"
     if v.op is SUM and all(i.shape == v.shape and i.depends for i in v.inputs):
-        return " + ".join(total(i, every, numpy) for i in v.inputs)
+        return " + ".join(total(i, every, room) for i in v.inputs)
     if v.is_op("transpose"):
         axes = tuple(a + len(v.shape) for a in v.attributes["axes"])
-        return f"({total(v.inputs[0], every, numpy)}).transpose({axes})"
+        return f"({total(v.inputs[0], every, room)}).transpose({axes})"
     if v.is_op("concatenate"):
-        return f"{numpy('concatenate')}(({', '.join(total(i, every, numpy) for i in v.inputs)}), axis={v.attributes['axis']})"
+        return f"{numpy('concatenate')}(({', '.join(total(i, every, room) for i in v.inputs)}), axis={v.attributes['axis']})"
     if sums_rows(v):
-        rows = ", ".join(["-1", *map(str, v.shape)])
-        return f"{numpy('add')}.reduce({every(v.inputs[0])}.reshape({rows}), axis=0)"
+        rows, x = ", ".join(["-1", *map(str, v.shape)]), v.inputs[0]
+        if len(v.shape) == 1 and x.dtype == v.dtype and v.dtype.kind == "f":
+            each = math.prod(x.shape) // v.shape[0] if v.shape[0] else 0
+            return f"{numpy('dot')}({room.ones(f'T * {each}', v.dtype)}, {room.flat(every(x), v.shape[0])})"
+        return f"{numpy('add')}.reduce({every(x)}.reshape({rows}), axis=0)"
     if is_product_of_rows(v):
         a, b = v.inputs[0].inputs[0], v.inputs[1]
-        return f"{numpy('dot')}({every(a)}.reshape(-1, {a.shape[-1]}).T, {every(b)}.reshape(-1, {b.shape[-1]}))"
+        return f"{numpy('dot')}({room.flat(every(a), a.shape[-1])}.T, {room.flat(every(b), b.shape[-1])})"
     return f"{numpy('add')}.reduce({every(v)}, axis=0)"
 
 

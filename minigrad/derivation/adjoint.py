@@ -12,27 +12,28 @@ def adjoint(reader):
     graph, step = reader.graph, reader.step
     wanted = {n.id for n in graph.nodes if n.requires_grad}
     parts, gradients = {i: [] for i in wanted}, {}
+
+    def arrives(ref, e):
+        """e is a part of ref's gradient; of what is the same in every step, all steps' parts are."""
+        if ref.index in parts:
+            parts[ref.index].append(build("sum_t", (e,), None, e.shape) if ref.once else e)
     if step.loss is not None:
-        parts[step.loss.index].append(number(1))
+        arrives(step.loss, number(1))
         step.output = None
     else:
         step.output = Reference("given", step.y, step.y.shape, named=True)
-        if step.y.index in parts:
-            parts[step.y.index].append(step.output.e)
+        arrives(step.y, step.output.e)
     carries, extra = {}, []
     for k, (before, after, leaf) in enumerate(step.states):
         carry = Reference("carry", before, before.shape, named=True) if leaf is not None else None
         carries[k] = carry
         if carry is not None:
             if after.index < len(graph.nodes):
-                if after.index in parts:
-                    parts[after.index].append(carry.e)
+                arrives(after, carry.e)
             else:                                           # p_t = x_t: what it is gets the gradient
-                source = after.definition.extra[0]
                 g = Reference("gradient", after, after.shape, of=after, definition=carry.e, named=True, index=after.index)
                 extra.append(g)
-                if source.index in parts:
-                    parts[source.index].append(g.e)
+                arrives(after.definition.extra[0], g.e)
     for n in reversed(graph.nodes):
         if n.id not in wanted or not parts[n.id]:
             continue

@@ -36,11 +36,6 @@ def _add(args, extra, shape):
     terms = []
     for a in args:
         terms.extend(a.args if a.op == "add" else (a,))
-    kept = [a for a in terms if a.op != "zeros" and not equals(a, 0)]
-    if not kept:
-        return zeros(shape) if shape else number(0)
-    if broadcast(kept) == shape:
-        terms = kept
     order, coefficients = [], {}
     for a in terms:                                     # x + x is 2 x
         c, rest = split_number(a)
@@ -48,11 +43,12 @@ def _add(args, extra, shape):
             order.append(rest)
         coefficients[rest] = coefficients.get(rest, 0) + c
     terms = [number(coefficients[r]) if r is None else _mul((number(coefficients[r]), r), None, r.shape) for r in order]
-    terms = [a for a in terms if not equals(a, 0)] or [number(0)]
+    terms = [a for a in terms if a.op != "zeros" and not equals(a, 0)]
+    if not terms:
+        return zeros(shape) if shape else number(0)
     terms = _gathered(_assembled(_sums_over_time(terms), shape), shape)
-    if len(terms) == 1 and terms[0].shape == shape:
-        return terms[0]
-    return make("add", tuple(terms), None, shape)
+    whole = terms[0] if len(terms) == 1 else make("add", tuple(terms), None, broadcast(terms))
+    return _stretch((whole,), None, shape)
 
 
 def _sums_over_time(terms):
@@ -62,7 +58,8 @@ def _sums_over_time(terms):
         return terms
     at = next(i for i, a in enumerate(terms) if a.op == "sum_t")
     rest = [a for a in terms if a.op != "sum_t"]
-    rest.insert(at, build("sum_t", (_add(tuple(inside), None, inside[0].shape),), None, inside[0].shape))
+    shape = broadcast(inside)
+    rest.insert(at, build("sum_t", (_add(tuple(inside), None, shape),), None, shape))
     return rest
 
 
@@ -70,7 +67,7 @@ def _assembled(terms, shape):
     """Gradients of slices that lie side by side in the last axis are put together: [a, b, c]."""
     parts = []
     for a in terms:
-        if a.op == "scatter":
+        if a.op == "scatter" and a.shape == shape:
             at = last_slice(a.extra.value[0])
             if at is not None:
                 parts.append((at.indices(shape[-1])[:2], a))
@@ -132,10 +129,10 @@ def _mul(args, extra, shape):
                 return _mul((number(c), *bare), None, shape)
     below = [f.args[1] for f in factors if f.op == "divide"]
     if below and len(factors) > 1:                      # one fraction
-        above = _mul(tuple(f.args[0] if f.op == "divide" else f for f in factors), None, shape)
-        if above.shape == shape:
-            whole = _divide((above, _mul(tuple(below), None, broadcast(below))), None, shape)
-            return _mul((number(c), whole), None, shape) if c != 1 else whole
+        above = [f.args[0] if f.op == "divide" else f for f in factors]
+        above, below = (_mul(tuple(part), None, broadcast(part)) for part in (above, below))
+        whole = _divide((above, below), None, shape)
+        return _mul((number(c), whole), None, shape) if c != 1 else whole
     powers, order = {}, []
     for f in factors:
         base, n = (f.args[0], f.args[1].extra) if f.op == "power" and f.args[1].op == "number" else (f, 1)
@@ -143,9 +140,9 @@ def _mul(args, extra, shape):
             order.append(base)
         powers[base] = powers.get(base, 0) + n
     factors = [f if powers[f] == 1 else _power((f, number(powers[f])), None, f.shape) for f in order if powers[f]]
-    if not factors:
-        return number(c)
-    if len(factors) == 1 and factors[0].shape == shape:
+    if not factors or broadcast(factors) != shape:      # what cancelled was longer
+        return number(c) if not shape else make("broadcast", (_mul((number(c), *factors), None, broadcast(factors)),), shape, shape)
+    if len(factors) == 1:
         only = factors[0]
         if c == 1:
             return only

@@ -72,7 +72,7 @@ class Code(Text):
         return f"{name}[t{f' - {-lag}' if lag < 0 else f' + {lag}' if lag else ''}]"
 
     def number(self, x):
-        return repr(x)
+        return repr(x).replace("inf", "np.inf")
 
     def amount(self, n):
         text = super().amount(n)
@@ -194,6 +194,8 @@ class Code(Text):
                 return f"{self.write(left, t, MATMUL)} @ {self.write(right.args[0], t, POSTFIX)}", MATMUL
             if _vector(left, -2):
                 return f"{self.write(left.args[0], t, MATMUL)} @ {self.write(right, t, POSTFIX)}", MATMUL
+        if not a.shape:
+            return self.outside(e, t, lambda texts: f"np.full({self.shape(e.shape)}, {texts[0]})")
         return self.outside(e, t, lambda texts: f"{texts[0]}.reshape({self.shape(e.shape)})")
 
     def _broadcast(self, e, t):
@@ -238,32 +240,28 @@ class Code(Text):
 
     def _softmax_cross_entropy(self, e, t):
         self.used["log_softmax"] = True
-        rows = f"y * log_softmax({self.write(e.args[0], t)}{', axis=-2' if self.flip else ''})"
-        return self.loss(e, f"-np.sum({rows}", ")", True)
+        z, y = self.write(e.args[0], t), self.write(e.args[1], t, TIMES)
+        axis = self.axis(-1, len(e.args[0].shape))
+        loss = f"-np.sum({y} * log_softmax({z}{f', axis={axis}' if axis != -1 else ''})"
+        how = dict(e.extra.value)["reduction"]
+        if how == "none":
+            return self.flipped(f"({loss}, axis={axis}))", len(e.shape)), ATOM
+        if how == "sum":
+            return f"{loss})", NEGATIVE
+        return f"{loss}) / ({' * '.join(map(self.length, e.args[0].shape[:-1]))})", TIMES
 
     def _binary_cross_entropy(self, e, t):
         self.used["softplus"] = True
         z = self.write(e.args[0], t, ATOM)
-        return self.loss(e, f"np.sum(softplus({z}) - {z} * y", ")", False)
+        return self.reduced(f"softplus({z}) - {z} * {self.write(e.args[1], t, POSTFIX)}", e)
 
     def _squared_error(self, e, t):
-        a, b = self.write(e.args[0], t, ADD), self.write(e.args[1], t, MATMUL)
-        return self.loss(e, f"np.sum(({a} - {b}) ** 2", ")", False)
+        return self.reduced(f"({self.write(e.args[0], t, ADD)} - {self.write(e.args[1], t, MATMUL)}) ** 2", e)
 
-    def loss(self, e, text, end, over_classes):
+    def reduced(self, text, e):
+        """The elements of a loss, put together as it says."""
         how = dict(e.extra.value)["reduction"]
-        if how == "sum":
-            return text + end, NEGATIVE
-        if how == "mean":
-            width = e.args[0].shape[-1] if over_classes else 1
-            return f"{text}{end} / {self.write_size(e, width)}", TIMES
-        if self.flip:
-            raise ValueError("a loss with reduction='none' has no program in the other convention; sum the loss within the head's op")
-        return (f"{text}, axis=-1{end}", NEGATIVE) if over_classes else (text.removeprefix("np.sum("), ADD)
-
-    def write_size(self, e, width):
-        target = "y" if width == 1 else f"(y.size / {width})"
-        return f"{target}.size" if width == 1 else target
+        return (f"({text})" if how == "none" else f"np.{how}({text})"), ATOM
 
     def _pullback(self, e, t):
         op, i = e.extra.value
@@ -305,7 +303,7 @@ class Code(Text):
     def _pad(self, e, t):
         options = dict(e.extra.value)
         pads = ", ".join(f"({a}, {b})" for a, b in options["pads"])
-        return self.outside(e, t, lambda texts: f"np.pad({texts[0]}, ({pads},), constant_values={options['fill']!r})")
+        return self.outside(e, t, lambda texts: f"np.pad({texts[0]}, ({pads},), constant_values={self.number(options['fill'])})")
 
     def outside(self, e, t, write):
         """A function that means rows: where columns are written its arguments are turned round, and its result."""

@@ -270,10 +270,10 @@ _EXPLANATIONS = {
 def _describe(step, code, title, arguments):
     """The docstring of the program."""
     column = code.flip
-    states = [code.starts[s[1]] for s in step.states]
+    states = ", ".join(code.starts[s[1]] for s in step.states)
     xs = "(T, B, D)" if not column else "(T, D, B)"
     lines = [f"{title}: gradients of everything, back-propagation through time.", "",
-             f"xs {xs if step.rows else '(T, …)'}: the inputs of T steps; {', '.join(states)}: the initial state."]
+             f"xs {xs if step.rows else '(T, …)'}: the inputs of T steps{f'; {states}: the initial state' if states else ''}."]
     if step.loss is not None:
         lines.append("ys: the targets of T steps. The loss is the sum of all steps' losses.")
     else:

@@ -63,8 +63,6 @@ class Static:
 def _frozen(x):
     if isinstance(x, (tuple, list)):
         return tuple(_frozen(v) for v in x)
-    if isinstance(x, dict):
-        return tuple((k, _frozen(v)) for k, v in sorted(x.items()))
     if isinstance(x, slice):
         return "slice", x.start, x.stop, x.step
     if isinstance(x, np.ndarray):

@@ -35,10 +35,7 @@ def program(step, leaf_gradients, describe, **options):
         backward.append(f"dxs[t - 1] = {code.write(x_gradient)}")
     nexts = [(code.carries[s[2]], leaf_gradients.get(s[0])) for s in step.states if s[2] is not None]
     nexts = [(name, code.write(e) if e is not None else f"0 * {name}") for name, e in nexts]
-    if len(nexts) > 1 and any(other in text for name, text in nexts for other, _ in nexts):
-        backward.append(f"{', '.join(n for n, _ in nexts)} = {', '.join(text for _, text in nexts)}")
-    else:
-        backward += [f"{name} = {text}" for name, text in nexts]
+    backward += [f"{name} = {text}" for name, text in nexts]
 
     lines = ["T = len(xs)"]
     first = step.states[0] if step.states else None

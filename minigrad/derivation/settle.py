@@ -82,10 +82,7 @@ def _trivial(d):
 
 def _near(g, forward):
     """The author's variable that this value goes into."""
-    for r in forward:
-        if r.index >= g.of.index and r.named and r.definition is not None:
-            return r
-    return g.of
+    return next(r for r in forward if r.index >= g.of.index and r.named and r.definition is not None)
 
 
 def _letters(step):

@@ -106,7 +106,7 @@ class _Reader:
         roles, step = self.roles, self.step
         if n.tensor is roles["x"]:
             step.x = self._enter(n, Reference("value", n.name or "x", n.value.shape, named=True))
-        elif n.tensor is not None and n.tensor is roles["target"]:
+        elif n.tensor is not None and n.tensor is roles["target"] or n.kind == "constant" and self._is_target(n.value):
             step.target = self._enter(n, Reference("target", "y", n.value.shape, named=True))
         elif n.tensor is not None and any(n.tensor is s for s in roles["leaves"]):
             self._enter(n, Reference("value", (n.name or "h").split(".")[-1], n.value.shape, named=True))     # renamed in _states
@@ -120,6 +120,11 @@ class _Reader:
             name = n.name or self._attribute(n.value) or f"C{len(step.constants) + 1}"
             ref = self._enter(n, Reference("constant", name, n.value.shape, once=True, named=True))
             step.constants[ref] = n.value
+
+    def _is_target(self, array):
+        """Softmax cross-entropy takes its probabilities as they are, without the Tensor."""
+        target = self.roles["target"]
+        return target is not None and array.ndim > 0 and np.array_equal(array, target.array)
 
     def check_frozen(self, array, what):
         if self.rows is not None and self.rows in np.shape(array):

@@ -3,66 +3,77 @@
 The ops' gradient rules are plain NumPy, so given Symbols they write the adjoint, comparisons and signs included: what a rule reads
 from the numbers (the real part of x, above or below 0) is a Symbol again, and no sample's choice is frozen into the formula.
 """
+from functools import total_ordering
+from math import prod
+
 import numpy as np
 
 from ..ops import FUNCTIONS, Op
 from ..ops.calls import axes_from_end
 from ..ops.record import scatter
-from ..tensor import Tensor
 from .algebra import build
 from .expression import Expression, Static, make, number, zeros
 
 
-class Size(int):
-    """The length of an axis that has a letter: it keeps it when it is multiplied, B · 3 H."""
-    letters: tuple = ()
-    factor = 1
+@total_ordering
+class Size:
+    """The length of an axis that has a letter. It keeps it when it is multiplied, B · 3 H; other arithmetic with it is written down."""
+    __slots__ = ("n", "letters", "factor")
 
-    @classmethod
-    def of(cls, n, letters, factor=1):
-        size = cls(n)
-        size.letters, size.factor = letters, factor
-        return size
+    def __init__(self, n, letters, factor=1):
+        self.n, self.letters, self.factor = n, letters, factor
+
+    def __index__(self):
+        return self.n
+
+    def __eq__(self, other):
+        return self.n == other
+
+    def __lt__(self, other):
+        return self.n < other
 
     def __mul__(self, other):
-        return Size.of(int(self) * int(other), self.letters + getattr(other, "letters", ()),
-                       self.factor * (other.factor if isinstance(other, Size) else int(other)))
+        if isinstance(other, Size):
+            return Size(self.n * other.n, self.letters + other.letters, self.factor * other.factor)
+        return Size(self.n * other, self.letters, self.factor * other) if isinstance(other, int) else self.symbol() * other
 
     __rmul__ = __mul__
 
-    def __sub__(self, other):
-        return int(self) - int(other)
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        return getattr(ufunc, method)(*(x.symbol() if isinstance(x, Size) else x for x in inputs), **kwargs)
+
+    def symbol(self):
+        return Symbol(as_expression(self), self.n)
 
 
 class Symbol:
     """``e`` the expression; ``value`` a sample, from which shape and dtype are known; ``letters`` of lengths: {11: "B"}."""
     __slots__ = ("e", "value", "letters")
     __array_priority__ = 2000.0
-    __hash__ = None         # type: ignore[assignment]
+    __hash__ = __iter__ = None         # type: ignore[assignment]
 
     def __init__(self, e, value, letters=None):
         self.e, self.value, self.letters = e, np.asarray(value), letters or {}
 
-    shape = property(lambda self: tuple(Size.of(n, (self.letters[n],)) if n in self.letters else n for n in self.value.shape))
+    shape = property(lambda self: tuple(Size(n, (self.letters[n],)) if n in self.letters else n for n in self.value.shape))
     ndim = property(lambda self: self.value.ndim)
-    size = property(lambda self: self.value.size)
+    size = property(lambda self: prod(self.shape))
     dtype = property(lambda self: self.value.dtype)
     data = real = property(lambda self: self)
     mT = property(lambda self: self._new("T", (self.e,), None, self.value.mT))
     T = property(lambda self: np.transpose(self))
 
-    def __repr__(self):
-        return f"Symbol({self.e})"
-
     def _new(self, op, args, extra, value):
         value = np.asarray(value)
+        if op == "reshape" and self._rows(value.shape) != self._rows(args[0].shape):
+            raise TypeError("a reshape that mixes the batch with another axis has no written form")
         return Symbol(build(op, args, extra, value.shape), value, self.letters)
 
     def __array__(self, dtype=None, copy=None):
         raise TypeError("a rule that turns its arguments into arrays has no written form")
 
-    def __len__(self):
-        return len(self.value)
+    def _rows(self, shape):
+        return [self.letters.get(n) for n in shape].count("B")
 
     def __getitem__(self, index):
         index = index if isinstance(index, tuple) else (index,)
@@ -70,7 +81,7 @@ class Symbol:
         n = self.value.ndim - sum(i is not None and i is not Ellipsis for i in index)
         full = []
         for i in index:                                 # written out, with ... in front: as the table has it
-            full.extend([slice(None)] * n if i is Ellipsis else [i])
+            full.extend([slice(None)] * n if i is Ellipsis else [_place(i)])
         if any(isinstance(i, Symbol) for i in full):
             raise TypeError("an index that is computed in the step has no written form")
         return self._new("index", (self.e,), Static((Ellipsis, *full)), self.value[tuple(full)])
@@ -105,7 +116,7 @@ class Symbol:
             g, index, shape = args
             return self._new("scatter", (g.e,), Static((tuple(index), tuple(map(int, shape)))), scatter(g.value, index, tuple(shape)))
         record = FUNCTIONS.get(function)
-        name = record.name if type(record) is Op else function.__name__
+        name = record.name if type(record) is Op else "linalg." * (function.__module__ == "numpy.linalg") + function.__name__
         return self._apply(function, name, args, kwargs)
 
     def _apply(self, function, name, args, kwargs):
@@ -116,17 +127,28 @@ class Symbol:
         if write is not None:
             op, operands, extra = write(np.shape(value), *args, **kwargs)
         else:
-            flat = [x for a in args for x in (a if isinstance(a, (list, tuple)) else (a,))]
-            operands = [a for a in flat if isinstance(a, (Symbol, np.ndarray, float, int)) or a is None]
-            if len(operands) != len(flat):
-                raise TypeError(f"np.{name} of {flat} has no written form")
-            op, extra = name, Static(tuple(sorted(kwargs.items()))) if kwargs else None
+            if isinstance(value, (list, tuple)) or not all(isinstance(a, (Symbol, Size, np.ndarray, float, int)) for a in args):
+                raise TypeError(f"this call of np.{name} has no written form")
+            op, operands, extra = name, args, Static(tuple(sorted(kwargs.items()))) if kwargs else None
         return self._new(op, tuple(as_expression(x) for x in operands), extra, value)
+
+
+def _place(i):
+    """An index with numbers for lengths."""
+    if isinstance(i, slice):
+        return slice(_place(i.start), _place(i.stop), _place(i.step))
+    if isinstance(i, Size):
+        if "B" in i.letters:
+            raise TypeError("an index that depends on the batch's length has no written form")
+        return i.n
+    return i
 
 
 def _plain(x):
     if isinstance(x, Symbol):
         return x.value
+    if isinstance(x, Size):
+        return x.n
     if isinstance(x, (list, tuple)):
         return type(x)(_plain(v) for v in x)
     if isinstance(x, dict):
@@ -141,8 +163,6 @@ def as_expression(x):
         return x.e
     if isinstance(x, Size):
         return make("size", (), (x.factor, x.letters))
-    if isinstance(x, Tensor):
-        x = x.array
     if np.ndim(x) == 0:
         return number(x)
     x = np.asarray(x)
@@ -159,10 +179,14 @@ for _name, _ufunc in {"add": np.add, "sub": np.subtract, "mul": np.multiply, "tr
                       "matmul": np.matmul}.items():
     setattr(Symbol, f"__{_name}__", _operator(_ufunc))
     setattr(Symbol, f"__r{_name}__", _operator(_ufunc, swapped=True))
+    if _name != "mul":
+        setattr(Size, f"__{_name}__", lambda self, other, f=_ufunc: f(self.symbol(), other))
+        setattr(Size, f"__r{_name}__", lambda self, other, f=_ufunc: f(other, self.symbol()))
 for _name, _ufunc in {"lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal,
                       "ne": np.not_equal}.items():
     setattr(Symbol, f"__{_name}__", _operator(_ufunc))
-setattr(Symbol, "__neg__", lambda self: np.negative(self))
+for _name, _ufunc in {"neg": np.negative, "abs": np.absolute}.items():
+    setattr(Symbol, f"__{_name}__", lambda self, f=_ufunc: f(self))
 
 
 # ---- how calls are written: (out, *args, **kwargs) -> op, operands, extra ------------------------------------------------
@@ -216,7 +240,7 @@ _WRITTEN = {
     "reshape": lambda out, x, *more, **even: ("reshape", (x,), out),
     "expand_dims": lambda out, x, *more, **even: ("reshape", (x,), out),
     "broadcast_to": lambda out, x, *more, **even: ("broadcast", (x,), out),
-    "concatenate": _joined,
+    "concatenate": _joined, "stack": lambda out, arrays, axis=0: ("stack", tuple(arrays), axes_from_end(axis, len(out))[0]),
     "sum": _reduced("sum"), "mean": _reduced("mean"), "var": _reduced("var"), "max": _reduced("max"), "min": _reduced("min"),
     "prod": _reduced("prod"), "logsumexp": _reduced("logsumexp"),
     "softmax": _along("softmax"), "log_softmax": _along("log_softmax"), "cumsum": _along("cumsum"),

@@ -8,13 +8,15 @@ Nothing is computed or timed. The convention, for every op of the table and for 
     moving and choosing        0: reshape, transpose, indexing, concatenate, stack, broadcast_to, pad, where, …
     all others                 1 for each element of the result, or of the largest argument if that has more: tanh and σ too
 """
-from math import prod
-from typing import NamedTuple
+from __future__ import annotations
 
-from ..nested import flatten, rebuild
+from math import prod
+from typing import Any, NamedTuple
+
+from ..nested import Nested, flatten, rebuild
 from ..ops import TABLE
 from ..tensor import Tensor
-from .data import Graph
+from .data import Graph, Node
 from .evaluate import trace
 from .normal import PRODUCT, SUM
 
@@ -29,7 +31,7 @@ class Cost(NamedTuple):
     by_op: dict[str, int]      # op name -> FLOPs, the most expensive first; ops that cost nothing are left out
 
 
-def cost(what, x=None, state=None):
+def cost(what: Any, x: Any = None, state: Nested = None) -> Cost:
     """Parameters and FLOPs of a cell's step, of a Tensor, or of a Graph. Returns (parameters, flops, by_op).
 
     what   a cell, a callable ``y, state = cell(x, state)``: one step of it on x (D,), or (B, D) for B rows at once;
@@ -52,7 +54,7 @@ def cost(what, x=None, state=None):
         raise TypeError(f"cost() got {got}; expected a cell and x, a Tensor or a Graph")
     owned = what.parameters().values() if hasattr(what, "parameters") else [
         node.value for node in graph.nodes if node.kind == "parameter" and node.id not in graph.inputs]
-    by_op = {}
+    by_op: dict[str, int] = {}
     for node in graph.nodes:
         if node.op is not None:
             by_op[node.op.name] = by_op.get(node.op.name, 0) + flops(node, [graph.nodes[i].value.shape for i in node.inputs])
@@ -60,7 +62,7 @@ def cost(what, x=None, state=None):
     return Cost(sum(p.size for p in owned), sum(by_op.values()), by_op)
 
 
-def _step(cell, x, state):
+def _step(cell: Any, x: Any, state: Nested) -> Graph:
     """The graph of one step; x and the state are its inputs."""
     name = getattr(cell, "__name__", type(cell).__name__)
     if x is None:
@@ -73,7 +75,7 @@ def _step(cell, x, state):
     return trace(lambda x, *parts: flatten(cell(x, rebuild(state, parts))), x, *flatten(state), names=False)
 
 
-def flops(node, shapes):
+def flops(node: Node, shapes: list[tuple[int, ...]]) -> int:
     """The FLOPs of one node, whose inputs have these shapes."""
     name, size = node.op.name, node.value.size
     if node.op in (SUM, PRODUCT):

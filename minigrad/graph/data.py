@@ -1,4 +1,8 @@
 """The recorded graph as plain data: Graph and its nodes. Every reader starts here."""
+from __future__ import annotations
+
+from typing import Any, Iterable, Sequence
+
 import numpy as np
 
 from ..tensor import Tensor
@@ -19,12 +23,15 @@ class Node:
     """
     __slots__ = ("id", "op", "inputs", "attributes", "value", "kind", "name", "step", "loop", "tensor", "requires_grad", "call", "source")
 
-    def __init__(self, id, op, inputs, attributes, value, kind, *, name=None, step=None, loop=None, tensor=None, requires_grad=False):
+    def __init__(self, id: int, op: Any, inputs: tuple[int, ...], attributes: dict[str, Any], value: np.ndarray, kind: str, *,
+                 name: str | None = None, step: int | None = None, loop: int | None = None, tensor: Any = None,
+                 requires_grad: bool = False) -> None:
         self.id, self.op, self.inputs, self.attributes, self.value, self.kind = id, op, inputs, attributes, value, kind
         self.name, self.step, self.loop, self.tensor, self.requires_grad = name, step, loop, tensor, requires_grad
-        self.call = self.source = None
+        self.call: int | None = None
+        self.source: tuple[str, int, str] | None = None
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         what = self.op.name if self.op else self.kind
         return f"<{self.id} {what}{' ' + self.name if self.name else ''}{f' t={self.step}' if self.step is not None else ''}>"
 
@@ -39,23 +46,25 @@ class Graph:
     """
     __slots__ = ("nodes", "inputs", "outputs")
 
-    def __init__(self, nodes, outputs, inputs=()):
+    def __init__(self, nodes: list[Node], outputs: Iterable[int], inputs: Iterable[int] = ()) -> None:
         self.nodes, self.outputs, self.inputs = nodes, list(outputs), list(inputs)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.nodes)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<Graph of {len(self.nodes)} nodes, {len(self.outputs)} outputs>"
 
     @classmethod
-    def of(cls, *roots, inputs=(), names=True):
+    def of(cls, *roots: Tensor, inputs: Sequence[Tensor] = (), names: bool = True) -> Graph:
         """Everything that roots depend on; ``names=False`` leaves the author's names out (faster for long sequences)."""
         for root in roots:
             if type(root) is not Tensor:
                 raise TypeError(f"Graph.of() needs Tensors, got {type(root).__name__}")
         roots, aliases = unfolded(*roots)
-        tensors, seen, stack = [], set(), [*roots, *inputs]
+        tensors: list[Any] = []
+        stack: list[Any] = [*roots, *inputs]
+        seen = set()
         while stack:
             t = stack.pop()
             if id(t) not in seen:
@@ -63,7 +72,8 @@ class Graph:
                 tensors.append(t)
                 stack.extend(x for x in t.inputs if type(x) is Tensor)
         tensors.sort(key=_age)
-        nodes, ids = [], {}
+        nodes: list[Node] = []
+        ids: dict[int, int] = {}
         for t in tensors:
             operands = []
             for x, array in zip(t.inputs, t.arrays):
@@ -86,7 +96,7 @@ class Graph:
         place_nodes(graph)
         return graph
 
-    def through(self, id):
+    def through(self, id: int) -> int:
         """The element that an integer index takes out of a stack along its first axis (unroll's ``ys[t]``); else id itself."""
         node = self.nodes[id]
         while node.op is not None and node.op.name == "getitem":
@@ -98,15 +108,15 @@ class Graph:
             node = self.nodes[source.inputs[index[1]]]
         return node.id
 
-    def users(self):
+    def users(self) -> list[list[tuple[int, int]]]:
         """For every node the list of (user id, operand position)."""
-        users = [[] for _ in self.nodes]
+        users: list[list[tuple[int, int]]] = [[] for _ in self.nodes]
         for node in self.nodes:
             for position, i in enumerate(node.inputs):
                 users[i].append((node.id, position))
         return users
 
 
-def _age(t):
+def _age(t: Tensor) -> tuple[bool, int]:
     """Leaves whose data was set later than their use sort by first use: before every op."""
     return (t.op is not None, t.index)

@@ -1,11 +1,15 @@
 """What flows back along one edge of the graph: from an op to one of its operands."""
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
 from ..autodiff import _unbroadcast
 from ..ops import Later
 
 
-def through(node, position, g, lead=0):
+def through(node: Any, position: int, g: np.ndarray, lead: int = 0) -> np.ndarray | None:
     """The part of a gradient that ``node`` hands to its operand at ``position``: the op's own rule, broadcasting undone.
 
     node      a recorded Tensor, the result of an op
@@ -21,8 +25,8 @@ def through(node, position, g, lead=0):
     if rule is None:
         return None
     more = dict(node.attributes or {}, saved=node.saved) if node.op.saves else node.attributes or {}
-    part = rule(g, node.array, *node.arrays, **more)
+    part: Any = rule(g, node.array, *node.arrays, **more)
     if isinstance(part, Later):
-        part = part.dense()
+        part = part.dense()         # type: ignore[attr-defined]    # every kind of Later has it
     shape = np.shape(node.arrays[position])
     return part if part.shape[lead:] == shape else _unbroadcast(part, shape, lead)

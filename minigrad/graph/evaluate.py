@@ -1,12 +1,16 @@
 """Graphs made by running functions, evaluated with parts replaced, and differentiated into graphs again."""
+from __future__ import annotations
+
+from typing import Any, Callable, Sequence
+
 import numpy as np
 
 from ..autodiff import grad
 from ..tensor import Tensor, _leaf, record
-from .data import Graph
+from .data import Graph, Node
 
 
-def trace(fn, *arguments, names=True):
+def trace(fn: Callable[..., Any], *arguments: Any, names: bool = True) -> Graph:
     """The graph of ``fn(*arguments)``: arguments become fresh leaves that require gradients (integers stay constants).
 
     Returns a Graph whose ``inputs`` are the arguments and ``outputs`` what fn returned.
@@ -23,7 +27,8 @@ def trace(fn, *arguments, names=True):
     return Graph.of(*roots, inputs=fresh, names=names)
 
 
-def replay(graph, nodes=None, edges=None, inputs=None):
+def replay(graph: Graph, nodes: dict[int, Any] | None = None, edges: dict[tuple[int, int], Any] | None = None,
+           inputs: Sequence[Any] | None = None) -> list[Any]:
     """Evaluate a graph again, with parts replaced: the list of all values, by node id.
 
     nodes   {id: value, or a function of the recomputed value}
@@ -40,7 +45,8 @@ def replay(graph, nodes=None, edges=None, inputs=None):
     for i in list(nodes) + [i for i, _ in edges]:
         if not 0 <= i < len(graph.nodes):
             raise ValueError(f"replay got node {i}; the graph has nodes 0 … {len(graph.nodes) - 1}")
-    affected, values = set(nodes) | {i for i, _ in edges}, []
+    affected = set(nodes) | {i for i, _ in edges}
+    values: list[Any] = []
     for node in graph.nodes:
         value = node.value
         if node.op is not None and (node.id in affected or any(i in affected for i in node.inputs)):
@@ -59,20 +65,20 @@ def replay(graph, nodes=None, edges=None, inputs=None):
     return values
 
 
-def _weak(node, value):
+def _weak(node: Node, value: Any) -> Any:
     """A Python number of the recorded program is one again, so that float32 stays float32."""
     if node.kind == "constant" and node.tensor is None and type(value) is np.ndarray and value.ndim == 0:
         return value.item()
     return value
 
 
-def _evaluate(node, operands):
+def _evaluate(node: Node, operands: list[Any]) -> Any:
     if any(type(x) is Tensor for x in operands):
         return record(node.op, tuple(operands), node.attributes or None)
     return np.asarray(node.op.evaluate(*operands, **node.attributes))
 
 
-def adjoint(graph, wanted=None, cotangent=None):
+def adjoint(graph: Graph, wanted: Sequence[int] | None = None, cotangent: Any = None) -> Graph:
     """The graph that computes the gradients: inputs as in ``graph``, outputs its output followed by one gradient per wanted node.
 
     wanted     ids (default: the graph's inputs that require gradients, or all parameters)

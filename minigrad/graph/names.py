@@ -3,21 +3,28 @@
 A value is found again by its *offset*: how many Tensors were made in its time step before it. The same offset and op in
 every step is the same line of the cell.
 """
+from __future__ import annotations
+
 import itertools
 import linecache
 import os
 import sys
+from types import FrameType
+from typing import Any, Callable
 
 import numpy as np
 
 from ..checkpoint import generators_of
 from ..module import Module
 from ..nested import flatten, rebuild
-from ..place import variables
+from ..place import Loop, variables
 from ..tensor import Tensor, _clock, mode
+from .data import Graph, Node
+
+Names = tuple[dict[int, tuple], list[tuple[str, Tensor]]]        # {offset: (name, op name, call, source)}, [(name, leaf)]
 
 
-def name_nodes(graph, aliases):
+def name_nodes(graph: Graph, aliases: dict[int, Tensor]) -> None:
     """Give the nodes of every loop the names of the author's variables; names that Tensors have already stay.
 
     aliases  {id of a Tensor: the Tensor that stands for it in the graph}, where a scan was unfolded
@@ -64,15 +71,15 @@ def name_nodes(graph, aliases):
     _tell_apart(graph)
 
 
-def _rebound(loop, leaves):
+def _rebound(loop: Loop, leaves: list[tuple[str, Tensor]]) -> set[int]:
     """Ids of the leaves whose variable a hand-written loop binds again: states."""
     bound = {name for name, _ in loop.names.values()}
     return {id(x) for name, x in leaves if name in bound}
 
 
-def _tell_apart(graph):
+def _tell_apart(graph: Graph) -> None:
     """Parameters of several cells that have one name get a number in front, in the order they were made: ``1.W_h``, ``2.W_h``."""
-    same = {}
+    same: dict[str, list[Node]] = {}
     for node in graph.nodes:
         if node.kind == "parameter" and node.name:
             same.setdefault(node.name, []).append(node)
@@ -82,9 +89,10 @@ def _tell_apart(graph):
                 node.name = f"{k}.{name}"
 
 
-def _callers_variables():
+def _callers_variables() -> list[tuple[str, Tensor]]:
     """What the code that asked for the graph calls its values, the outermost caller first: names outside of time."""
-    found, frame = [], sys._getframe(1)
+    found: list[list[tuple[str, Tensor]]] = []
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if not frame.f_code.co_filename.startswith(_HOUSE):
             found.append([(n, x) for n, x in variables(frame) if type(x) is Tensor])
@@ -92,7 +100,7 @@ def _callers_variables():
     return [pair for variables in reversed(found) for pair in variables]
 
 
-def _names_of(loop):
+def _names_of(loop: Loop) -> Names:
     """({offset: (name, op name, call, source)}, [(name, leaf Tensor)]) of one loop.
 
     call: the how-manieth function called in a step named it.
@@ -103,15 +111,18 @@ def _names_of(loop):
     return _traced(loop)
 
 
-def _traced(loop):
+def _traced(loop: Loop) -> Names:
     """Run the first step again, and read the variables of every function after each of its lines."""
     (like, arrays), state = loop.x, loop.state
     x = rebuild(like, [Tensor(array, requires_grad) for array, requires_grad in arrays])
-    found, ops, leaves, before = {}, {}, {}, (mode.watch, mode.recording, mode.place, sys.gettrace())
+    found: dict[int, tuple[int, str, int]] = {}
+    ops: dict[int, tuple] = {}
+    leaves: dict[int, tuple[str, Tensor]] = {}
+    before = (mode.watch, mode.recording, mode.place, sys.gettrace())
     generators = [(g, g.bit_generator.state) for g in generators_of(loop.cell)]     # looking at a cell changes nothing in it
-    start, calls = None, itertools.count(1)
+    start, calls = 0, itertools.count(1)
 
-    def read(frame, depth, call):               # pragma: no cover: a trace function is not traced itself
+    def read(frame: FrameType, depth: int, call: int) -> None:               # pragma: no cover: a trace function is not traced itself
         for name, value in frame.f_locals.items():
             for value, name in ([(value, name)] if type(value) is Tensor else
                                 [(p, n) for n, p in value.parameters().items()] if isinstance(value, Module) and depth == 0 else ()):
@@ -123,20 +134,20 @@ def _traced(loop):
                 else:
                     leaves.setdefault(id(value), (name, value))
 
-    def tracer(frame, event, argument):         # pragma: no cover
+    def tracer(frame: FrameType, event: str, argument: Any) -> Callable | None:         # pragma: no cover
         depth, f, call = 0, frame.f_back, next(calls)
         while f is not None and f is not here:
             depth, f = depth + 1, f.f_back
         if frame.f_code.co_filename in _OWN or frame.f_code.co_filename.startswith(_NUMPY):
             return None
 
-        def lines(frame, event, argument):
+        def lines(frame: FrameType, event: str, argument: Any) -> Callable:
             if event != "call":
                 read(frame, depth, call)
             return lines
         return lines
 
-    def watch(out):                             # pragma: no cover
+    def watch(out: Any) -> None:                             # pragma: no cover
         ops[out.index] = out.op.name, _line(sys._getframe(1), here)
     here = sys._getframe()
     try:
@@ -153,7 +164,7 @@ def _traced(loop):
         mode.watch, mode.recording, mode.place = before[:3]
         for generator, drawn in generators:
             generator.bit_generator.state = drawn
-    names = {index - start: (None, op, None, source) for index, (op, source) in ops.items()}
+    names: dict[int, tuple] = {index - start: (None, op, None, source) for index, (op, source) in ops.items()}
     names.update((index - start, (name, ops.get(index, (None, None))[0], call, ops.get(index, (None, None))[1]))
                  for index, (_, name, call) in found.items())
     if id(x) in leaves:
@@ -161,7 +172,7 @@ def _traced(loop):
     return names, list(leaves.values())
 
 
-def _line(frame, here):
+def _line(frame: FrameType | None, here: FrameType) -> tuple[str, int, str] | None:        # pragma: no cover: as above
     """The line of the cell that an op was recorded in: (function, line number, text)."""
     while frame is not None and frame is not here:
         code = frame.f_code
@@ -173,6 +184,6 @@ def _line(frame, here):
 
 _HOUSE = str(sys.modules["minigrad.tensor"].__file__).rsplit("tensor.py", 1)[0]
 _OWN = {__file__} | {os.path.join(_HOUSE, *name.split("/")) + ".py" for name in          # whose variables name nothing
-                     "tensor ops/record ops/values ops/calls ops/composed ops/table ops/arithmetic ops/products ops/shapes "
+                     "tensor ops/record ops/values ops/calls ops/composed ops/table protocol/arithmetic protocol/products protocol/shapes "
                      "recurrent/compose recurrent/wrappers".split()}
 _NUMPY = os.path.dirname(str(np.__file__)) + os.sep                        # nor do those of its dispatchers

@@ -3,19 +3,25 @@
 ``a - b`` becomes ``a + (-1) b``, ``(a + b) + c`` one sum of three, ``(a b) c`` one product of three, with operands sorted, so that
 two people's ways of writing an equation become the same graph.
 """
+from __future__ import annotations
+
 import functools
+from typing import Any, Callable
 
 import numpy as np
 
 from ..ops import Op
 from .data import Graph, Node
 
+Add = Callable[..., int]            # (op, inputs, attributes, value, **more) -> the new node's id
+Constant = Callable[[np.ndarray], int]
 
-def _sum_rule(i, g, y, terms):
+
+def _sum_rule(i: int, g: Any, y: Any, terms: Any) -> Any:
     return g
 
 
-def _product_rule(i, g, y, factors):
+def _product_rule(i: int, g: Any, y: Any, factors: Any) -> Any:
     for j, f in enumerate(factors):
         g = g if j == i else g * f
     return g
@@ -25,7 +31,7 @@ SUM = Op("sum_of", lambda *terms: functools.reduce(np.add, terms), (_sum_rule,),
 PRODUCT = Op("product_of", lambda *factors: functools.reduce(np.multiply, factors), (_product_rule,), None, "{·}", False, True, None)
 
 
-def normal_form(graph):
+def normal_form(graph: Graph) -> Graph:
     """A Graph with the same outputs; see the module's first lines. Inputs keep their order."""
     uses = [0] * len(graph.nodes)
     for node in graph.nodes:
@@ -33,9 +39,11 @@ def normal_form(graph):
             uses[i] += 1
     for i in graph.outputs:
         uses[i] += 2                      # an output is never folded into its user
-    nodes, new, known = [], {}, {}
+    nodes: list[Node] = []
+    new: dict[int, int] = {}
+    known: dict[Any, int] = {}
 
-    def add(op, inputs, attributes, value, **more):
+    def add(op: Op | None, inputs: tuple[int, ...], attributes: dict[str, Any], value: np.ndarray, **more: Any) -> int:
         key = (op.name, inputs, _frozen(attributes)) if op else None
         if key is not None and key in known:
             return known[key]
@@ -45,13 +53,13 @@ def normal_form(graph):
             known[key] = i
         return i
 
-    def constant(value):
+    def constant(value: np.ndarray) -> int:
         key = ("constant", value.dtype.str, value.shape, value.tobytes())
         if key not in known:
             known[key] = add(None, (), {}, value, kind="constant")
         return known[key]
 
-    def parts(i, op):
+    def parts(i: int, op: Op) -> tuple[int, ...]:
         """The operands of a sum or product that only this one user needs are its own."""
         j = new[i]
         return nodes[j].inputs if nodes[j].op is op and uses[i] == 1 else (j,)
@@ -81,7 +89,8 @@ def normal_form(graph):
     return _prune(Graph(nodes, [new[i] for i in graph.outputs], [new[i] for i in graph.inputs]))
 
 
-def minus(b, add, constant, parts, nodes, new, dtype):
+def minus(b: int, add: Add, constant: Constant, parts: Callable[[int, Op], tuple[int, ...]],
+          nodes: list[Node], new: dict[int, int], dtype: np.dtype) -> int:
     """-b as a product with -1."""
     value = nodes[new[b]].value
     value = value.astype(dtype) if value.dtype.kind in "bu" else value
@@ -89,7 +98,8 @@ def minus(b, add, constant, parts, nodes, new, dtype):
     return product(factors, -value, add, constant, nodes, {})
 
 
-def product(factors, value, add, constant, nodes, more):
+def product(factors: tuple[int, ...], value: np.ndarray, add: Add, constant: Constant, nodes: list[Node],
+            more: dict[str, Any]) -> int:
     """Scalar constants multiplied into one, in front; a 1 disappears."""
     numbers = [nodes[i].value for i in factors if nodes[i].kind == "constant" and nodes[i].value.ndim == 0]
     rest = [i for i in factors if not (nodes[i].kind == "constant" and nodes[i].value.ndim == 0)]
@@ -104,12 +114,12 @@ def product(factors, value, add, constant, nodes, more):
     return add(PRODUCT, tuple(sorted(rest, key=lambda i: _rank(nodes[i]))), {}, value, **more)
 
 
-def _rank(node):
+def _rank(node: Node) -> tuple:
     """Constants first, then parameters, inputs, and what was computed, each in the order it was made."""
     return {"constant": 0, "parameter": 1, "input": 2, "op": 3}[node.kind], node.id
 
 
-def _frozen(x):
+def _frozen(x: Any) -> Any:
     if isinstance(x, dict):
         return tuple((k, _frozen(v)) for k, v in x.items())
     if isinstance(x, (tuple, list)):
@@ -121,7 +131,7 @@ def _frozen(x):
     return x if isinstance(x, (int, float, str, bool, bytes, type(None), type(Ellipsis))) else id(x)
 
 
-def _prune(graph):
+def _prune(graph: Graph) -> Graph:
     """Only what outputs and inputs need, renumbered."""
     keep, stack = set(graph.inputs), list(graph.outputs)
     while stack:

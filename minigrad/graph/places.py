@@ -1,7 +1,10 @@
 """Places in time of what was recorded outside the steps."""
+from __future__ import annotations
+
+from .data import Graph
 
 
-def place_nodes(graph):
+def place_nodes(graph: Graph) -> None:
     """An op outside a step takes the place of its inputs if they share one; taking a step out of a stack takes that step's."""
     nodes = graph.nodes
     for node in nodes:

@@ -1,9 +1,12 @@
 """Taps: the values that a cell's author named, of every step, read from the recorded graph after the fact."""
-from ..nested import flatten
+from __future__ import annotations
+
+from ..nested import Nested, flatten
+from ..tensor import Tensor
 from .data import Graph
 
 
-def taps(root, *names):
+def taps(root: Nested, *names: str) -> dict[str, list[Tensor]]:
     """The named intermediate values of every step: a dict name -> list of T Tensors, in the order of time.
 
     root   what was computed: ys, the loss, a state; a Tensor or several, nested
@@ -22,7 +25,8 @@ def taps(root, *names):
     5
     """
     graph = Graph.of(*flatten(root))
-    values, lengths = {}, {}        # name -> {(loop, call): {step: Tensor}}; loop -> T
+    values: dict[str, dict] = {}            # name -> {(loop, call): {step: Tensor}}
+    lengths: dict[int | None, int] = {}            # loop -> T
     for node in graph.nodes:
         if node.step and node.tensor is not None and node.tensor.place is not None and node.kind != "parameter":
             lengths[node.loop] = max(node.step, lengths.get(node.loop, 0))
@@ -50,7 +54,7 @@ def taps(root, *names):
             if names or len(found[name][0]) == found[name][1]}
 
 
-def _unknown(name, values, found):
+def _unknown(name: str, values: dict, found: dict) -> str:
     if name in values:
         return f"taps() found {name!r} in several functions of a step: {', '.join(n for n in found if n.endswith('.' + name))}; say which"
     return f"taps() found no {name!r}; there are: {', '.join(found)}"

@@ -3,12 +3,18 @@
 What such a node keeps in its attributes as ``run`` has a method ``unfold()``: {(start, stop): Tensor}, the parts of its value,
 computed again op by op. What was computed from the node is recorded again from the parts.
 """
+from __future__ import annotations
+
+from typing import Any
+
 from ..tensor import Tensor, mode, record
 
 
-def unfolded(*roots):
+def unfolded(*roots: Tensor) -> tuple[tuple[Tensor, ...], dict[int, Tensor]]:
     """(the same roots, computed without such nodes, {id of a Tensor: the Tensor that stands for it now})."""
-    order, seen, stack = [], set(), list(roots)
+    order: list[Any] = []
+    stack: list[Any] = list(roots)
+    seen = set()
     while stack:
         t = stack.pop()
         if id(t) not in seen:
@@ -18,13 +24,14 @@ def unfolded(*roots):
     if not any(hasattr((t.attributes or {}).get("run"), "unfold") for t in order):
         return roots, {}
     order.sort(key=lambda t: t.index)
-    new, parts = {}, {}
+    new: dict[int, Tensor] = {}
+    parts: dict[int, dict] = {}
     before = mode.recording, mode.place
     try:
         mode.recording = True
         for t in order:
             run = (t.attributes or {}).get("run")
-            if hasattr(run, "unfold"):
+            if run is not None and hasattr(run, "unfold"):
                 mode.place = t.place
                 parts[id(t)] = run.unfold()
             elif t.op is not None and id(t.inputs[0]) in parts:

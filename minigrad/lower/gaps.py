@@ -1,4 +1,6 @@
 """Which ops an engine has no entry for, and why: the table in docs/take-it-elsewhere.md."""
+from __future__ import annotations
+
 from ..ops import TABLE
 from .to_jax import GAPS as JAX_GAPS
 from .to_jax import TABLE as JAX
@@ -10,7 +12,7 @@ from .to_torch import TABLE as TORCH
 ENGINES = {"PyTorch": (TORCH, TORCH_GAPS), "JAX": (JAX, JAX_GAPS), "ONNX": (ONNX, ONNX_GAPS)}          # entries; {op: why there is none}
 
 
-def markdown():
+def markdown() -> str:
     """The table, a row for each engine."""
     rows = []
     for engine, (table, gaps) in ENGINES.items():

@@ -1,13 +1,16 @@
 """A port kit: a folder with a cell for another engine, and a test that it computes the same, which runs without minigrad."""
+from __future__ import annotations
+
 import io
 import os
+from typing import Any
 
 import numpy as np
 
 from ..autodiff import grad
 from ..files import write
 from ..graph import taps
-from ..nested import flatten, rebuild
+from ..nested import Nested, flatten, rebuild
 from ..recurrent import unroll
 from ..tensor import Tensor
 from .parity import test_source
@@ -19,7 +22,8 @@ from .to_torch import to_torch
 TARGETS = ("torch", "jax", "onnx")
 
 
-def port_kit(cell, folder, target="torch", x=None, state=None, *, T=7, B=3, seed=0):
+def port_kit(cell: Any, folder: str | os.PathLike, target: str = "torch", x: Any = None, state: Nested = None, *,
+             T: int = 7, B: int = 3, seed: int = 0) -> list[str]:
     """Write the cell for "torch", "jax" or "onnx" into a folder, with golden numbers. Returns the files' paths.
 
     cell.py or cell.onnx  the source, or the model       weights.npz  parameters by name
@@ -43,7 +47,7 @@ def port_kit(cell, folder, target="torch", x=None, state=None, *, T=7, B=3, seed
     return [os.path.join(folder, file) for file in files]
 
 
-def golden(step, T=7, B=3, seed=0, scale=0.7):
+def golden(step: Step, T: int = 7, B: int = 3, seed: int = 0, scale: float = 0.7) -> dict[str, np.ndarray]:
     """What a port must reproduce: a dict of arrays, computed by minigrad on random inputs.
 
     xs (T, B, …), state_0 …      what goes in: inputs, and a state; start_0 …: the cell's initial state
@@ -60,8 +64,8 @@ def golden(step, T=7, B=3, seed=0, scale=0.7):
     if step.given is None:
         start = cell.initial_state(rows)
     else:
-        leaves = [np.asarray(getattr(s, "data", s)) for s in flatten(step.given)]
-        start = rebuild(step.given, [Tensor(np.resize(s, (B, *s.shape[1:])) if step.batched else s) for s in leaves])
+        given = [np.asarray(getattr(s, "data", s)) for s in flatten(step.given)]
+        start = rebuild(step.given, [Tensor(np.resize(s, (B, *s.shape[1:])) if step.batched else s) for s in given])
     leaves = [Tensor((s.data + scale * rng.standard_normal(s.shape)).astype(s.dtype), requires_grad=True) if s.dtype.kind == "f" else s
               for s in flatten(start)]                                      # counters and the like stay as they are
     ys, last, states = unroll(cell, xs, rebuild(start, leaves), states=True)
@@ -84,7 +88,7 @@ def golden(step, T=7, B=3, seed=0, scale=0.7):
     return numbers
 
 
-def _packed(arrays):
+def _packed(arrays: dict[str, np.ndarray]) -> bytes:
     file = io.BytesIO()
     np.savez(file, allow_pickle=False, **arrays)
     return file.getvalue()

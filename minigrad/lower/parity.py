@@ -1,7 +1,10 @@
 """The test of a port kit, as text: it runs where minigrad is not."""
+from __future__ import annotations
+
+from .step import Step
 
 
-def test_source(step, target):
+def test_source(step: Step, target: str) -> str:
     """``test_parity.py`` for a cell and an engine."""
     return HEAD.replace("TITLE", step.title) + {"torch": TORCH, "jax": JAX, "onnx": ONNX}[target].replace("CELL", step.identifier) + FOOT
 

@@ -1,13 +1,18 @@
 """Python source for another engine: statements from a table of expressions, and what is written around them."""
+from __future__ import annotations
+
+import os
 import re
 import textwrap
-from typing import Any
+from types import ModuleType
+from typing import Any, Iterable, Sequence
 
 import numpy as np
 
 from ..files import write as write_file
-from .step import missing
+from .step import Step, Value, missing
 
+Entry = Any        # (operand texts, Value) -> expression; what ``entry`` says of it are its attributes
 SHORT = 70         # of what is written inside another expression
 
 
@@ -17,25 +22,25 @@ class Source:
     ``save(path)`` writes the file, ``load()`` runs it and returns its module (needs the engine).
     """
 
-    def __init__(self, target, text, step):
+    def __init__(self, target: str, text: str, step: Step) -> None:
         self.target, self.text, self.step = target, text, step
 
     @property
-    def weights(self):
+    def weights(self) -> dict[str, np.ndarray]:
         return {name: p.data for name, p in self.step.parameters.items()}
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.text
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<{self.step.title} for {self.target}: {len(self.text.splitlines())} lines>"
 
-    def save(self, path):
+    def save(self, path: str | os.PathLike) -> str | os.PathLike:
         """Write the source into a file, whole or not at all; returns the path."""
         write_file(path, self.text)
         return path
 
-    def load(self):
+    def load(self) -> ModuleType:
         """The source as a module that has been run."""
         import types
         module = types.ModuleType(f"{self.step.title}_{self.target}")
@@ -43,7 +48,9 @@ class Source:
         return module
 
 
-def function(step, table, target, values, results, unpacked=(), of="{}", returns="return {}"):
+def function(step: Step, table: dict[str, Entry], target: str, values: list[Value], results: list[Value],
+             unpacked: Iterable[str] = (), of: str = "{}",
+             returns: str = "return {}") -> list[str]:
     """The lines of a function: names ``unpacked`` from ``of``, a statement for each of the values that results need, ``returns``.
 
     A value that has no name in the cell and is used once is written where it is used: ``a = x @ W_x + h @ W_h + b``.
@@ -58,7 +65,8 @@ def function(step, table, target, values, results, unpacked=(), of="{}", returns
             kept.insert(0, v)
             for i in v.inputs:
                 uses[i.name] = uses.get(i.name, 0) + (2 if getattr(table[v.op.name], "repeats", False) else 1)
-    texts, lines = {}, []
+    texts: dict[str, tuple[str, float]] = {}
+    lines = []
     for v in kept:
         write = table[v.op.name]
         needs = (0,) * len(v.inputs) if write.needs is CALL else write.needs
@@ -76,13 +84,13 @@ def function(step, table, target, values, results, unpacked=(), of="{}", returns
 HEAVY = {"matmul", "einsum", "solve", "inv", "matrix_exp"}
 
 
-def fixed(step):
+def fixed(step: Step) -> list[Value]:
     """The values of parameters alone that the steps use, if it is worth computing them once for all steps; else none."""
     used = {i.name for v in step.every for i in v.inputs} | {v.name for v in (step.y, *step.new)}
     return [v for v in step.once if v.name in used] if HEAVY & {v.op.name for v in step.once} else []
 
 
-def numbered(text, step):
+def numbered(text: str, step: Step) -> str:
     """Temporary names numbered as they occur: v1, v2, …"""
     found = dict.fromkeys(re.findall(r"\b_t\d+\b", text))
     names = dict(zip(found, (n for n in map("v{}".format, range(1, 10 ** 6)) if n not in step.taken)))
@@ -94,20 +102,20 @@ def numbered(text, step):
 CALL = object()         # operands stand between commas, and need no parentheses
 
 
-def entry(write, needs=CALL, tight=3, repeats=False):
+def entry(write: Entry, needs: Any = CALL, tight: float = 3, repeats: bool = False) -> Entry:
     """Say of a function how tightly its operands have to hold together (1 a sum, 2 a product, 3 a name), how tightly the result does,
     and whether it writes an operand more than once."""
     write.needs, write.tight, write.repeats = needs, tight, repeats
     return write
 
 
-def infix(sign):
+def infix(sign: str) -> Entry:
     """``a + b``"""
     return entry(lambda a, v: f"{a[0]} {sign} {a[1]}", tight={"+": 1, "-": 1, "*": 2, "/": 2, "@": 2, "**": 2.5}.get(sign, 0),
                  needs={"+": (1, 1), "-": (1, 2), "*": (2, 3), "/": (2, 3), "@": (3, 3)}.get(sign, (3, 3)))
 
 
-def prefix(sign):
+def prefix(sign: str) -> Entry:
     return entry(lambda a, v: f"{sign}{a[0]}", needs=(3,), tight=1 if sign == "-" else 0)
 
 
@@ -115,9 +123,9 @@ INFIX = {**dict(add="+", subtract="-", multiply="*", divide="/", power="**", mat
          **dict(less="<", less_equal="<=", greater=">", greater_equal=">=", equal="==", not_equal="!=")}
 
 
-def calls(function, **renamed):
+def calls(function: str, **renamed: str | None) -> Entry:
     """``function(a, b, axis=-1)``; attributes under other names on request, None to leave one out."""
-    def write(a, v):
+    def write(a: list[str], v: Value) -> str:
         said = [f"{renamed.get(k, k)}={static(value)}" for k, value in v.attributes.items() if renamed.get(k, k) is not None]
         return f"{function}({', '.join([*a, *said])})"
     return entry(write)
@@ -134,7 +142,7 @@ def static(value: Any) -> str:
     return repr(str(value)) if isinstance(value, np.dtype) else repr(value)
 
 
-def array(a, full, make, kind):
+def array(a: np.ndarray, full: str, make: str, kind: str) -> str:
     """An array, by the function ``full`` if all its numbers are the same, else by ``make``."""
     if a.size and (a == a.flat[0]).all():
         return f"{full}({static(a.shape)}, {static(a.flat[0])}, {kind})"
@@ -142,20 +150,20 @@ def array(a, full, make, kind):
     return f"{make}({numbers}, {kind})"
 
 
-def wrapped(line):
+def wrapped(line: str) -> str:
     """A line over as many lines as it takes."""
     indent = " " * (len(line) - len(line.lstrip()) + 4)
     return line if len(line) < 120 else textwrap.fill(line, 116, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
-def sizes(a, v):
+def sizes(a: list[str], v: Value) -> str:
     """A shape in which the number of rows, the last operand, may occur."""
     return f"({', '.join(a[-1] if n is None else str(n) for n in v.attributes['shape'])}{',' * (len(v.attributes['shape']) == 1)})"
 
 
-def index(value):
+def index(value: Sequence[Any]) -> str:
     """An index as it is written between brackets."""
-    def one(i):
+    def one(i: Any) -> str:
         if isinstance(i, slice):
             return ":".join("" if p is None else str(p) for p in ((i.start, i.stop) if i.step is None else (i.start, i.stop, i.step)))
         if isinstance(i, np.ndarray):
@@ -164,13 +172,13 @@ def index(value):
     return ", ".join(map(one, value))
 
 
-def permutation(v):
+def permutation(v: Value) -> tuple[int, ...]:
     """The full permutation of a transpose, whose axes are counted from the end."""
     rank, axes = v.sample.ndim, v.attributes["axes"]
     return tuple(range(rank - len(axes))) + tuple(a + rank for a in axes)
 
 
-def _reshape(a, v):
+def _reshape(a: list[str], v: Value) -> str:
     """The leading axes stay as they are, so any batch size fits."""
     lead = v.inputs[0].sample.ndim - v.attributes["rank"]
     shape = "".join(f", {n}" for n in v.attributes["shape"])
@@ -181,18 +189,18 @@ def _reshape(a, v):
 reshape = entry(_reshape, needs=(3,), repeats=True)
 
 
-def einsum(function):
-    def write(a, v):
+def einsum(function: str) -> Entry:
+    def write(a: list[str], v: Value) -> str:
         subscripts = ",".join("..." + term for term in v.attributes["terms"]) + "->..." + v.attributes["out"]
         return f"{function}({subscripts!r}, {', '.join(a)})"
     return entry(write)
 
 
-def tuple_of(values):
+def tuple_of(values: list[Value]) -> str:
     """A tuple of names: ``h,`` or ``h, c``."""
     return ", ".join(v.name for v in values) + "," * (len(values) == 1)
 
 
-def fields(n):
+def fields(n: int) -> str:
     """The same, to be filled in."""
     return ", ".join(["{}"] * n) + "," * (n == 1)

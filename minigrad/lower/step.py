@@ -3,17 +3,20 @@
 The step is recorded by the compiler's tape, so a cell that branches on numbers or draws them inside is refused with the reason.
 What follows the size of the batch is told by reading the step on examples with different numbers of rows.
 """
+from __future__ import annotations
+
 import keyword
 import re
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..autodiff import no_grad
-from ..compile.trace import CannotTrace, Tape
+from ..compile.trace import Tape
+from ..compile.traced import CannotTrace
 from ..graph import Graph
+from ..modes import no_grad
 from ..module import Module
-from ..nested import flatten, rebuild
+from ..nested import Nested, flatten, rebuild
 from ..ops import TABLE
 from ..recurrent.state import called, check_cell
 from ..tensor import Tensor
@@ -48,7 +51,7 @@ class Step:
     x, state, y, new   Values that come in and go out
     """
 
-    def __init__(self, cell, x=None, state=None):
+    def __init__(self, cell: Any, x: Any = None, state: Nested = None) -> None:
         check_cell("lower", cell)
         self.cell, self.title = cell, called(cell)
         self.identifier = re.sub(r"\W+", "_", self.title).strip("_")
@@ -73,18 +76,24 @@ class Step:
             seen.append(self._summary())
         raise ValueError(f"{self.title} cannot be written for any number of rows: {why}")
 
-    def _summary(self):
+    def _summary(self) -> tuple:
         """What two readings have to agree in."""
         lines = [(v.name, v.op.name, repr(v.attributes), [i.name for i in v.inputs]) for v in (*self.once, *self.every, *self.begin)]
         return lines, {name: (a.shape, a.tobytes()) for name, a in self.constants.items()}
 
-    def _read(self):
+    def _read(self) -> None:
         x, cell = self._resized(self.example), self.cell
         start = cell.initial_state(self.rows) if self.given is None else self.given
         leaves = flatten(start) if self.given is None else [_leaf(self._resized(_leaf(s).data)) for s in flatten(start)]
-        self.taken, self.late, self.count = set(), set(), 0
-        self.once, self.every, self.begin, self.parameters, self.constants = [], [], [], {}, {}
-        self.own = {id(p): name for name, p in cell.parameters().items()} if isinstance(cell, Module) else {}
+        self.taken: set[str] = set()
+        self.late: set[str] = set()
+        self.once: list[Value] = []
+        self.every: list[Value] = []
+        self.begin: list[Value] = []
+        self.parameters: dict[str, Tensor] = {}
+        self.constants: dict[str, np.ndarray] = {}
+        self.count = 0
+        self.own: dict[int, str] = {id(p): name for name, p in cell.parameters().items()} if isinstance(cell, Module) else {}
         tape = Tape(cell, _leaf(x), rebuild(start, leaves), True, False)
         self.known: dict = {}                                           # id of a Tensor -> its Value
         values: dict = {}
@@ -112,10 +121,10 @@ class Step:
             self._outside(leaves, self.begin, batch_size)
             self.first = [self.known[id(s)] for s in leaves]
 
-    def _resized(self, array):
+    def _resized(self, array: np.ndarray) -> np.ndarray:
         return np.resize(array, (self.rows, *array.shape[1:])) if self.batched else array
 
-    def _outside(self, tensors, into, count):
+    def _outside(self, tensors: list[Tensor], into: list[Value], count: Value) -> None:
         """What Tensors that were made outside of the step are computed from."""
         values: dict = {}
         for node in Graph.of(*tensors, names=False).nodes if tensors else ():
@@ -133,17 +142,17 @@ class Step:
             if node.tensor is not None:
                 self.known[id(node.tensor)] = value
 
-    def _parameter(self, node):
+    def _parameter(self, node: Any) -> Value:
         name = self._free(self.own.get(id(node.tensor)) or node.tensor.name or "theta")
         self.parameters[name] = node.tensor
         return Value(name, True, "parameter", None, (), {}, node.value)
 
-    def _number(self, value):
+    def _number(self, value: Any) -> Value:
         if self.rows and value in (self.rows, 1 / self.rows):
             raise _Rows("it computes with the number of rows; take np.mean over the axis instead")
         return Value(repr(value) if np.isfinite(value) else f"float('{value}')", True, "number", None, (), {}, np.asarray(value))
 
-    def _constant(self, array, name, into, count):
+    def _constant(self, array: Any, name: str | None, into: list[Value], count: Value) -> Value:
         """An array. One that was made for the rows of the example is kept as one row, and spread over as many as there are."""
         array = np.asarray(array)
         shape, spread = array.shape, self.rows in array.shape
@@ -165,7 +174,7 @@ class Step:
             self._into(into, value)
         return value
 
-    def _operation(self, node, inputs, name, into, count):
+    def _operation(self, node: Any, inputs: list[Value], name: str | None, into: list[Value], count: Value) -> Value:
         attributes, rows = dict(node.attributes), self.rows
         if rows and node.op.name == "reshape" and attributes["shape"][:1] == (rows,) == np.shape(inputs[0].sample)[:1] and \
                 attributes["rank"] == np.ndim(inputs[0].sample):
@@ -180,18 +189,18 @@ class Step:
         self._into(into, value)
         return value
 
-    def _into(self, values, value):
+    def _into(self, values: list[Value], value: Value) -> None:
         """What depends on the number of rows is no matter of parameters alone."""
         if values is self.once and any(i.kind == "rows" or i.name in self.late for i in value.inputs):
             self.late.add(value.name)
             values = self.every
         values.append(value)
 
-    def _temporary(self):
+    def _temporary(self) -> str:
         self.count += 1
         return f"_t{self.count}"                # the source numbers those that are left
 
-    def _free(self, name):
+    def _free(self, name: str) -> str:
         """A Python name that is not taken: h, and what it becomes, h_new."""
         name = re.sub(r"\W", "_", name)
         name = f"v_{name}" if name[0].isdigit() or keyword.iskeyword(name) or name in RESERVED or name[:2] == "_t" else name
@@ -202,12 +211,12 @@ class Step:
         return free
 
     @property
-    def ops(self):
+    def ops(self) -> list[str]:
         """Names of the ops that the step is made of."""
         return sorted({v.op.name for v in (*self.once, *self.every)})
 
 
-def _sizes(attributes):
+def _sizes(attributes: dict[str, Any]) -> list[int]:
     """Every whole number in static arguments; of arrays the shape."""
     found, stack = [], [v for k, v in attributes.items() if k != "starts"]
     while stack:
@@ -223,11 +232,11 @@ def _sizes(attributes):
     return found
 
 
-def _leaf(x):
+def _leaf(x: Any) -> Tensor:
     return x if isinstance(x, Tensor) else Tensor(x)
 
 
-def _example(cell, x):
+def _example(cell: Any, x: Any) -> np.ndarray:
     """An example of one step's input: as given, or rows of the cell's input size, if that can be seen."""
     if x is not None:
         return x.data if isinstance(x, Tensor) else np.asarray(x)
@@ -241,7 +250,7 @@ def _example(cell, x):
     return np.random.default_rng(0).standard_normal((3, size)).astype(dtype)
 
 
-def missing(step, table, target, values):
+def missing(step: Step, table: dict[str, Any], target: str, values: list[Value]) -> None:
     """Complain about ops that the target's table has no entry for."""
     gaps = sorted({v.op.name for v in values} - table.keys())
     if gaps:

@@ -1,9 +1,15 @@
 """A cell as JAX functions: a source file that runs alone, for jit, vmap, grad, a GPU, and many devices."""
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
+from ..nested import Nested
+from ..recurrent.state import Cell
 from .source import (INFIX, Source, array, calls, einsum, entry, fields, fixed, function, index, infix, numbered, permutation, prefix,
                      reshape, sizes, static, tuple_of, wrapped)
-from .step import Step
+from .step import Step, Value
 from .to_torch import LOSS
 
 _NUMPY = """square sqrt exp expm1 log log1p sin cos tanh absolute sign maximum minimum where sum mean var max min prod cumsum triu tril flip
@@ -11,16 +17,16 @@ floor ceil rint trunc isfinite isnan isinf signbit logical_and logical_or logica
 _NN = "sigmoid softplus relu silu logsumexp softmax log_softmax".split()
 
 
-def _pad(a, v):
+def _pad(a: list[str], v: Value) -> str:
     pads = ((0, 0),) * (v.sample.ndim - len(v.attributes["pads"])) + tuple(v.attributes["pads"])
     return f"jnp.pad({a[0]}, {static(pads)}, constant_values={static(v.attributes['fill'])})"
 
 
-def _scatter(a, v):
+def _scatter(a: list[str], v: Value) -> str:
     return f"jnp.zeros({sizes(a, v)}, {a[0]}.dtype).at[{index(v.attributes['index'])}].add({a[0]})"
 
 
-def _getitem(a, v):
+def _getitem(a: list[str], v: Value) -> str:
     """JAX wants arrays, not lists."""
     arrays = {n: i for n, i in enumerate(v.attributes["index"]) if isinstance(i, np.ndarray)}
     said = [f"jnp.array({static(tuple(i.tolist())) if i.ndim == 1 else i.tolist()})" if n in arrays else index([i])
@@ -46,7 +52,7 @@ TABLE = {
 GAPS = {"softmax_cross_entropy": LOSS, "binary_cross_entropy": LOSS, "squared_error": LOSS}
 
 
-def to_jax(cell, x=None, state=None):
+def to_jax(cell: Cell, x: Any = None, state: Nested = None) -> Source:
     """The cell as a file with JAX functions. Returns a Source: ``.text``, ``.save(path)``, ``.weights``. Arguments as in ``to_torch``.
 
     ``step(params, x, state) -> (y, state)`` is one step, ``scan(params, xs, state=None) -> (ys, state)`` all of them by
@@ -65,7 +71,7 @@ def to_jax(cell, x=None, state=None):
     step = Step(cell, x, state)
     once = fixed(step)
 
-    def define(head, first, values, results, returns):
+    def define(head: str, first: list[str], values: list[Value], results: list[Value], returns: str) -> list[str]:
         body = function(step, TABLE, "jax", values, results, step.parameters, "params[{!r}]", returns)
         return ["", "", f"def {head}:", *("    " + line for line in (*first, *body))]
 

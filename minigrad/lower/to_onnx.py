@@ -1,32 +1,43 @@
 """A cell as an ONNX model: one ``Scan`` over time, whose body is the step, or ONNX's own RNN, GRU, LSTM. T and B are free."""
+from __future__ import annotations
+
+import os
+from typing import Any, Callable, Sequence
+
 import numpy as np
 
 from ..files import write
+from ..nested import Nested
+from ..recurrent.state import Cell
 from .onnx_layers import layers, nodes
 from .source import permutation
-from .step import Step, missing
+from .step import Step, Value, missing
 from .to_torch import LOSS
 
 OPSET = 20
+Write = Callable[["_Graph", list[str], Value], str]         # (the graph, names of the operands, Value) -> the name of the result
 
 
 class _Graph:
     """An ONNX graph in the making."""
 
-    def __init__(self, onnx, x):
-        self.x, self.onnx, self.nodes, self.constants, self.known, self.count = x, onnx, [], [], {}, 0
+    def __init__(self, onnx: Any, x: str) -> None:
+        self.x, self.onnx, self.count = x, onnx, 0
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+        self.known: dict[tuple, str] = {}
 
-    def fresh(self):
+    def fresh(self) -> str:
         self.count += 1
         return f"_{self.count}"
 
-    def add(self, op, *inputs, name=None, names=None, **attributes):
+    def add(self, op: str, *inputs: str, name: str | None = None, names: list[str] | None = None, **attributes: Any) -> str:
         """A node; the name of its (first) output."""
         names = names or [name or self.fresh()]
         self.nodes.append(self.onnx.helper.make_node(op, list(inputs), names, **attributes))
         return names[0]
 
-    def constant(self, value, dtype=None, name=None):
+    def constant(self, value: Any, dtype: Any = None, name: str | None = None) -> str:
         """An array of the model."""
         array = np.asarray(value, dtype)
         key = (array.dtype.str, array.shape, array.tobytes())
@@ -36,31 +47,31 @@ class _Graph:
         return self.known[key]
 
 
-def _same(op):
+def _same(op: str) -> Write:
     return lambda g, a, v: g.add(op, *a, name=v.name)
 
 
-def _unary(*ops):
+def _unary(*ops: str) -> Write:
     """One op on the result of another."""
-    def write(g, a, v):
+    def write(g: _Graph, a: list[str], v: Value) -> str:
         for op in ops[:-1]:
             a = [g.add(op, *a)]
         return g.add(ops[-1], *a, name=v.name)
     return write
 
 
-def _one(v):
+def _one(v: Value) -> np.ndarray:
     return np.ones((), v.sample.dtype)
 
 
-def _reduction(op):
-    def write(g, a, v):
+def _reduction(op: str) -> Write:
+    def write(g: _Graph, a: list[str], v: Value) -> str:
         axes = g.constant(v.attributes["axis"], np.int64)
         return g.add(op, a[0], axes, keepdims=int(v.attributes["keepdims"]), noop_with_empty_axes=1, name=v.name)
     return write
 
 
-def _index(g, a, v):
+def _index(g: _Graph, a: list[str], v: Value) -> str:
     """Slices, new axes, single entries, and one array (for several, multiply by one-hot rows)."""
     index, shape = v.attributes["index"][1:], v.inputs[0].sample.shape
     axis = lead = len(shape) - sum(i is not None for i in index)
@@ -95,35 +106,36 @@ def _index(g, a, v):
     return g.add("Identity", out, name=v.name)
 
 
-def _reshape(g, a, v):
+def _reshape(g: _Graph, a: list[str], v: Value) -> str:
     lead = v.inputs[0].sample.ndim - v.attributes["rank"]
     shape = (0,) * lead + tuple(v.attributes["shape"])                  # 0 keeps what is there
     return g.add("Reshape", a[0], g.constant(shape, np.int64), name=v.name)
 
 
-def _layer_norm(g, a, v):
+def _layer_norm(g: _Graph, a: list[str], v: Value) -> str:
     """By hand: the op of that name computes in float32 whatever it gets."""
-    last, kept = g.constant([-1], np.int64), dict(keepdims=1)
+    last = g.constant([-1], np.int64)
+    kept: dict[str, Any] = dict(keepdims=1)
     d = g.add("Sub", a[0], g.add("ReduceMean", a[0], last, **kept))
     variance = g.add("ReduceMean", g.add("Mul", d, d), last, **kept)
     return g.add("Div", d, g.add("Sqrt", g.add("Add", variance, g.constant(v.attributes["eps"], v.sample.dtype))), name=v.name)
 
 
-def _expm1(g, a, v):
+def _expm1(g: _Graph, a: list[str], v: Value) -> str:
     """e^x - 1 without loss near 0: tanh(x/2) (e^x + 1)."""
     half = g.add("Tanh", g.add("Mul", a[0], g.constant(0.5, v.sample.dtype)))
     return g.add("Mul", half, g.add("Add", g.add("Exp", a[0]), g.constant(_one(v))), name=v.name)
 
 
-def _softplus(g, a, v, name=None):
+def _softplus(g: _Graph, a: list[str], v: Value, name: str | None = None) -> str:
     """max(x, 0) + log(1 + e^-|x|): the op of that name is not there for float64 everywhere."""
     small = g.add("Log", g.add("Add", g.add("Exp", g.add("Neg", g.add("Abs", a[0]))), g.constant(_one(v))))
     return g.add("Add", g.add("Relu", a[0]), small, name=name or v.name)
 
 
-def _in_floats(op):
+def _in_floats(op: str) -> Write:
     """An op that runtimes have for floats only; integers (a counter in a state) take the way round."""
-    def write(g, a, v):
+    def write(g: _Graph, a: list[str], v: Value) -> str:
         if v.sample.dtype.kind == "f":
             return g.add(op, *a, name=v.name)
         cast = g.onnx.helper.np_dtype_to_tensor_dtype
@@ -132,29 +144,29 @@ def _in_floats(op):
     return write
 
 
-def _silu(g, a, v):
+def _silu(g: _Graph, a: list[str], v: Value) -> str:
     return g.add("Mul", a[0], g.add("Sigmoid", a[0]), name=v.name)
 
 
-def _gelu(g, a, v):
+def _gelu(g: _Graph, a: list[str], v: Value) -> str:
     """x (1 + tanh(c (x + 0.044715 x³))) / 2."""
-    def c(value):
+    def c(value: float) -> str:
         return g.constant(value, v.sample.dtype)
     cube = g.add("Mul", g.add("Mul", g.add("Mul", a[0], a[0]), a[0]), c(0.044715))
     bent = g.add("Tanh", g.add("Mul", g.add("Add", a[0], cube), c((2 / np.pi) ** 0.5)))
     return g.add("Mul", g.add("Mul", a[0], c(0.5)), g.add("Add", bent, c(1)), name=v.name)
 
 
-def _log_sigmoid(g, a, v):
+def _log_sigmoid(g: _Graph, a: list[str], v: Value) -> str:
     return g.add("Neg", _softplus(g, [g.add("Neg", a[0])], v, g.fresh()), name=v.name)
 
 
-def _broadcast(g, a, v):
+def _broadcast(g: _Graph, a: list[str], v: Value) -> str:
     sizes = [a[-1] if n is None else g.constant([n], np.int64) for n in v.attributes["shape"]]       # the last operand: how many rows
     return g.add("Expand", a[0], g.add("Concat", *sizes, axis=0), name=v.name)
 
 
-def _variance(g, a, v):
+def _variance(g: _Graph, a: list[str], v: Value) -> str:
     axes, n = v.attributes["axis"], v.inputs[0].sample.size // max(1, v.sample.size)
     if any(ax + v.inputs[0].sample.ndim == 0 for ax in axes) and v.attributes["ddof"]:
         raise ValueError("a variance over the rows with ddof has no entry for onnx; its divisor is the number of rows")
@@ -163,33 +175,33 @@ def _variance(g, a, v):
     return g.add("Mul", mean, g.constant(n / (n - v.attributes["ddof"]) if v.attributes["ddof"] else 1, v.sample.dtype), name=v.name)
 
 
-def _flip(g, a, v):
+def _flip(g: _Graph, a: list[str], v: Value) -> str:
     axes = v.attributes["axis"]
     ends = ([-1] * len(axes), [np.iinfo(np.int64).min] * len(axes), axes, [-1] * len(axes))
     return g.add("Slice", a[0], *(g.constant(e, np.int64) for e in ends), name=v.name)
 
 
-def _pad(g, a, v):
+def _pad(g: _Graph, a: list[str], v: Value) -> str:
     pads = ((0, 0),) * (v.sample.ndim - len(v.attributes["pads"])) + tuple(v.attributes["pads"])
     sides = g.constant([p[0] for p in pads] + [p[1] for p in pads], np.int64)
     return g.add("Pad", a[0], sides, g.constant(v.attributes["fill"], v.sample.dtype), name=v.name)
 
 
-def _stack(g, a, v):
+def _stack(g: _Graph, a: list[str], v: Value) -> str:
     axis = g.constant([v.attributes["axis"]], np.int64)
     return g.add("Concat", *(g.add("Unsqueeze", x, axis) for x in a), axis=v.attributes["axis"], name=v.name)
 
 
-def _triangle(upper):
+def _triangle(upper: int) -> Write:
     return lambda g, a, v: g.add("Trilu", a[0], g.constant(v.attributes["k"], np.int64), upper=upper, name=v.name)
 
 
-def _einsum(g, a, v):
+def _einsum(g: _Graph, a: list[str], v: Value) -> str:
     equation = ",".join("..." + term for term in v.attributes["terms"]) + "->..." + v.attributes["out"]
     return g.add("Einsum", *a, equation=equation, name=v.name)
 
 
-def _truncated(g, a, v):
+def _truncated(g: _Graph, a: list[str], v: Value) -> str:
     return g.add("Mul", g.add("Sign", a[0]), g.add("Floor", g.add("Abs", a[0])), name=v.name)
 
 
@@ -221,7 +233,7 @@ GAPS = {"solve": NONE, "inv": NONE, "matrix_exp": NONE, "scatter_add": "multiply
         "binary_cross_entropy": LOSS, "squared_error": LOSS}
 
 
-def to_onnx(cell, path=None, x=None, state=None, *, scan=None):
+def to_onnx(cell: Cell, path: str | os.PathLike | None = None, x: Any = None, state: Nested = None, *, scan: bool | None = None) -> Any:
     """The cell as an ONNX model. Returns the ModelProto (and writes it to ``path``, if one is given).
 
     scan  True: one ``Scan`` over time, whose body is the step; False: ONNX's own RNN, GRU or LSTM, for RNNCell, GRUCell, LSTMCell and
@@ -243,11 +255,11 @@ def to_onnx(cell, path=None, x=None, state=None, *, scan=None):
     states, lasts = [f"state_{i}" for i in range(len(step.state))], [f"last_{i}" for i in range(len(step.state))]
     lead = ["B"] if step.batched else []
 
-    def value(name, sample, time=()):
+    def value(name: str, sample: np.ndarray, time: Sequence[str] = ()) -> Any:
         kind = helper.np_dtype_to_tensor_dtype(sample.dtype)
         return helper.make_tensor_value_info(name, kind, [*time, *lead, *sample.shape[len(lead):]])
 
-    def values(names, like):
+    def values(names: list[str], like: list[Value]) -> list:
         return [value(n, v.sample) for n, v in zip(names, like)]
 
     if own and step.batched and (step.y.sample.dtype == np.float32 if scan is None else not scan):
@@ -272,7 +284,7 @@ def to_onnx(cell, path=None, x=None, state=None, *, scan=None):
     return model
 
 
-def _operand(g, i, v, made):
+def _operand(g: _Graph, i: Value, v: Value, made: set[str]) -> str:
     """The name of an operand: bare numbers and arrays are stored with the model, and of mixed dtypes the narrower is cast."""
     wanted = i.sample.dtype
     if v.op.name != "where" or i is not v.inputs[0]:

@@ -1,42 +1,48 @@
 """A cell as a ``torch.nn.Module``: a source file that runs alone, with the cell's own names."""
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
-from .source import (INFIX, Source, array, calls, einsum, entry, fields, fixed, function, index, infix, numbered, permutation, prefix,
-                     reshape, sizes, static, tuple_of, wrapped)
-from .step import Step
+from ..nested import Nested
+from ..recurrent.state import Cell
+from .source import (INFIX, Entry, Source, array, calls, einsum, entry, fields, fixed, function, index, infix, numbered, permutation,
+                     prefix, reshape, sizes, static, tuple_of, wrapped)
+from .step import Step, Value
 
 
-def _reduces(function):
+def _reduces(function: str) -> Entry:
     """A reduction over axes."""
     return entry(lambda a, v: f"{function}({a[0]}, dim={static(v.attributes['axis'])}, keepdim={v.attributes['keepdims']})")
 
 
-def _prod(a, v):
+def _prod(a: list[str], v: Value) -> str:
     return f"torch.prod({a[0]}, dim={v.attributes['axis'][0]}, keepdim={v.attributes['keepdims']})"
 
 
-def _variance(a, v):
+def _variance(a: list[str], v: Value) -> str:
     return (f"torch.var({a[0]}, dim={static(v.attributes['axis'])}, keepdim={v.attributes['keepdims']}, "
             f"correction={v.attributes['ddof']})")
 
 
-def _extreme(function):
+def _extreme(function: str) -> Entry:
     """A function that takes Tensors only: a number among its operands becomes one, like the other."""
-    def write(a, v):
+    def write(a: list[str], v: Value) -> str:
         other = a[0 if v.inputs[1].kind == "number" else 1]
         said = [f"{other}.new_tensor({i.name})" if i.kind == "number" else t for t, i in zip(a, v.inputs)]
         return f"{function}({', '.join(said)})"
     return entry(write, needs=(3, 3), repeats=True)
 
 
-def _where(a, v):
+def _where(a: list[str], v: Value) -> str:
     """Two numbers would be float32 whatever the rest is."""
     if v.inputs[1].kind == v.inputs[2].kind == "number":
         a = [a[0], f"torch.tensor({a[1]}, dtype=torch.{v.sample.dtype})", a[2]]
     return f"torch.where({', '.join(a)})"
 
 
-def _getitem(a, v):
+def _getitem(a: list[str], v: Value) -> str:
     """PyTorch has no slices with negative steps: these axes are turned round first."""
     shape, full, turned = v.inputs[0].sample.shape, list(v.attributes["index"]), []
     axis = len(shape) - sum(i is not None for i in full[1:])
@@ -49,7 +55,7 @@ def _getitem(a, v):
     return (f"torch.flip({a[0]}, {static(tuple(turned))})" if turned else a[0]) + f"[{index(full)}]"
 
 
-def _scatter(a, v):
+def _scatter(a: list[str], v: Value) -> str:
     """index_add, which is out of place."""
     index = v.attributes["index"][1:]
     at = [n for n, i in enumerate(index) if isinstance(i, np.ndarray)]
@@ -60,7 +66,7 @@ def _scatter(a, v):
     return f"{a[0]}.new_zeros({sizes(a, v)}).index_add({at[0] - len(index)}, {places}, {a[0]})"
 
 
-def _pad(a, v):
+def _pad(a: list[str], v: Value) -> str:
     sides = tuple(n for pair in reversed(v.attributes["pads"]) for n in pair)
     return f"torch.nn.functional.pad({a[0]}, {sides}, value={static(v.attributes['fill'])})"
 
@@ -95,7 +101,7 @@ LOSS = "a loss: it stands outside of a step, and the engine has its own"
 GAPS = {"softmax_cross_entropy": LOSS, "binary_cross_entropy": LOSS, "squared_error": LOSS}           # {op: why it has no entry}
 
 
-def to_torch(cell, x=None, state=None):
+def to_torch(cell: Cell, x: Any = None, state: Nested = None) -> Source:
     """The cell as a file that defines a ``torch.nn.Module`` of its name. Returns a Source: ``.text``, ``.save(path)``, ``.weights``.
 
     cell   callable ``y, state = cell(x, state)``: any of minigrad's, or your own
@@ -120,7 +126,7 @@ def to_torch(cell, x=None, state=None):
     own, once = [*step.parameters, *step.constants], fixed(step)
     dtype = next((q.dtype for q in step.parameters.values()), step.y.sample.dtype)
 
-    def method(head, first, values, results, returns):
+    def method(head: str, first: list[str], values: list[Value], results: list[Value], returns: str) -> list[str]:
         body = function(step, TABLE, "torch", values, results, own, "self.{}", returns)
         return ["", f"    def {head}:", *(" " * 8 + line for line in (*first, *body))]
 

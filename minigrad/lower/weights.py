@@ -4,6 +4,10 @@ PyTorch keeps ``weight_ih_l0`` (gates·H, D), ``weight_hh_l0`` (gates·H, H) and
 and r z n (GRU); ours are the transposes in the same orders. Where a cell has one bias, theirs add up to it; ours goes into the
 first and the second becomes 0.
 """
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
 from ..recurrent import GRUCell, LSTMCell, RNNCell
@@ -12,7 +16,7 @@ from ..recurrent.state import called
 NAMES = "weight_ih", "weight_hh", "bias_ih", "bias_hh"
 
 
-def _layers(net):
+def _layers(net: Any) -> dict[str, Any]:
     """{what PyTorch puts behind the names of a layer: its cell}"""
     if hasattr(net, "backward") and hasattr(net, "forward"):
         found = {"l0": net.forward, "l0_reverse": net.backward}
@@ -26,7 +30,7 @@ def _layers(net):
     return found
 
 
-def to_torch_weights(net):
+def to_torch_weights(net: Any) -> dict[str, np.ndarray]:
     """The state_dict that ``torch.nn.RNN``, ``GRU`` or ``LSTM`` takes, as NumPy arrays; of stacked cells all layers, of two directions both
     (``bidirectional`` of one layer).
 
@@ -42,7 +46,7 @@ def to_torch_weights(net):
     return found
 
 
-def from_torch_weights(net, weights):
+def from_torch_weights(net: Any, weights: dict[str, Any]) -> Any:
     """Take the weights of ``torch.nn.RNN``, ``GRU`` or ``LSTM`` over: its ``state_dict()``, or arrays by the same names. Returns the net.
 
     Errors: a missing name, a wrong shape, more layers or a projection (ValueError); the net is left as it was then.

@@ -44,7 +44,7 @@ def draw(scene: Scene, bars: Any) -> None:
     length = float(np.linalg.norm(total))
     along = parts @ total / length if length else np.zeros(len(parts))
     unit = HEIGHT / (float(norms.max()) or 1.0)
-    down = max(0.0, float(-along.min())) * unit
+    down = max(0.0, -float(np.min(along))) * unit
     _, low, right, _ = scene.bounds()
     base = low - 34 - HEIGHT
     for step, (a, b) in sorted(columns.items()):

@@ -197,8 +197,8 @@ def _together(root: Any, of: Any) -> tuple[Any, Any]:
     roots = tuple(root) if isinstance(root, (tuple, list)) else (root,)
     if not all(isinstance(item, Tensor) for item in roots):
         return root, of                                                # a Graph, or what graph_of will refuse
-    *roots, of = unfolded(*roots, of)[0]
-    return tuple(roots), of
+    *same, of = unfolded(*roots, of)[0]
+    return tuple(same), of
 
 
 def graph_of(root: Any, what: str = "draw") -> Any:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from . import simplex
 
 Point = tuple[float, float]
+Edge = tuple[int, int]
 
 SIDE_GAP = 14      # between neighbours in a row
 ROW_GAP = 20       # between rows: an arrow's length where it goes straight up
@@ -123,7 +124,7 @@ def _reaches(edges: list[tuple[int, int]], start: int, goal: int) -> bool:
     return False
 
 
-def _lanes(count: int, edges: list[tuple[int, int]], rank: list[int]):
+def _lanes(count: int, edges: list[Edge], rank: list[int]) -> tuple[list[Edge], dict[Edge, list[int]], list[int]]:
     """Split long edges into steps of one row.  All arrows of one source share its lane: one value, one line."""
     steps: dict[tuple[int, int], None] = {}
     lanes: dict[tuple[int, int], list[int]] = {}
@@ -173,7 +174,8 @@ def _orders(rank: list[int], steps: list[tuple[int, int]], pinned: dict[int, int
     return sorted(found.values(), key=lambda order: order[0])
 
 
-def _best(sizes, orders, steps, count, heavy) -> tuple[list[list[int]], list[float]]:
+def _best(sizes: list[Point], orders: list[tuple[int, list[list[int]]]], steps: list[Edge], count: int,
+          heavy: dict[Edge, int]) -> tuple[list[list[int]], list[float]]:
     """Of the orders with the fewest crossings the one that lets the arrows run straightest."""
     fewest = orders[0][0]
     chosen, least = None, None
@@ -216,7 +218,7 @@ def _crossings(rows: list[list[int]], above: dict[int, list[int]]) -> int:
     return total
 
 
-def _swap(rows, above, below, pinned) -> None:
+def _swap(rows: list[list[int]], above: dict[int, list[int]], below: dict[int, list[int]], pinned: dict[int, int]) -> None:
     """Exchange neighbours where that removes crossings."""
     place = {n: i for row in rows for i, n in enumerate(row)}
 
@@ -231,7 +233,7 @@ def _swap(rows, above, below, pinned) -> None:
                 place[a], place[b] = place[b], place[a]
 
 
-def _columns(sizes, rows, steps, count, heavy) -> list[float]:
+def _columns(sizes: list[Point], rows: list[list[int]], steps: list[Edge], count: int, heavy: dict[Edge, int]) -> list[float]:
     """x of every node and lane: neighbours keep apart, arrows (long ones first) stay straight."""
     total = sum(len(row) for row in rows)
     width = [sizes[n][0] if n < count else LANE for n in range(total)]

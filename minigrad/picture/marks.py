@@ -115,17 +115,14 @@ def operation_label(node: Any, inlined: list[Label | None]) -> Label:
     if is_loss(name):
         return text.label(SHORT.get(name, text.shorten(name.replace("_", " "))))
     if name in SYMBOLS and len(inlined) == 2:
-        symbol = SYMBOLS[name]
-        left, right = inlined
+        symbol, (left, right) = SYMBOLS[name], inlined
         if arrows == 2 or (left is None and right is None):
             return text.label(symbol)
-        if name == "multiply" and any(words and words[0][0][0] in "−0123456789" for words in inlined):
-            symbol = "×"
         if left is None and right is not None:
-            return text.join(symbol + " ", right)
+            return text.join(symbol + " ", _held(right, symbol))
         if right is None and left is not None:
-            return text.join(left, " " + symbol)
-        return text.join(left or "", f" {symbol} ", right or "")
+            return text.join(_held(left, symbol), " " + symbol)
+        return text.join(_held(left or "", symbol), f" {symbol} ", _held(right or "", symbol))
     short = SHORT.get(name, text.shorten(name))
     rest = [words for words in inlined if words is not None]
     if not rest:
@@ -134,6 +131,16 @@ def operation_label(node: Any, inlined: list[Label | None]) -> Label:
     for i, words in enumerate(inlined):
         parts += [", " if i else "", words if words is not None else "·"]
     return text.join(*parts, ")")
+
+
+def _held(words: Label | str, symbol: str = "") -> Label | str:
+    """A part of a formula, in parentheses if a sign of its own stands between its parts: `@ (W − W.T)`."""
+    depth = 0
+    for ch in "" if symbol == "+" or isinstance(words, str) else "".join(part for part, _ in words):
+        depth += (ch in "([") - (ch in ")]")
+        if ch == " " and not depth:
+            return text.join("(", words, ")")
+    return words
 
 
 def sum_label(inlined: list[Label]) -> Label:
@@ -159,13 +166,13 @@ def formula(graph: Any, node: Any, depth: int = 0) -> Label:
     name = op_name(node)
     inner = [formula(graph, graph.nodes[i], depth + 1) for i in node.inputs]
     if name in ("transpose", "swapaxes", "matrix_transpose", "moveaxis", "permute_dims"):
-        return text.join(inner[0], ".T")
+        return text.join(_held(inner[0]), ".T")
     if name in ("reshape", "broadcast_to"):
         return inner[0]
     if name == "getitem":
-        return text.join(inner[0], text.shorten(index_text(index_of(node)), 12))
+        return text.join(_held(inner[0]), text.shorten(index_text(index_of(node)), 12))
     if name in SYMBOLS and len(inner) == 2:
-        return text.join(inner[0], f" {SYMBOLS[name]} ", inner[1])
+        return text.join(_held(inner[0], SYMBOLS[name]), f" {SYMBOLS[name]} ", _held(inner[1], SYMBOLS[name]))
     parts: list[Label | str] = [SHORT.get(name, name) + "("]
     for i, words in enumerate(inner):
         parts += [", " if i else "", words]

@@ -6,7 +6,7 @@ one light pass.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable
 
 from . import marks as marking
 from . import text
@@ -195,7 +195,7 @@ class Reader(Recorded):
         """Whether a node outside time depends on a step."""
         return number in self.late
 
-    def _states(self, columns: dict[tuple[Any, int], Column]):
+    def _states(self, columns: dict[tuple[Any, int], Column]) -> tuple[dict, dict, dict]:
         """Per loop and slot: the keys of the marks that are the state, its name, and the initial value."""
         states: dict[Any, dict[int, list[int]]] = {loop: {} for loop in self.loops}
         names: dict[Any, dict[int, str]] = {loop: {} for loop in self.loops}
@@ -340,7 +340,7 @@ class Reader(Recorded):
         order = sorted(found, key=self._first_use(found))
         return [found[number] for number in order]
 
-    def _first_use(self, found: dict[int, Parameter]):
+    def _first_use(self, found: dict[int, Parameter]) -> Callable[[int], Any]:
         first: dict[int, int] = {}
         for number, node in enumerate(self.nodes):
             for operand in node.inputs:

@@ -1,25 +1,30 @@
 """Cells made of cells: layers on top of each other, and two directions side by side."""
+from __future__ import annotations
+
+from typing import Any, Iterable
+
 import numpy as np
 
 from ..module import Module
+from ..nested import Nested
 from .sequence import unroll
-from .state import called, check_cell, initial_state
+from .state import Cell, called, check_cell, initial_state
 
 
 class _Stacked(Module):
     """Layers: the output of one cell is the input of the next; the state is the tuple of the layers' states."""
 
-    def __init__(self, cells):
+    def __init__(self, cells: Iterable[Cell]) -> None:
         self.cells = list(cells)
 
     @property
-    def __name__(self):
+    def __name__(self) -> str:
         return f"stacked({', '.join(map(called, self.cells))})"
 
-    def initial_state(self, batch_size=None):
+    def initial_state(self, batch_size: int | None = None) -> tuple:
         return tuple(initial_state(cell, batch_size, "stacked()") for cell in self.cells)
 
-    def __call__(self, x, state):
+    def __call__(self, x: Any, state: Nested) -> tuple[Any, tuple]:
         states = []
         if not isinstance(state, (tuple, list)) or len(state) != len(self.cells):
             got = len(state) if isinstance(state, (tuple, list)) else type(state).__name__
@@ -30,7 +35,7 @@ class _Stacked(Module):
         return x, tuple(states)
 
 
-def stacked(*cells):
+def stacked(*cells: Cell) -> _Stacked:
     """One cell out of several: each layer reads the output of the one before.
 
     >>> import minigrad as mg
@@ -44,21 +49,25 @@ def stacked(*cells):
 
 
 class _Bidirectional(Module):
-    """Two cells that walk in opposite directions: ``net(xs, state=None) -> (ys, (forward, backward))``, with unroll's other arguments."""
+    """Two cells that walk in opposite directions: see ``bidirectional``."""
     whole_sequence, __name__ = True, "bidirectional"
 
-    def __init__(self, forward, backward):
+    def __init__(self, forward: Cell, backward: Cell) -> None:
         self.forward, self.backward = forward, backward
 
-    def __call__(self, xs, state=None, *, lengths=None, checkpoint_every=None):
+    def __call__(self, xs: Any, state: Nested = None, *, lengths: Any = None,
+                 checkpoint_every: int | str | None = None) -> tuple[Any, tuple]:
         first, second = state if state is not None else (None, None)
         left, a = unroll(self.forward, xs, first, lengths=lengths, checkpoint_every=checkpoint_every)
         right, b = unroll(self.backward, xs, second, lengths=lengths, reverse=True, checkpoint_every=checkpoint_every)
         return np.concatenate([left, right], axis=-1), (a, b)
 
 
-def bidirectional(forward, backward):
+def bidirectional(forward: Cell, backward: Cell) -> _Bidirectional:
     """A network over a whole sequence: outputs (T, B, H_forward + H_backward), state the pair of final states.
+
+    It is no cell of one step, so it is called itself: ``net(xs, state=None, *, lengths=None, checkpoint_every=None)``, with what
+    ``unroll`` takes under these names; ``state`` is a pair, too.
 
     >>> import minigrad as mg
     >>> net = bidirectional(mg.RNNCell(3, 4), mg.RNNCell(3, 5))

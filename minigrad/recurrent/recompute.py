@@ -4,13 +4,18 @@ asked for (Chen et al. 2016, arXiv:1604.06174).
 In the recorded graph the whole sequence is one node, ``unroll``. Its gradient goes through the segments from the last to the
 first and adds in the order in which the reverse walk adds over the plain unroll, so that the numbers are the same to the last bit.
 """
+from __future__ import annotations
+
+from typing import Any, Callable
+
 import numpy as np
 
 from ..autodiff import _walk
 from ..checkpoint import again, as_before, captures, check_value, generators_of, remember
-from ..nested import flatten, rebuild
+from ..nested import Nested, flatten, rebuild
+from ..place import Place
 from ..tensor import Tensor, _leaf, mode
-from .state import check_outputs, collector_paused
+from .state import Cell, check_outputs, collector_paused
 
 
 class _Segment:
@@ -20,23 +25,34 @@ class _Segment:
     """
     __slots__ = ("times", "state", "generators", "tied")
 
-    def __init__(self, times, state, generators, tied):
+    def __init__(self, times: range, state: Nested, generators: list, tied: int | None) -> None:
         self.times, self.state, self.generators, self.tied = times, state, generators, tied
 
 
 class _Plan:
     """What the gradient needs to run everything again. ``packed`` are the positions of the state's leaves in the node's array."""
     __slots__ = ("run", "xs", "state", "times", "segments", "place", "outputs", "packed", "sources", "initial")
+    run: Callable[..., Any]
+    xs: Any
+    state: Nested
+    times: range
+    segments: list[_Segment]
+    place: Place | None
+    outputs: tuple[int, ...] | None         # the shape of ys, where it is a part of the node's array
+    packed: dict[int, slice]
+    sources: list[Tensor]
+    initial: list[int]
 
 
-def recomputed(run, cell, xs, state, times, every):
+def recomputed(run: Callable[..., Any], cell: Cell, xs: Any, state: Nested, times: range, every: int) -> tuple[Tensor, Nested]:
     """``unroll`` in segments of ``every`` steps: (ys, state).
 
     run  (xs, state, times) -> (outputs in the order of times, state)
     """
     plan = _Plan()
     plan.run, plan.xs, plan.state, plan.times, plan.place, plan.segments = run, xs, state, times, mode.place, []
-    generators, pack, tied, trained = generators_of(cell), None, None, False
+    generators, tied, trained = generators_of(cell), None, False
+    pack: Any = None
     with captures() as captured:
         for a in range(0, len(times), every):
             segment = _Segment(times[a:a + every], _leaves(state), [(g, g.bit_generator.state) for g in generators], tied)
@@ -72,29 +88,29 @@ def recomputed(run, cell, xs, state, times, every):
     return ys, rebuild(state, leaves)
 
 
-def _array(y):
+def _array(y: Any) -> np.ndarray:
     return y.array if type(y) is Tensor else y
 
 
-def _leaves(state):
+def _leaves(state: Nested) -> Nested:
     """The state without its history; what required gradients still does."""
     return rebuild(state, [_fresh(s.array, s.requires_grad) if type(s) is Tensor else s for s in flatten(state)])
 
 
-def _fresh(array, requires_grad):
+def _fresh(array: np.ndarray, requires_grad: bool) -> Tensor:
     leaf = _leaf(array)
     leaf.requires_grad = requires_grad
     return leaf
 
 
-def _elements(xs, times):
+def _elements(xs: Any, times: range) -> Any:
     """What ``xs[t]`` gives at these times: leaves, so that a segment's walk ends there."""
     if isinstance(xs, list):
         return {t: _fresh(xs[t].array, xs[t].requires_grad) for t in times}
     return {t: _fresh(xs.array[t], True) for t in times} if type(xs) is Tensor else xs
 
 
-def _allocate(T, y, last):
+def _allocate(T: int, y: Any, last: list) -> tuple[np.ndarray, np.ndarray, dict[int, slice]]:
     """One array for all that can have gradients: (it, the view of T outputs like y in it, {leaf of the last state: its slice})."""
     floating = {i: s.array for i, s in enumerate(last) if type(s) is Tensor and s.dtype.kind in "fc"}
     own = y.dtype.kind in "fc"
@@ -108,7 +124,7 @@ def _allocate(T, y, last):
     return pack, pack[:T * y.size].reshape(shape) if own else np.empty(shape, y.dtype), packed
 
 
-def _gradients(g, y, *, tensors, plan):
+def _gradients(g: Any, y: Any, *, tensors: Any, plan: _Plan) -> list:
     """Gradients for ``tensors``, one segment after the other; second orders and Jacobians from the whole sequence, recorded."""
     if type(g) is Tensor or g.ndim > 1:
         return again(g, y, lambda: _whole(plan), tensors, plan.segments[0].generators, plan.place)
@@ -116,11 +132,13 @@ def _gradients(g, y, *, tensors, plan):
         return _backwards(g, y, tensors, plan)
 
 
-def _backwards(g, y, tensors, plan):
+def _backwards(g: Any, y: Any, tensors: Any, plan: _Plan) -> list:
     """From the last segment to the first: run it, walk back through it, and hand on what arrived at the state it began with."""
     captured = tensors[len(plan.sources) + len(plan.initial):]
-    stops, sums, gx, tied = {x.index for x in captured}, {}, {}, None
-    gy = None if plan.outputs is None else g[:int(np.prod(plan.outputs))].reshape(plan.outputs)
+    stops, tied = {x.index for x in captured}, None
+    sums: dict[int, np.ndarray] = {}
+    gx: dict[int, np.ndarray] = {}
+    gy: Any = None if plan.outputs is None else g[:int(np.prod(plan.outputs))].reshape(plan.outputs)
     after, values = ({i: array[part] for i, part in plan.packed.items()} for array in (g, y))       # of the state behind the segment
     for n in range(len(plan.segments) - 1, -1, -1):
         segment = plan.segments[n]
@@ -148,7 +166,7 @@ def _backwards(g, y, tensors, plan):
             *(sums.get(x.index, np.zeros_like(x.array)) for x in captured)]
 
 
-def _of_sequence(xs, gx):
+def _of_sequence(xs: Any, gx: dict[int, np.ndarray]) -> list[np.ndarray]:
     """The gradients of what was given as xs and requires them: one array, or one of each step."""
     if isinstance(xs, list):
         return [gx.get(t, np.zeros_like(x.array)) for t, x in enumerate(xs) if x.requires_grad]
@@ -160,7 +178,7 @@ def _of_sequence(xs, gx):
     return [whole]
 
 
-def _whole(plan):
+def _whole(plan: _Plan) -> list:
     """What the node's array holds, recorded step by step: the outputs, and the floating leaves of the last state."""
     outputs, last = plan.run(plan.xs, plan.state, plan.times)
     last = flatten(last)

@@ -1,20 +1,24 @@
 """Time: ``steps`` marks it, ``unroll`` runs a cell through it. There is one loop, and it stands in ``steps``."""
+from __future__ import annotations
+
 import functools
 import math
 import sys
 import weakref
+from types import FrameType
+from typing import Any, Iterator
 
 import numpy as np
 
-from ..nested import flatten, rebuild
+from ..nested import Nested, flatten, rebuild
 from ..place import Loop, Place, variables
 from ..tensor import Tensor, _clock, _leaf, mode
 from .recompute import recomputed
-from .state import (called, check_cell, check_outputs, check_parameters, check_same, collector_paused, explain_state, initial_state,
+from .state import (Cell, called, check_cell, check_outputs, check_parameters, check_same, collector_paused, explain_state, initial_state,
                     output)
 
 
-def steps(*sequences, reverse=False):
+def steps(*sequences: Any, reverse: bool = False) -> Iterator[Any]:
     """Walk over time: ``for x in mg.steps(xs):`` marks everything computed in the body as belonging to step t = 1 … T.
 
     sequences  arrays or Tensors of shape (T, …), or lists of T of them; several of equal length are walked together and
@@ -30,18 +34,18 @@ def steps(*sequences, reverse=False):
     """
     if not sequences:
         raise TypeError("steps() needs a sequence of shape (T, …)")
-    sequences = [_sequence(xs) for xs in sequences]
-    lengths = [len(xs) for xs in sequences]
+    walked = [_sequence(xs) for xs in sequences]
+    lengths = [len(xs) for xs in walked]
     if len(set(lengths)) > 1:
         raise ValueError(f"steps() got sequences of lengths {lengths}; all must have the same number of steps (axis 0)")
-    return _in_time(sequences, _times(lengths[0], reverse), frame=sys._getframe(1))
+    return _in_time(walked, _times(lengths[0], reverse), frame=sys._getframe(1))
 
 
-def _times(T, reverse):
+def _times(T: int, reverse: bool) -> range:
     return range(T - 1, -1, -1) if reverse else range(T)
 
 
-def _in_time(sequences, times, *, cell=None, frame=None):
+def _in_time(sequences: list, times: range, *, cell: Cell | None = None, frame: FrameType | None = None) -> Iterator[Any]:
     """The one loop: the elements of the sequences at ``times``, each with its place in time.
 
     cell   who computes a step, when ``unroll`` asks
@@ -52,7 +56,7 @@ def _in_time(sequences, times, *, cell=None, frame=None):
         loop.cell = cell
     else:
         loop.initial = _variables(frame)
-    first = None
+    first: Any = None
     try:
         for t in times:
             mode.place = place = Place(t + 1, loop, _clock(), outer)
@@ -73,7 +77,7 @@ def _in_time(sequences, times, *, cell=None, frame=None):
         mode.place = outer
 
 
-def _sequence(xs):
+def _sequence(xs: Any) -> Any:
     if isinstance(xs, Tensor):
         if xs.ndim == 0:
             raise ValueError("steps() got a 0-d Tensor; expected shape (T, …)")
@@ -93,21 +97,21 @@ def _sequence(xs):
 class _Together:
     """Sequences that are walked together; an element is nested as they are."""
 
-    def __init__(self, like):
+    def __init__(self, like: Nested) -> None:
         self.like, self.sequences = like, [_sequence(xs) for xs in flatten(like)]
         lengths = [len(xs) for xs in self.sequences]
         if len(set(lengths)) != 1:
             raise ValueError(f"unroll got sequences of lengths {lengths}; all must have the same number of steps (axis 0). A list of T "
                              "arrays is one sequence, a tuple or dict is several")
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.sequences[0])
 
-    def __getitem__(self, t):
+    def __getitem__(self, t: int) -> Nested:
         return rebuild(self.like, [s[t] if type(s) is Tensor else _leaf(s[t]) for s in self.sequences])
 
 
-def _variables(frame):
+def _variables(frame: FrameType) -> list:
     """The author's variables that hold Tensors when the loop begins: initial states and parameters.
 
     Held weakly: among them may be the loss of the step before, whose whole graph would otherwise stay, and the one before it.
@@ -115,14 +119,15 @@ def _variables(frame):
     return [(name, weakref.ref(x)) for name, x in variables(frame) if type(x) is Tensor]
 
 
-def _remember(loop, frame, place):
+def _remember(loop: Loop, frame: FrameType, place: Place) -> None:
     """Once per loop, after its first step: what the author calls the values made in it."""
     for name, x in variables(frame):
-        if type(x) is Tensor and x.place is place:
+        if type(x) is Tensor and x.place is place:          # type: ignore[attr-defined]    # not declared in tensor.py
             loop.names[x.index - place.start] = name, x.op.name if x.op else None
 
 
-def unroll(cell, xs, state=None, *, lengths=None, reverse=False, states=False, checkpoint_every=None):
+def unroll(cell: Cell, xs: Any, state: Nested = None, *, lengths: Any = None, reverse: bool = False,
+           states: bool = False, checkpoint_every: int | str | None = None) -> tuple[Any, ...]:
     """Run ``cell`` over a sequence: BPTT then is ``backward()`` of anything computed from the result.
 
     cell     callable ``y, state = cell(x, state)``
@@ -165,12 +170,13 @@ def unroll(cell, xs, state=None, *, lengths=None, reverse=False, states=False, c
     check_outputs(ys, times, cell)
     if reverse:
         ys.reverse()
-    ys = np.stack(ys)
-    ys = ys if type(ys) is Tensor else Tensor(ys)
-    return (ys, state, visited) if states else (ys, state)
+    stacked: Any = np.stack(ys)
+    stacked = stacked if type(stacked) is Tensor else Tensor(stacked)
+    return (stacked, state, visited) if states else (stacked, state)
 
 
-def _run(cell, xs, state, times, *, mask, batch, first, visited=None):
+def _run(cell: Cell, xs: Any, state: Nested, times: range, *, mask: np.ndarray | None, batch: int | None, first: int,
+         visited: list | None = None) -> tuple[list, Nested]:
     """The outputs at ``times``, a list in their order, and the last state; every state is put into ``visited``.
 
     first  the time at which the whole sequence begins, of which these times may be a part
@@ -178,7 +184,7 @@ def _run(cell, xs, state, times, *, mask, batch, first, visited=None):
     ys, begun = [], False
     with collector_paused():
         for x in _in_time([xs], times, cell=cell):
-            place = mode.place
+            place: Any = mode.place
             if not begun and mode.recording:
                 place.loop.remember(x, state)
             if mask is not None:
@@ -213,7 +219,7 @@ def _run(cell, xs, state, times, *, mask, batch, first, visited=None):
     return ys, state
 
 
-def _segment_length(every, T, states):
+def _segment_length(every: int | str, T: int, states: bool) -> int:
     if states:
         raise ValueError("unroll got states=True and checkpoint_every: a list of all states is what checkpoint_every is there to avoid; "
                          "leave one of them out")
@@ -224,11 +230,11 @@ def _segment_length(every, T, states):
     return int(every)
 
 
-def _choose(alive, new, old):
+def _choose(alive: np.ndarray, new: Any, old: Any) -> Any:
     return np.where(alive.reshape(alive.shape + (1,) * (np.ndim(new) - 1)), new, old)
 
 
-def _mask(lengths, T, batch):
+def _mask(lengths: Any, T: int, batch: int | None) -> np.ndarray:
     lengths = np.asarray(getattr(lengths, "data", lengths) if isinstance(lengths, Tensor) else lengths)
     if batch is None:
         raise ValueError("unroll got lengths for xs without a batch axis; expected xs of shape (T, B, …)")
@@ -241,7 +247,7 @@ def _mask(lengths, T, batch):
     return np.arange(T)[:, None] < lengths
 
 
-def _summary(x):
+def _summary(x: Any) -> str:
     if type(x) is tuple:
         return f"{len(x)} things"
     return f"one {type(x).__name__}"

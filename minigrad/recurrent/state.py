@@ -1,13 +1,20 @@
 """States: cut from their history, and checked to stay what they are. Cells: checked to be cells."""
+from __future__ import annotations
+
 import gc
+import types
+from typing import Any, Callable
 
 import numpy as np
 
-from ..nested import flatten, rebuild
+from ..nested import Nested, flatten, rebuild
+from ..place import Place
 from ..tensor import Tensor
 
+Cell = Callable[..., Any]           # y, state = cell(x, state)
 
-def detach(state):
+
+def detach(state: Nested) -> Nested:
     """The same values without history, nesting kept: truncated BPTT is ``state = mg.detach(state)`` between chunks.
 
     >>> import minigrad as mg
@@ -21,33 +28,36 @@ def detach(state):
 class collector_paused:
     """A graph that grows holds no garbage, and Python's collector would walk it again and again."""
 
-    def __enter__(self):
+    def __enter__(self) -> None:
         self.was = gc.isenabled()
         gc.disable()
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         if self.was:
             gc.enable()
 
 
-def called(cell):
+def called(cell: Any) -> str:
     """How messages call a cell."""
     return getattr(cell, "__name__", type(cell).__name__)
 
 
-def check_cell(what, cell, hint=""):
+def check_cell(what: str, cell: Any, hint: str = "") -> Cell:
     """The cell, if it is one: a callable of one step."""
     if not callable(cell):
         raise TypeError(f"{what} got {type(cell).__name__} as cell; expected a callable y, state = cell(x, state){hint}")
     if isinstance(cell, type):
         raise TypeError(f"{what} got the class {cell.__name__}; expected a cell: {cell.__name__}(input_size, hidden_size)")
+    if isinstance(cell, (types.BuiltinFunctionType, np.ufunc)):
+        raise TypeError(f"{what} got {cell.__name__}, a function of Python's or NumPy's own, as cell; expected a callable y, state = "
+                        f"cell(x, state){hint}")
     if getattr(cell, "whole_sequence", False):
         raise TypeError(f"{what} got {called(cell)}, which reads a whole sequence in two directions and is no cell of one step; run it "
                         "first, ys, _ = net(xs), and the next layer on its output: mg.unroll(cell, ys)")
     return cell
 
 
-def initial_state(cell, batch_size, who):
+def initial_state(cell: Any, batch_size: int | None, who: str) -> Nested:
     """The state that the cell begins with; ``who`` asks."""
     if not hasattr(cell, "initial_state"):
         name = called(cell)
@@ -62,7 +72,7 @@ def initial_state(cell, batch_size, who):
         raise
 
 
-def _outline(state, dtypes=True):
+def _outline(state: Nested, dtypes: bool = True) -> str:
     if isinstance(state, dict):
         return "{" + ", ".join(f"{k}: {_outline(v, dtypes)}" for k, v in state.items()) + "}"
     if isinstance(state, (tuple, list)):
@@ -76,7 +86,7 @@ def _outline(state, dtypes=True):
     return f"{dtype or type(state).__name__} {shape}" if dtypes else f"{shape}"
 
 
-def _alike(old, new):
+def _alike(old: Nested, new: Nested) -> bool:
     """The quick way to say that a state of Tensors and tuples kept its nesting, shapes and dtypes."""
     if type(old) is not type(new):
         return False
@@ -85,7 +95,7 @@ def _alike(old, new):
     return type(old) is tuple and len(old) == len(new) and all(map(_alike, old, new))
 
 
-def check_same(old, new, cell, step):
+def check_same(old: Nested, new: Nested, cell: Cell, step: int) -> None:
     """A state keeps its nesting, shapes and dtypes."""
     if _alike(old, new):
         return
@@ -98,7 +108,7 @@ def check_same(old, new, cell, step):
                          f"nesting, shapes and dtypes ({hint})")
 
 
-def output(y, cell, step):
+def output(y: Any, cell: Cell, step: int) -> np.ndarray:
     """What a step shows, if it is not a Tensor: numbers, as an array."""
     array = None if y is None or isinstance(y, (tuple, list, dict)) else np.asarray(y)
     if array is None or array.dtype.kind not in "biufc":
@@ -107,7 +117,7 @@ def output(y, cell, step):
     return array
 
 
-def check_outputs(ys, times, cell, shape=None):
+def check_outputs(ys: list, times: range, cell: Cell, shape: tuple[int, ...] | None = None) -> tuple[int, ...] | None:
     """All outputs have one shape, that of the first step; returns it."""
     for y, t in zip(ys, times):
         shape = y.shape if shape is None else shape
@@ -117,7 +127,7 @@ def check_outputs(ys, times, cell, shape=None):
     return shape
 
 
-def check_parameters(results, cell, place):
+def check_parameters(results: Nested, cell: Cell, place: Place) -> None:
     """A parameter is made once: a trainable leaf that came into being within the second step would be a new one in every step."""
     start, seen, stack = place.start, set(), flatten(results)
     while stack:
@@ -128,10 +138,10 @@ def check_parameters(results, cell, place):
                 what = x.label() if not x.name else f"{x.label()} of shape {x.array.shape}"
                 raise ValueError(f"{called(cell)} made {what} inside its step t={place.step}: it would be a new one in every step, and "
                                  "none would be trained. Make parameters once, in __init__ or outside the cell")
-            stack += x.inputs
+            stack += x.inputs           # type: ignore[attr-defined]    # not declared in tensor.py
 
 
-def explain_state(error, cell, state, batch):
+def explain_state(error: Exception, cell: Any, state: Nested, batch: int | None) -> None:
     """Add to an error of the first step that the given state has not the nesting and shapes of ``cell.initial_state``."""
     try:
         expected, got = _outline(cell.initial_state(batch)), _outline(state)

@@ -5,34 +5,36 @@ cell is no wrapper: layer norm of the gates and dropout of the candidate (Semeni
 
 Random numbers come from the wrapper's own generator, in training only: ``wrapper.eval()`` takes the mean instead (torch's words).
 """
+from __future__ import annotations
+
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..module import Module
-from ..nested import flatten, rebuild
+from ..nested import Nested, flatten, rebuild
 from ..ops import layer_norm
 from ..tensor import Tensor, parameter
-from .initial import check_sizes, uniform
-from .state import called, check_cell, initial_state
+from .initial import DType, Rng, check_sizes, uniform
+from .state import Cell, called, check_cell, initial_state
 
 
 class _Wrapper(Module):
     """A cell around ``self.cell`` that begins with its initial state. ``wraps`` is the name of the function that makes it."""
     wraps = ""
 
-    def __init__(self, cell):
+    def __init__(self, cell: Cell) -> None:
         self.cell = check_cell(self.wraps, cell)
 
     @property
-    def __name__(self):
+    def __name__(self) -> str:
         return f"{self.wraps}({called(self.cell)})"
 
-    def initial_state(self, batch_size=None):
+    def initial_state(self, batch_size: int | None = None) -> Nested:
         return initial_state(self.cell, batch_size, called(self))
 
 
-def _floating(x):
+def _floating(x: Any) -> bool:
     return x.dtype.kind in "fc"
 
 
@@ -41,7 +43,7 @@ def _floating(x):
 class _Noise(_Wrapper):
     """What zoneout and dropout share: probabilities, one for all parts of the state or one for each, and a generator."""
 
-    def __init__(self, cell, p, rng):
+    def __init__(self, cell: Cell, p: Any, rng: Rng) -> None:
         super().__init__(cell)
         for q in flatten(p):
             if isinstance(q, bool) or not isinstance(q, (int, float, np.number)) or not 0 <= q <= 1:
@@ -50,7 +52,7 @@ class _Noise(_Wrapper):
         if not isinstance(self.rng, np.random.Generator):
             raise TypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}; use np.random.default_rng(seed)")
 
-    def _of_each(self, leaves):
+    def _of_each(self, leaves: list) -> list:
         """The probability of each part of the state; what is not floating (a counter, a mask) has none."""
         n, rates = sum(map(_floating, leaves)), flatten(self.p)
         if not isinstance(self.p, (tuple, list, dict)):
@@ -58,25 +60,25 @@ class _Noise(_Wrapper):
         if len(rates) != n:
             raise ValueError(f"{called(self)} got p={self.p!r} for a state of {n} floating parts; expected one number, or one for "
                              "each part")
-        rates = iter(rates)
-        return [next(rates) if _floating(x) else 0 for x in leaves]
+        each = iter(rates)
+        return [next(each) if _floating(x) else 0 for x in leaves]
 
 
 class _Zoneout(_Noise):
     wraps = "zoneout"
 
-    def __call__(self, x, state):
+    def __call__(self, x: Any, state: Nested) -> tuple[Any, Nested]:
         y, new = self.cell(x, state)
         leaves = flatten(new)
         kept = [self._zoned(p, old, h) if p else h for p, old, h in zip(self._of_each(leaves), flatten(state), leaves)]
         shown = next((i for i, h in enumerate(leaves) if h is y), None)
         return y if shown is None else kept[shown], rebuild(new, kept)
 
-    def _zoned(self, p, old, new):
+    def _zoned(self, p: Any, old: Any, new: Any) -> Any:
         return np.where(self.rng.random(new.shape) < p, old, new) if self.training else p * old + (1 - p) * new
 
 
-def zoneout(cell, p, *, rng=None):
+def zoneout(cell: Cell, p: Any, *, rng: Rng = None) -> _Zoneout:
     """Zoneout (Krueger et al. 2016, arXiv:1606.01305): each unit of the state keeps its old value with probability p.
 
     p    a probability, or one for each part of the state: ``(0.05, 0.5)`` for the h and c of an LSTM
@@ -104,7 +106,7 @@ class WithMask(NamedTuple):
 class _Dropout(_Noise):
     wraps = "dropout"
 
-    def __init__(self, cell, p, on, per, size, rng):
+    def __init__(self, cell: Cell, p: Any, on: str, per: str, size: int | None, rng: Rng) -> None:
         super().__init__(cell, p, rng)
         if not (isinstance(on, str) and on in ("input", "output", "state") and isinstance(per, str) and per in ("step", "sequence")):
             raise ValueError(f"dropout got on={on!r}, per={per!r}; expected on='input', 'output' or 'state', per='step' or 'sequence'")
@@ -118,7 +120,7 @@ class _Dropout(_Noise):
             check_sizes("dropout", size=size)
         self.on, self.per, self.size = on, per, size
 
-    def initial_state(self, batch_size=None):
+    def initial_state(self, batch_size: int | None = None) -> Nested:
         state = super().initial_state(batch_size)
         if self.per == "step":
             return state
@@ -127,10 +129,10 @@ class _Dropout(_Noise):
             [(self.size,) if batch_size is None else (batch_size, self.size)], [self.p])
         return WithMask(state, [Tensor(self._mask(p, shape)) for p, shape in zip(rates, shapes)])
 
-    def _mask(self, p, shape):
+    def _mask(self, p: Any, shape: tuple[int, ...]) -> np.ndarray:
         return self.rng.random(shape) >= p if self.training else np.ones(shape, bool)
 
-    def __call__(self, x, state):
+    def __call__(self, x: Any, state: Nested) -> tuple[Any, Nested]:
         masks = None
         if self.per == "sequence":
             if not isinstance(state, WithMask):
@@ -150,14 +152,14 @@ class _Dropout(_Noise):
             y = self._dropped(y, self.p, masks and masks[0])
         return y, new if masks is None else WithMask(new, masks)
 
-    def _dropped(self, x, p, mask):
+    def _dropped(self, x: Any, p: Any, mask: Any) -> Any:
         kept = self._mask(p, x.shape) if mask is None else mask.data
         if kept.shape[-1:] != x.shape[-1:]:
             raise ValueError(f"{called(self)} has a mask of size {self.size} for the {self.on} of shape {x.shape}; size= is its last axis")
         return x * (kept / (1 - p)).astype(x.dtype)
 
 
-def dropout(cell, p, *, on="output", per="step", size=None, rng=None):
+def dropout(cell: Cell, p: Any, *, on: str = "output", per: str = "step", size: int | None = None, rng: Rng = None) -> _Dropout:
     """Dropout: in training each unit is set to 0 with probability p, the others are divided by 1 - p.
 
     p     a probability below 1; on the state also one for each part: ``(0.25, 0)`` for the h and not the c of an LSTM
@@ -182,7 +184,7 @@ def dropout(cell, p, *, on="output", per="step", size=None, rng=None):
 class _Residual(_Wrapper):
     wraps = "residual"
 
-    def __call__(self, x, state):
+    def __call__(self, x: Any, state: Nested) -> tuple[Any, Nested]:
         y, state = self.cell(x, state)
         if np.shape(y) != np.shape(x):
             raise ValueError(f"{called(self)} adds its input of shape {np.shape(x)} to the cell's output of shape {np.shape(y)}; they must "
@@ -190,7 +192,7 @@ class _Residual(_Wrapper):
         return x + y, state
 
 
-def residual(cell):
+def residual(cell: Cell) -> _Residual:
     """y_t = x_t + cell's y_t (He et al. 2015; between recurrent layers Wu et al. 2016). The state is the cell's own.
 
     >>> import minigrad as mg
@@ -204,17 +206,17 @@ def residual(cell):
 class _Projected(_Wrapper):
     wraps = "projected"
 
-    def __init__(self, cell, hidden_size, size, rng, dtype):
+    def __init__(self, cell: Cell, hidden_size: int, size: int, rng: Rng, dtype: DType) -> None:
         super().__init__(cell)
         check_sizes("projected", hidden_size=hidden_size, size=size)
         self.W_p, = uniform(rng, hidden_size ** -0.5, dtype, (hidden_size, size))
 
-    def __call__(self, x, state):
+    def __call__(self, x: Any, state: Nested) -> tuple[Any, Nested]:
         y, state = self.cell(x, state)
         return y @ self.W_p, state
 
 
-def projected(cell, hidden_size, size, *, rng=None, dtype=float):
+def projected(cell: Cell, hidden_size: int, size: int, *, rng: Rng = None, dtype: DType = float) -> _Projected:
     """y_t = (cell's y_t) W_p, with W_p (hidden_size, size), uniform in ±1/√hidden_size.
 
     Only what the cell shows is projected; it goes on with its own state. (Sak et al.'s LSTMP, 2014, also feeds the projection
@@ -230,17 +232,17 @@ def projected(cell, hidden_size, size, *, rng=None, dtype=float):
 class _Normalized(_Wrapper):
     wraps = "normalized"
 
-    def __init__(self, cell, size, dtype):
+    def __init__(self, cell: Cell, size: int, dtype: DType) -> None:
         super().__init__(cell)
         check_sizes("normalized", size=size)
         self.gain, self.bias = parameter(np.ones(size, dtype)), parameter(np.zeros(size, dtype))
 
-    def __call__(self, x, state):
+    def __call__(self, x: Any, state: Nested) -> tuple[Any, Nested]:
         y, state = self.cell(x, state)
         return self.gain * layer_norm(y) + self.bias, state
 
 
-def normalized(cell, size, *, dtype=float):
+def normalized(cell: Cell, size: int, *, dtype: DType = float) -> _Normalized:
     """Layer norm (Ba, Kiros & Hinton 2016, arXiv:1607.06450) of what the cell shows, over its last axis: y_t = γ ⊙ LN(y_t) + β.
 
     The state is the cell's own. (Normalizing the gates takes a look inside: that is LayerNormLSTMCell.)
@@ -257,7 +259,7 @@ def normalized(cell, size, *, dtype=float):
 class _Masked(_Wrapper):
     wraps = "masked"
 
-    def __call__(self, x, state):
+    def __call__(self, x: Any, state: Nested) -> tuple[Any, Nested]:
         if not isinstance(x, Tensor):
             raise TypeError(f"{called(self)} got a {type(x).__name__} as x; expected one array whose last column is the mask")
         alive = x.data[..., -1].real != 0
@@ -266,11 +268,11 @@ class _Masked(_Wrapper):
         return _where(alive, y, 0.), rebuild(new, kept)
 
 
-def _where(alive, new, old):
+def _where(alive: Any, new: Any, old: Any) -> Any:
     return np.where(alive.reshape(alive.shape + (1,) * (np.ndim(new) - alive.ndim)), new, old)
 
 
-def masked(cell):
+def masked(cell: Cell) -> _Masked:
     """A 0/1 mask as the last column of x: where it is 0, the state stays as it is, the output is 0, and x has no say.
 
     For gaps anywhere in a sequence; padding at its end is what ``lengths=`` of unroll is for.
@@ -287,7 +289,7 @@ def masked(cell):
 class _LearnedStart(_Wrapper):
     wraps = "learned_start"
 
-    def __init__(self, cell, state):
+    def __init__(self, cell: Cell, state: Nested) -> None:
         super().__init__(cell)
         self.given = state is not None
         if not self.given:
@@ -298,17 +300,17 @@ class _LearnedStart(_Wrapper):
         self.start = rebuild(state, [parameter(s, name=f"start_{i}") if s.ndim and _floating(s) else Tensor(s)
                                      for i, s in enumerate(values)])
 
-    def initial_state(self, batch_size=None):
+    def initial_state(self, batch_size: int | None = None) -> Nested:
         lead = () if batch_size is None else (batch_size,)
         fresh = flatten(self.start if self.given else super().initial_state(batch_size))
         return rebuild(self.start, [np.broadcast_to(p, lead + p.shape) if p.requires_grad or self.given and p.ndim else s
                                     for p, s in zip(flatten(self.start), fresh)])
 
-    def __call__(self, x, state):
+    def __call__(self, x: Any, state: Nested) -> tuple[Any, Nested]:
         return self.cell(x, state)
 
 
-def learned_start(cell, state=None):
+def learned_start(cell: Cell, state: Nested = None) -> _LearnedStart:
     """The initial state becomes parameters, ``start``, nested as the state is and the same for every row of a batch.
 
     state  their first values, without a batch axis; default ``cell.initial_state``. Give it for a function

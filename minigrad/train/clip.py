@@ -1,13 +1,15 @@
 """Clipping by the global norm, the customary cure for gradients that explode on the way back through time."""
+from __future__ import annotations
+
 import math
 import numbers
 
 import numpy as np
 
-from .optimizers import named
+from .optimizers import Parameters, named
 
 
-def clip_by_global_norm(parameters, max_norm):
+def clip_by_global_norm(parameters: Parameters, max_norm: float) -> float:
     """Scale all gradients by one factor so that the norm of all of them together is at most ``max_norm``.
 
     The direction of the step stays; only its length shrinks (Pascanu, Mikolov and Bengio 2013).

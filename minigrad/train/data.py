@@ -1,12 +1,15 @@
 """Sequences made into batches: long ones cut into windows, short ones padded, many of them shuffled."""
+from __future__ import annotations
+
 import numbers
+from typing import Any, Iterable, Iterator
 
 import numpy as np
 
 from ..tensor import Tensor
 
 
-def windows(*sequences, steps, rows):
+def windows(*sequences: Any, steps: int, rows: int) -> list:
     """Cut long sequences for truncated BPTT: a list of windows (T, B, …), each going on where the one before it stopped.
 
     sequences  arrays of shape (N, …), of equal length: a text's inputs and targets, say
@@ -39,7 +42,7 @@ def windows(*sequences, steps, rows):
     return [cut[0] for cut in cuts] if len(arrays) == 1 else cuts
 
 
-def pad_sequences(sequences, value=0):
+def pad_sequences(sequences: Iterable[Any], value: complex = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Stack sequences of different lengths (T_i, …) into one array: returns (xs, lengths, mask).
 
     xs       (T, B, …) with T the longest length; ``value`` fills the end of the shorter ones
@@ -89,7 +92,7 @@ class Minibatches:
     (3, [0, 1, 2, 3, 4])
     """
 
-    def __init__(self, count, size, *, rng=None, lengths=None):
+    def __init__(self, count: int, size: int, *, rng: np.random.Generator | None = None, lengths: Any = None) -> None:
         _positive("Minibatches", count=count, size=size)
         rng = np.random.default_rng(0) if rng is None else rng
         if not isinstance(rng, np.random.Generator):
@@ -99,10 +102,10 @@ class Minibatches:
         self.count, self.size, self.rng = count, size, rng
         self.lengths = None if lengths is None else np.asarray(lengths)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return -(-self.count // self.size)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[np.ndarray]:
         order = self.rng.permutation(self.count)
         places = np.arange(len(self))
         if self.lengths is not None:
@@ -112,14 +115,14 @@ class Minibatches:
             yield order[place * self.size:(place + 1) * self.size]
 
 
-def _array(sequence):
+def _array(sequence: Any) -> np.ndarray:
     array = sequence.data if isinstance(sequence, Tensor) else np.asarray(sequence)
     if array.ndim == 0 or array.dtype.kind not in "biufc":
         raise ValueError(f"expected a sequence of numbers of shape (T, …), got {array.dtype} of shape {array.shape}")
     return array
 
 
-def _positive(who, **numbers_given):
+def _positive(who: str, **numbers_given: int) -> None:
     for name, n in numbers_given.items():
         if not (isinstance(n, numbers.Integral) and n >= 1):
             raise ValueError(f"{who} got {name}={n!r}; expected a positive integer")

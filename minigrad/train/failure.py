@@ -1,16 +1,21 @@
 """Where a NaN came from: the step that failed is run once more in debug mode, which stops at the op that made it."""
+from __future__ import annotations
+
 import sys
 from traceback import walk_tb
+from types import FrameType
+from typing import Any, Callable
 
 import numpy as np
 
-from ..autodiff import debug
+from ..modes import debug
 from ..module import Module
 from ..nested import flatten
 from ..tensor import Tensor, mode
 
 
-def explain(error, step, loss_fn, arguments, parameters):
+def explain(error: Exception, step: int, loss_fn: Callable[..., Any], arguments: tuple, parameters: dict[str,
+            Tensor]) -> FloatingPointError:
     """A FloatingPointError that names the step, the op, the time step, the cell and, if it is the batch's fault, the batch.
 
     The generators must stand where they stood before the step, so that running it again draws the same numbers.
@@ -23,11 +28,12 @@ def explain(error, step, loss_fn, arguments, parameters):
                               "or clip=1.0 often helps")
 
 
-def _where(loss_fn, arguments, parameters):
+def _where(loss_fn: Callable[..., Any], arguments: tuple, parameters: dict[str, Tensor]) -> str:
     """What mg.debug() says about the step, and the Module that was being called when the op in question was made."""
-    running = {}                            # index of an op's result -> the Module
+    look: Any                                       # mg.debug()'s own watch
+    running: dict[int, Module | None] = {}                            # index of an op's result -> the Module
 
-    def note(out):
+    def note(out: Tensor) -> None:
         running[out.index] = _running()
         look(out)
     try:
@@ -45,9 +51,9 @@ def _where(loss_fn, arguments, parameters):
     return ""
 
 
-def _running():
+def _running() -> Module | None:
     """The innermost Module whose method is running."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
         module = frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None          # self, whatever it is called
@@ -57,7 +63,7 @@ def _running():
     return None
 
 
-def _path(module, parameters):
+def _path(module: Module, parameters: dict[str, Tensor]) -> str:
     """`` 'cells.1'``: how the module's parameters begin when they are called by the names that fit was given."""
     names = {id(p): name for name, p in parameters.items()}
     for own, p in module.parameters().items():
@@ -67,7 +73,7 @@ def _path(module, parameters):
     return ""
 
 
-def _batch(arguments):
+def _batch(arguments: tuple) -> str:
     for i, x in enumerate(flatten(arguments)):
         a = x.data if isinstance(x, Tensor) else x
         if isinstance(a, np.ndarray) and a.size == 0:

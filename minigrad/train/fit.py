@@ -1,23 +1,34 @@
 """The training loop: one function. What it keeps, shows and says when something fails stands in the files beside it."""
+from __future__ import annotations
+
 import math
 import numbers
 import os
 import time
 from itertools import islice
+from typing import Any, Callable, Iterable, Sized
 
+import numpy as np
+
+from ..nested import Nested
 from ..recurrent import detach
 from ..tensor import Tensor
 from .clip import clip_by_global_norm
 from .failure import explain
 from .log import Log
-from .optimizers import Optimizer, named
+from .optimizers import Optimizer, Parameters, named
 from .progress import bar
 from .resume import Generators, Rounds, Run, remove_parts
 from .validation import Validation
 
+Path = str | os.PathLike
 
-def fit(loss_fn, parameters, batches, *, optimizer, steps=None, schedule=None, clip=None, state=None, validate=None, patience=None,
-        every=100, log=None, checkpoint=None, resume=True, generators=(), progress=True, watch=None):
+
+def fit(loss_fn: Callable[..., Any], parameters: Parameters, batches: Iterable[Any], *, optimizer: Optimizer, steps: int | None = None,
+        schedule: Callable[[int], float] | None = None, clip: float | None = None, state: Nested = None,
+        validate: Callable[[], Any] | None = None, patience: float | None = None, every: int = 100, log: Path | None = None,
+        checkpoint: Path | None = None, resume: bool = True, generators: Iterable[np.random.Generator] = (), progress: bool = True,
+        watch: Callable[[dict[str, Any]], Any] | None = None) -> list[dict[str, Any]]:
     """Train: for each batch, loss, backward, clip, step. Returns the list of records, one dict per step taken.
 
     loss_fn     loss_fn(batch) -> scalar Tensor; a batch that is a tuple is spread: loss_fn(x, y).
@@ -63,7 +74,7 @@ def fit(loss_fn, parameters, batches, *, optimizer, steps=None, schedule=None, c
         remove_parts(checkpoint)
         if resume and os.path.exists(checkpoint):
             run.load(checkpoint)
-    last = len(batches) if steps is None and hasattr(batches, "__len__") else steps          # None: nobody knows
+    last = len(batches) if steps is None and isinstance(batches, Sized) else steps        # None: nobody knows
     left = 0 if validation.over else None if steps is None else max(0, steps - run.step)
     lines, shown = Log(log, run.step), bar(run.step, last) if progress else None
     records, saved, start = [], run.step, time.perf_counter() - run.seconds
@@ -104,7 +115,8 @@ def fit(loss_fn, parameters, batches, *, optimizer, steps=None, schedule=None, c
     return records
 
 
-def _step(loss_fn, batch, run, held, schedule, clip):
+def _step(loss_fn: Callable[..., Any], batch: Any, run: Run, held: Generators, schedule: Callable[[int], float] | None,
+          clip: float | None) -> dict[str, Any]:
     """One step. Returns its record; ``run.state`` is the new state."""
     step, carried, optimizer = run.step + 1, run.state is not None, run.optimizer
     arguments = batch if isinstance(batch, tuple) else (batch,)
@@ -132,7 +144,7 @@ def _step(loss_fn, batch, run, held, schedule, clip):
     return record
 
 
-def _scheduled_step(optimizer, factor, step):
+def _scheduled_step(optimizer: Optimizer, factor: float, step: int) -> float:
     """A step with ``factor`` times the learning rate, which itself stays. Returns the product."""
     if not (isinstance(factor, numbers.Real) and 0 <= factor < math.inf):
         raise ValueError(f"the schedule returned {factor!r} for step {step}, expected a factor, finite and not negative")
@@ -145,14 +157,14 @@ def _scheduled_step(optimizer, factor, step):
         optimizer.learning_rate = rate
 
 
-def _pair(result):
+def _pair(result: Any) -> tuple[Any, Nested]:
     if not (isinstance(result, tuple) and len(result) == 2):
         raise TypeError("with state=..., loss_fn must return (loss, new state), "
                         f"but it returned a {type(result).__name__}")
     return result
 
 
-def _scalar(loss, step):
+def _scalar(loss: Any, step: int) -> float:
     if not isinstance(loss, Tensor):
         carry = "; to carry a recurrent state, give its first value as state=..." if isinstance(loss, tuple) else ""
         raise TypeError(f"loss_fn returned a {type(loss).__name__} at step {step}, expected a scalar Tensor{carry}")
@@ -165,7 +177,8 @@ def _scalar(loss, step):
     return value
 
 
-def _check(parameters, optimizer, steps, schedule, validate, patience, every, log, checkpoint):
+def _check(parameters: dict[str, Tensor], optimizer: Optimizer, steps: int | None, schedule: Any, validate: Any, patience: float | None,
+           every: int, log: Path | None, checkpoint: Path | None) -> None:
     """What can be seen to be wrong before the first step, and not after an hour of training."""
     if not isinstance(optimizer, Optimizer):
         what = f"the class {optimizer.__name__}" if isinstance(optimizer, type) else f"a {type(optimizer).__name__}"
@@ -185,6 +198,6 @@ def _check(parameters, optimizer, steps, schedule, validate, patience, every, lo
         raise ValueError("patience is given without validate; early stopping needs validate() -> a number, lower is better")
     if checkpoint and not os.fspath(checkpoint).endswith((".npz", ".safetensors")):
         raise ValueError(f"checkpoint is {os.fspath(checkpoint)!r}, expected a path ending in .npz or .safetensors")
-    for path in filter(None, (checkpoint, log)):
-        if not os.path.isdir(os.path.dirname(os.fspath(path)) or "."):
+    for path in (checkpoint, log):
+        if path and not os.path.isdir(os.path.dirname(os.fspath(path)) or "."):
             raise FileNotFoundError(f"the folder of {os.fspath(path)!r} does not exist; make it first")

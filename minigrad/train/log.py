@@ -1,11 +1,14 @@
 """The log of a run: a file with one JSON object in each line, one line for each step."""
+from __future__ import annotations
+
 import json
 import os
+from typing import Any
 
 import numpy as np
 
 
-def read_log(path):
+def read_log(path: str | os.PathLike) -> list[dict[str, Any]]:
     """The records of a log that ``fit(log=path)`` wrote, as a list of dicts; a last line that is half written is left out.
 
     >>> import minigrad as mg
@@ -34,7 +37,7 @@ def read_log(path):
 class Log:
     """Appends records. Resuming at a step drops the lines after it, so that the file reads like one uninterrupted run."""
 
-    def __init__(self, path, step):
+    def __init__(self, path: str | os.PathLike | None, step: int) -> None:
         self.file, self.last = None, 0
         if path is None:
             return
@@ -46,27 +49,27 @@ class Log:
         self.file = open(path, "r+b", buffering=0)                  # a line at a time: the log can be followed live
         self.file.seek(0, os.SEEK_END)
 
-    def write(self, record):
+    def write(self, record: dict[str, Any]) -> None:
         if self.file:
             self.last = self.file.tell()
             self.file.write(_line(record))
 
-    def rewrite(self, record):
+    def rewrite(self, record: dict[str, Any]) -> None:
         """The last line again, with more in it than before."""
         if self.file:
             self.file.seek(self.last)
             self.write(record)
 
-    def close(self):
+    def close(self) -> None:
         if self.file:
             self.file.close()
 
 
-def _line(record):
+def _line(record: dict[str, Any]) -> bytes:
     return json.dumps(record, default=_plain, ensure_ascii=False).encode() + b"\n"
 
 
-def _plain(x):
+def _plain(x: Any) -> Any:
     """NumPy's numbers and arrays as JSON has them."""
     if isinstance(x, (np.generic, np.ndarray)):
         return x.tolist()

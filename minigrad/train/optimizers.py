@@ -3,18 +3,24 @@
 Every rule takes the parameters as a Module, a dict name -> Tensor or a list of Tensors. ``step()`` reads each
 parameter's ``.grad`` and moves ``.data``; one whose ``.grad`` is None took no part in the loss and stays as it is.
 
-``learning_rate`` η may be assigned between steps. ``weight_decay`` λ is off by default; it is coupled, that is
-g ← g + λ p before the rule (the gradient of an L2 penalty), in every rule but AdamW.
+``learning_rate`` η may be assigned between steps. ``weight_decay`` λ is coupled, that is g ← g + λ p before the rule (the
+gradient of an L2 penalty), and off by default, in every rule but AdamW.
 """
+from __future__ import annotations
+
 import math
 import numbers
+from typing import Any, Union
 
 import numpy as np
 
+from ..module import Module
 from ..tensor import Tensor
 
+Parameters = Union[Module, dict[str, Tensor], list[Tensor]]
 
-def named(parameters):
+
+def named(parameters: Parameters) -> dict[str, Tensor]:
     """The parameters as a dict name -> Tensor. A Tensor that appears under two names (tied weights) is kept once.
 
     Items of a list are called by their own name if it is still free, else by their position: "0", "1", ...
@@ -48,9 +54,10 @@ def named(parameters):
     return unique
 
 
-def _number(name, value, *, below=math.inf, zero=True):
+def _number(name: str, value: Any, *, below: float = math.inf, zero: bool = True) -> float:
     """``value`` as a float, if it lies in [0, below); without ``zero``, in (0, below)."""
-    if not (isinstance(value, numbers.Real) and (0 <= value < below if zero else 0 < value < below)):
+    real = isinstance(value, numbers.Real)
+    if not (real and (0 <= value < below if zero else 0 < value < below)):
         expected = ("a finite number that is not negative" if zero else "a finite number above 0") if below == math.inf else \
             f"a number from 0 to below {below}"
         raise ValueError(f"{name} is {value!r}, expected {expected}")
@@ -77,17 +84,18 @@ class Optimizer:
     slots: tuple[str, ...] = ()
     decoupled = False               # True: weight decay is no part of the gradient, p ← p − ηλp beside the rule
 
-    def __init__(self, parameters, learning_rate, weight_decay=0.0):
+    def __init__(self, parameters: Parameters, learning_rate: float, weight_decay: float = 0.0) -> None:
         self.learning_rate = _number("learning_rate", learning_rate)
         self.weight_decay = _number("weight_decay", weight_decay)
         self.parameters = named(parameters)
         self.count = dict.fromkeys(self.parameters, 0)                # steps that each parameter has taken
         self.memory = {name: [np.zeros_like(p.data) for _ in self.slots] for name, p in self.parameters.items()}
 
-    def change(self, gradient, count, *slots):
+    def change(self, gradient: np.ndarray, count: int, *slots: Any,
+               **more: Any) -> np.ndarray:        # a rule names the slots that it has
         raise NotImplementedError
 
-    def step(self):
+    def step(self) -> None:
         """Move every parameter that has a gradient."""
         self.learning_rate = _number("learning_rate", self.learning_rate)
         decay = self.weight_decay
@@ -101,12 +109,12 @@ class Optimizer:
                 change = change + self.learning_rate * decay * p.data
             p.data = p.data - change
 
-    def zero_grad(self):
+    def zero_grad(self) -> None:
         """Forget the gradients, so that the next backward() does not add to them."""
         for p in self.parameters.values():
             p.grad = None
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, np.ndarray]:
         """Everything the rule remembers, as a flat dict name -> array (copies): what a checkpoint needs."""
         state = {"learning_rate": np.array(self.learning_rate, float)}
         for name in self.parameters:
@@ -114,7 +122,7 @@ class Optimizer:
             state.update({f"{slot}.{name}": array.copy() for slot, array in zip(self.slots, self.memory[name])})
         return state
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a ``state_dict()`` of the same rule on parameters of the same names and shapes."""
         own = self.state_dict()
         if state.keys() != own.keys():
@@ -142,10 +150,10 @@ class SGD(Optimizer):
     array([0.5, 1. ])
     """
 
-    def __init__(self, parameters, learning_rate=0.01, weight_decay=0.0):
+    def __init__(self, parameters: Parameters, learning_rate: float = 0.01, weight_decay: float = 0.0) -> None:
         super().__init__(parameters, learning_rate, weight_decay)
 
-    def change(self, gradient, count):
+    def change(self, gradient: np.ndarray, count: int) -> np.ndarray:
         return self.learning_rate * gradient
 
 
@@ -162,11 +170,12 @@ class Momentum(Optimizer):
 
     slots = ("velocity",)
 
-    def __init__(self, parameters, learning_rate=0.01, momentum=0.9, weight_decay=0.0):
+    def __init__(self, parameters: Parameters, learning_rate: float = 0.01, momentum: float = 0.9,
+                 weight_decay: float = 0.0) -> None:
         super().__init__(parameters, learning_rate, weight_decay)
         self.momentum = _number("momentum", momentum, below=1)
 
-    def change(self, gradient, count, velocity):
+    def change(self, gradient: np.ndarray, count: int, velocity: np.ndarray) -> np.ndarray:
         velocity *= self.momentum
         velocity += gradient
         return self.learning_rate * velocity
@@ -185,7 +194,7 @@ class Nesterov(Momentum):
     array([0.25, 0.5 ])
     """
 
-    def change(self, gradient, count, velocity):
+    def change(self, gradient: np.ndarray, count: int, velocity: np.ndarray) -> np.ndarray:
         super().change(gradient, count, velocity)
         return self.learning_rate * (gradient + self.momentum * velocity)
 
@@ -204,11 +213,12 @@ class RMSprop(Optimizer):
 
     slots = ("square",)
 
-    def __init__(self, parameters, learning_rate=0.01, decay=0.99, epsilon=1e-8, weight_decay=0.0):
+    def __init__(self, parameters: Parameters, learning_rate: float = 0.01, decay: float = 0.99, epsilon: float = 1e-8,
+                 weight_decay: float = 0.0) -> None:
         super().__init__(parameters, learning_rate, weight_decay)
         self.decay, self.epsilon = _number("decay", decay, below=1), _number("epsilon", epsilon, zero=False)
 
-    def change(self, gradient, count, square):
+    def change(self, gradient: np.ndarray, count: int, square: np.ndarray) -> np.ndarray:
         square *= self.decay
         square += (1 - self.decay) * gradient * gradient
         return self.learning_rate * gradient / (np.sqrt(square) + self.epsilon)
@@ -228,11 +238,12 @@ class Adagrad(Optimizer):
 
     slots = ("square",)
 
-    def __init__(self, parameters, learning_rate=0.01, epsilon=1e-10, weight_decay=0.0):
+    def __init__(self, parameters: Parameters, learning_rate: float = 0.01, epsilon: float = 1e-10,
+                 weight_decay: float = 0.0) -> None:
         super().__init__(parameters, learning_rate, weight_decay)
         self.epsilon = _number("epsilon", epsilon, zero=False)
 
-    def change(self, gradient, count, square):
+    def change(self, gradient: np.ndarray, count: int, square: np.ndarray) -> np.ndarray:
         square += gradient * gradient
         return self.learning_rate * gradient / (np.sqrt(square) + self.epsilon)
 
@@ -252,14 +263,15 @@ class Adam(Optimizer):
 
     slots = ("mean", "square")
 
-    def __init__(self, parameters, learning_rate=0.001, betas=(0.9, 0.999), epsilon=1e-8, weight_decay=0.0):
+    def __init__(self, parameters: Parameters, learning_rate: float = 0.001, betas: tuple[float, float] = (0.9, 0.999),
+                 epsilon: float = 1e-8, weight_decay: float = 0.0) -> None:
         super().__init__(parameters, learning_rate, weight_decay)
         if not (isinstance(betas, (tuple, list)) and len(betas) == 2):
             raise ValueError(f"betas is {betas!r}, expected two numbers from 0 to below 1")
         self.betas = tuple(_number(f"betas[{i}]", beta, below=1) for i, beta in enumerate(betas))
         self.epsilon = _number("epsilon", epsilon, zero=False)
 
-    def change(self, gradient, count, mean, square):
+    def change(self, gradient: np.ndarray, count: int, mean: np.ndarray, square: np.ndarray) -> np.ndarray:
         beta_1, beta_2 = self.betas
         mean *= beta_1
         mean += (1 - beta_1) * gradient
@@ -283,5 +295,6 @@ class AdamW(Adam):
 
     decoupled = True
 
-    def __init__(self, parameters, learning_rate=0.001, betas=(0.9, 0.999), epsilon=1e-8, weight_decay=0.01):
+    def __init__(self, parameters: Parameters, learning_rate: float = 0.001, betas: tuple[float, float] = (0.9, 0.999),
+                 epsilon: float = 1e-8, weight_decay: float = 0.01) -> None:
         super().__init__(parameters, learning_rate, betas, epsilon, weight_decay)

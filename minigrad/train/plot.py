@@ -1,11 +1,14 @@
 """Curves of training runs, drawn with matplotlib (the extra ``plots``)."""
+from __future__ import annotations
+
 import os
+from typing import Any
 
 from ..files import replacing
 from .log import read_log
 
 
-def plot(records, path, *, title=None):
+def plot(records: Any, path: str | os.PathLike, *, title: str | None = None) -> None:
     """Draw the curves of one run or several into a file (.png, .svg, .pdf): loss, gradient norm and whatever else was recorded.
 
     records  what ``fit`` returned, or the path of its log; or a dict name -> of these, drawn in one picture
@@ -29,7 +32,7 @@ def plot(records, path, *, title=None):
         raise ImportError("plots of curves need matplotlib: pip install 'minigrad[plots]'") from None
     panels = [key for key in keys if key != "validation" or "loss" not in keys]
     figure = Figure(figsize=(7, 0.6 + 2.4 * len(panels)), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(title or "")
     axes = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
     for axis, key in zip(axes, panels):
         _panel(axis, key, runs, ["validation"] if key == "loss" and "validation" in keys else [])
@@ -41,7 +44,7 @@ def plot(records, path, *, title=None):
         figure.savefig(beside, format=os.path.splitext(path)[1][1:] or "png", dpi=150)
 
 
-def _panel(axis, key, runs, points):
+def _panel(axis: Any, key: str, runs: dict[str, list[dict[str, Any]]], points: list[str]) -> None:
     """The curves of ``key``, and as points on top of them those of other keys."""
     everything = []
     for colour, (name, run) in enumerate(runs.items()):
@@ -62,6 +65,6 @@ def _panel(axis, key, runs, points):
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _curve(run, key):
+def _curve(run: list[dict[str, Any]], key: str) -> tuple[list, list]:
     points = [(record["step"], record[key]) for record in run if key in record]
     return [step for step, _ in points], [value for _, value in points]

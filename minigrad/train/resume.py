@@ -3,24 +3,29 @@
 That is the parameters, what the optimizer remembers, the step, the place in the batches, the carried state, the best
 weights of early stopping, and where every random generator stands. Schedules are functions of the step and keep nothing.
 """
+from __future__ import annotations
+
 import glob
 import inspect
 import json
 import math
 import os
+from typing import Any, Iterable, Iterator
 
 import numpy as np
 
 from ..checkpoint import generators_of
 from ..module import load, save
-from ..nested import flatten, rebuild
+from ..nested import Nested, flatten, rebuild
 from ..tensor import Tensor
+from .optimizers import Optimizer
+from .validation import Validation
 
 
 class Generators:
     """The random generators of a run: those its functions, batches and modules hold, and those that are named."""
 
-    def __init__(self, holders, named):
+    def __init__(self, holders: Iterable[Any], named: Iterable[np.random.Generator]) -> None:
         for g in named:
             if not isinstance(g, np.random.Generator):
                 raise TypeError(f"generators holds a {type(g).__name__}, expected numpy.random.Generator; "
@@ -29,18 +34,18 @@ class Generators:
         self.all = list({id(g.bit_generator): g for g in (*named, *found)}.values())
 
     @property
-    def states(self):
+    def states(self) -> list[Any]:
         return [g.bit_generator.state for g in self.all]
 
     @states.setter
-    def states(self, states):
+    def states(self, states: list[Any]) -> None:
         for g, state in zip(self.all, states):
             g.bit_generator.state = state
 
 
-def _inside(holder):
+def _inside(holder: Any) -> Any:
     """A generator function that is running holds its generators in its variables."""
-    return inspect.getgeneratorlocals(holder) if inspect.isgenerator(holder) else holder
+    return dict(inspect.getgeneratorlocals(holder)) if inspect.isgenerator(holder) else holder
 
 
 class Rounds:
@@ -50,11 +55,11 @@ class Rounds:
     it began; then the generators are put where they stood in its middle.
     """
 
-    def __init__(self, batches, again, generators):
+    def __init__(self, batches: Iterable[Any], again: bool, generators: Generators) -> None:
         self.batches, self.again, self.generators = batches, again, generators
         self.taken, self.start = 0, generators.states        # batches taken from this round; the states as it began
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         now = self.generators.states
         self.generators.states = self.start
         batches = iter(self.batches)
@@ -76,12 +81,13 @@ class Rounds:
 class Run:
     """What a checkpoint holds. ``save`` writes it beside and renames; ``load`` puts it in place, all or nothing."""
 
-    def __init__(self, parameters, optimizer, state, rounds, generators, validation):
+    def __init__(self, parameters: dict[str, Tensor], optimizer: Optimizer, state: Nested, rounds: Rounds,
+                 generators: Generators, validation: Validation) -> None:
         self.parameters, self.optimizer, self.state, self.rounds = parameters, optimizer, state, rounds
         self.generators, self.validation = generators, validation
         self.step, self.seconds = 0, 0.0
 
-    def save(self, path):
+    def save(self, path: str | os.PathLike) -> None:
         v = self.validation
         facts = {"step": self.step, "seconds": self.seconds, "optimizer": type(self.optimizer).__name__,
                  "taken": self.rounds.taken, "start": self.rounds.start, "generators": self.generators.states,
@@ -93,7 +99,7 @@ class Run:
         text = json.dumps(facts, default=np.ndarray.tolist)           # generators' states hold integers of 128 bits
         save(path, {**arrays, "run": np.frombuffer(text.encode(), np.uint8)})
 
-    def load(self, path):
+    def load(self, path: str | os.PathLike) -> None:
         path = os.fspath(path)
         try:
             arrays = load(path)
@@ -101,20 +107,20 @@ class Run:
             raise ValueError(f"checkpoint {path!r} cannot be read, so the run cannot go on from it: {error}; delete it, or give "
                              "resume=False to start over") from None
 
-        def part(prefix):
+        def part(prefix: str) -> dict[str, np.ndarray]:
             return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
 
-        def other(what):
+        def other(what: str) -> ValueError:
             return ValueError(f"checkpoint {path!r} is of another run: {what}; give another path, or resume=False to overwrite it")
         if "run" not in arrays:
             raise other("it holds no place in a run, as fit writes it")
         facts = json.loads(arrays["run"].tobytes())
-        values, best, states = part("parameters."), part("best."), part("state.")
+        values, best, carried = part("parameters."), part("best."), part("state.")
         held, expected = _outlines(values), _outlines({name: p.data for name, p in self.parameters.items()})
         if held != expected or best and _outlines(best) != expected:
             raise other(f"it holds parameters {held}, expected {expected}")
         leaves = flatten(self.state)
-        states = [states[str(i)] for i in range(len(states))]
+        states = [carried[str(i)] for i in range(len(carried))]
         if [s.shape for s in states] != [np.shape(leaf) for leaf in leaves]:
             raise other(f"it holds state arrays of shapes {[s.shape for s in states]}, expected {[np.shape(leaf) for leaf in leaves]}")
         if facts["optimizer"] != (rule := type(self.optimizer).__name__):
@@ -133,11 +139,11 @@ class Run:
         v.best, v.weights = math.inf if v.best is None else v.best, best
 
 
-def _outlines(arrays):
+def _outlines(arrays: dict[str, np.ndarray]) -> dict[str, str]:
     return {name: f"{array.dtype} {array.shape}" for name, array in arrays.items()}
 
 
-def remove_parts(path):
+def remove_parts(path: str | os.PathLike) -> None:
     """Delete the unfinished files beside ``path`` that a killed run left."""
     for beside in glob.glob(f"{glob.escape(os.fspath(path))}.*.part"):
         os.unlink(beside)

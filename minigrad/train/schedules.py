@@ -4,11 +4,14 @@ A schedule is any function step -> factor, where ``step`` counts from 1 as in th
 loop of your own, ``optimizer.learning_rate = 0.01 * schedule(step)`` does. Schedules are pure functions, so resuming
 needs nothing from them, and two are combined by ``lambda step: one(step) * other(step)``.
 """
+from __future__ import annotations
+
 import math
 import numbers
+from typing import Any, Callable
 
 
-def warmup(steps):
+def warmup(steps: int) -> Callable[[int], float]:
     """n / (steps + 1) for the first ``steps`` steps n, then 1 (Goyal et al. 2017, "Accurate, large minibatch SGD", 2.2).
 
     >>> schedule = warmup(3)
@@ -19,7 +22,7 @@ def warmup(steps):
     return lambda step: min(1.0, step / (steps + 1))
 
 
-def cosine(steps, *, warmup=0, floor=0.0):
+def cosine(steps: int, *, warmup: int = 0, floor: float = 0.0) -> Callable[[int], float]:
     """From 1 down to ``floor`` in half a cosine, ½ (1 + cos π (n − 1 − w) / (steps − w)) after w steps of warm-up, and
     ``floor`` after ``steps`` steps (Loshchilov and Hutter 2017, "SGDR", equation 5, without restarts).
 
@@ -38,7 +41,7 @@ def cosine(steps, *, warmup=0, floor=0.0):
     if not (isinstance(floor, numbers.Real) and 0 <= floor <= 1):
         raise ValueError(f"cosine: floor is {floor!r}, expected a factor from 0 to 1")
 
-    def schedule(step):
+    def schedule(step: int) -> float:
         done = step - 1
         if done < warmup:
             return step / (warmup + 1)
@@ -47,7 +50,7 @@ def cosine(steps, *, warmup=0, floor=0.0):
     return schedule
 
 
-def step_decay(every, factor=0.1):
+def step_decay(every: int, factor: float = 0.1) -> Callable[[int], float]:
     """Times ``factor`` after each ``every`` steps: a staircase, factor^⌊(n − 1) / every⌋.
 
     >>> schedule = step_decay(2, 0.5)
@@ -60,6 +63,7 @@ def step_decay(every, factor=0.1):
     return lambda step: float(factor) ** ((step - 1) // every)
 
 
-def _count(name, value, least):
-    if not (isinstance(value, numbers.Integral) and value >= least):
+def _count(name: str, value: Any, least: int) -> None:
+    whole = isinstance(value, numbers.Integral)
+    if not (whole and value >= least):
         raise ValueError(f"{name} is {value!r}, expected a whole number of steps, at least {least}")

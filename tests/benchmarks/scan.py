@@ -14,6 +14,7 @@ import collections
 import importlib.util
 import sys
 import time
+from unittest import mock
 
 import numpy as np
 
@@ -37,7 +38,7 @@ def jax_or_none():
 
 
 # -- Elman with softmax cross-entropy at every step, inside the cell --------------------------------------------------
-def elman_scan(X, Y, P):
+def elman_scan(X, Y, P, gradients=_gradients):
     p = {name: mg.parameter(array, name=name) for name, array in P.items()}
     Wx, Wh, bh, Wy, by = p.values()
     X, Y, h0 = mg.Tensor(X), mg.Tensor(Y), mg.Tensor(np.zeros((X.shape[1], Wh.shape[0]), X.dtype))      # once, as the peers have theirs
@@ -49,7 +50,7 @@ def elman_scan(X, Y, P):
 
     def step():
         losses, _ = scan(cell, (X, Y), h0)
-        return _gradients(losses.sum(), p)
+        return gradients(losses.sum(), p)
     return step
 
 
@@ -290,6 +291,38 @@ def cases():
                 yield from with_numba(row)
 
 
+def tracing():
+    """How long it takes until the program of a call is found: its arguments in form, the cell run along its tape."""
+    V, H, T, B, dtype = ELMAN[0]
+    X, Y, P = reference.elman_inputs(V, H, T, B, dtype)
+    result, step = (mg.Tensor(np.zeros(T)), None), elman_scan(X, Y, P, gradients=lambda loss, p: None)
+    step()
+    with mock.patch.object(call._Call, "run", lambda self, program, bound: result):
+        micro = interleaved({"scan": step}, rounds=5, seconds=0.05)["scan"] * 1e6
+    print(f"\nof each call, tracing (Elman with cross-entropy): {micro:.1f} µs")
+
+
+def products():
+    """The least that an LSTM's step costs in NumPy: its five matrix products, each as fast as BLAS has it, whole or in blocks."""
+    D, H, T, B, dtype = LSTM[0]
+    rng = np.random.default_rng(0)
+    x, h, da = (rng.standard_normal((T * B, n)).astype(dtype) for n in (D, H, 4 * H))
+    W, U = (rng.standard_normal((n, 4 * H)).astype(dtype) for n in (D, H))
+
+    def fastest(a, W):
+        """a @ W for each of the T steps, in the fastest of four ways."""
+        steps, n = a.reshape(T, B, -1), W.shape[1]
+        ways = {}
+        for k in (1, 2, 4, 8):
+            blocks, out = np.ascontiguousarray(W.reshape(len(W), k, n // k).swapaxes(0, 1)), np.empty((k, B, n // k), dtype)
+            ways[k] = lambda blocks=blocks, out=out: [np.matmul(step, blocks, out) for step in steps]
+        return min(interleaved(ways, rounds=5, seconds=0.02).values())
+    over_time = {"xᵀ da": lambda: x.T.dot(da), "hᵀ da": lambda: h.T.dot(da)}
+    seconds = fastest(x, W) + fastest(h, U) + fastest(da, np.ascontiguousarray(U.T)) + sum(
+        interleaved(over_time, rounds=5, seconds=0.02).values())
+    print(f"the matrix products of lstm {D},{H},{T},{B} alone: {seconds * 1e6:.0f} µs")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: a look, not a measurement")
@@ -299,6 +332,8 @@ def main():
     print(versions())
     names = ("plain", "expert", "jax", "torch", "unroll")
     first_calls()
+    tracing()
+    products()
     print(f"\n{'µs per call':34s}" + "".join(f"{n:>9s}" for n in (*names, "scan")) + "  | scan against" + "".join(f"{n:>8s}" for n in names))
     for label, T, dtype, steps in cases():
         if options.only not in label:

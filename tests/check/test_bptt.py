@@ -495,3 +495,36 @@ def test_a_page():
     page = bptt([(y * y).mean() for y in ys], states, cell.W_h).html()
     assert page.count("<rect") == 1 + 10 and "L_5, use at step 4: " in page and "k=1" in page and "all terms add up" in page     # none of the initial state 0
     assert "<script" not in page
+
+
+# ---- odd cases ------------------------------------------------------------------------------------------------------------------------
+
+def test_terms_say_what_they_are():
+    losses, states, p = by_hand()
+    assert repr(bptt(losses, states, p["b"]).terms) == "<terms of shape (4, 4, 6), computed when indexed>"
+
+
+def test_one_step_from_a_constant_has_no_growth():
+    ys, _, states = mg.unroll(mg.RNNCell(D, 4), np.ones((1, B, D)), states=True)
+    double = bptt(per_step(ys), states, states[1])
+    assert "multiplies the gradient" not in str(double) and str(double).splitlines()[2].startswith("L ")
+
+
+@pytest.mark.parametrize("factor, says", [(1.0, "it neither grows nor decays"), (.5, "multiplies the gradient by 0.5 (0.5 … 0.5): it halves in 1 steps"),
+                                          (2.0, "multiplies the gradient by 2 (2 … 2): it doubles in 1 steps"),
+                                          (1.00001, "it neither grows nor decays"), (.999, "it halves in 693 steps")])
+def test_growth_in_words(factor, says):
+    h, W = mg.parameter(np.ones(2), name="h_0"), mg.parameter(np.full(2, factor), name="w")
+    states = [h]
+    for x in mg.steps(np.zeros((4, 2))):
+        h = h * W + x
+        states.append(h)
+    assert says in str(bptt([h.sum()], states, W))
+
+
+def test_a_loss_that_has_the_parameter_in_its_graph_but_no_gradient():
+    losses, states, p = by_hand()
+    V = mg.parameter(np.ones(6), name="V")
+    h = states[-1] * V
+    with pytest.raises(ValueError, match="the losses do not depend on parameter 'V'"):
+        bptt([states[-1].sum() + mg.stop_gradient(h).sum() if hasattr(mg, "stop_gradient") else states[-1].sum()], [*states[:-1], states[-1], h], V)

@@ -97,7 +97,7 @@ def test_float32_columns_and_other_names(loss, context):
 def test_time_map_for_what_no_slip_says(loss, context):
     """Any weights of the terms: least squares finds them, and says that the local derivatives are right."""
     r = context.reverse
-    weights = {(t, k): 1 + .25 * t * k + .1 * k * k for t, k in r.terms()}
+    weights = {(t, k): 1 + .25 * t * k + .1 * k * k for t, k in r.terms() if k <= t}
     flat = r.outside + sum(w * r.terms()[p] for p, w in weights.items())
     spans = context.slips.spans
     found = diagnose({"W_h": flat[spans["W_h"]].reshape(6, 6)}, loss, context=context)

@@ -6,6 +6,9 @@ import minigrad as mg
 from minigrad.check.diagnose import diagnose
 from minigrad.check.exercise import exercise
 
+from networks import by_step
+from written import Written
+
 
 @pytest.mark.parametrize("seed", range(6))
 def test_the_slip_is_there_and_is_found(seed):
@@ -21,6 +24,24 @@ def test_the_task_does_not_give_the_answer_away():
     wrong, right = (task.solution.split(f"{w}   ")[1].splitlines()[0] for w in ("wrong", "right"))
     assert f"  {task.wrong:3}  {wrong}\n" in task.text and f"  {right}\n" not in task.text and task.lines[task.wrong - 1] == wrong
     assert task.solution.startswith(f"Line {task.wrong}: ") and str(task) == task.text
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_lines_run_as_they_stand_give_the_gradients(seed):
+    """The derivation is a program: what is wrong with its gradients is the wrong line, and nothing else."""
+    task, p = exercise(seed, mg.RNNCell), mg.check.probe(mg.RNNCell, seed=seed)
+    v = {name: x.data for name, x in p.parameters.items()}
+    hs, as_ = [v["h_0"]], []
+    for x in p.xs:
+        as_.append(x @ v["W_x"] + hs[-1] @ v["W_h"] + v["b"])
+        hs.append(np.tanh(as_[-1]))
+    logits = [h @ v["W_out"] + v["b_out"] for h in hs[1:]]
+    found = Written(task.lines, by_step(v, {}, x=p.xs, y=np.eye(7)[p.targets], h=hs, a=as_, logits=logits), 4).run()
+    for name, g in task.gradients.items():
+        np.testing.assert_allclose(found[name], g, rtol=1e-9, atol=1e-12)
+        error = np.abs(g - mg.grad(p.loss, [p.parameters[name]])[0].data).max()
+        error /= np.abs(mg.grad(p.loss, [p.parameters[name]])[0].data).max()
+        assert f"    d{name:<8} {f'{error:.2g}' if error > 1e-12 else 'exact'}" in task.text.splitlines()
 
 
 def test_a_seed_is_an_exercise():

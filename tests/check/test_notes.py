@@ -121,3 +121,89 @@ def test_a_file_that_is_not_there():
 def test_a_forward_pass_that_is_cut_is_no_reference(notes):
     with pytest.raises(ValueError, match="(?s)gradients of forward itself are not right.*WHERE"):
         check_notes(notes(SMALL.replace("np.tanh(x @ W + b) ** 2", "np.tanh(x @ W + b) ** 2 + np.sin(W.data).sum()")))
+
+
+def test_a_file_of_lines_alone(notes):
+    text = SMALL[:SMALL.index("def derived")] + 'lines = {"dW": lambda x, y, W, b: 0 * W}\n'
+    with pytest.raises(ValueError, match="forward could not be recorded"):
+        check_notes(notes(text.replace("np.tanh(x @ W + b) ** 2", "np.asarray(float(W[0, 0])) ** 2")))
+    steps = """
+import numpy as np
+import minigrad as mg
+parameters = {"W": (4, 4), "h_0": (3, 4)}
+data = {"xs": (3, 3, 4), "scale": np.float64(2)}
+def forward(W, h_0, xs, scale):
+    h, loss = h_0, 0.0
+    for x in mg.steps(xs):
+        a = scale * x + h @ W
+        h = np.tanh(a)
+        loss = loss + h.sum()
+    return loss
+lines = {"da": lambda dh, h: dh * (1 - h ** 2), "dW": lambda h_prev, da: h_prev.T @ da}
+"""
+    right = check_notes(notes(steps))
+    assert right.ok and [r.name for r in right.diagnosis.report.rows] == ["da", "dW"] and "xs" not in right.probe
+    assert str(right).splitlines()[0].endswith("W (4, 4), h_0 (3, 4); seed 2")
+    wrong = check_notes(notes(steps.replace("1 - h ** 2", "1 - h")))
+    assert not wrong.ok and wrong.exit_status == 1 and "not 1 - h" in str(wrong) and "seed 0" in wrong.probe
+    given = steps.replace("lambda dh, h: dh", "lambda dh, h, scale: (scale - 1) * dh")
+    assert check_notes(notes(given)).ok                  # what is data is given to lines
+    with pytest.raises(ValueError, match="names maps 'da2', which is not among what was derived|convention is 'rows'"):
+        check_notes(notes(steps + 'convention = "rows"\n'))
+
+
+PLAIN = SMALL.replace("    return (np.tanh(x @ W + b) ** 2).sum()", """    y = np.zeros((5, 4), np.result_type(W, b))
+    y[:] = x @ W + b
+    return (np.tanh(y) ** 2).sum()""")
+
+
+def test_a_forward_pass_that_cannot_be_recorded_is_checked_by_the_complex_step(notes):
+    report = check_notes(notes(PLAIN))
+    assert report.ok and "reference: the complex step of forward, which could not be recorded (" in str(report)
+    assert [r.name for r in report.report.rows] == ["W", "b"] and report.diagnosis is None
+    assert not check_notes(notes(PLAIN.replace("2 * y", "3 * y"))).ok
+    for option in ('names = {"U": "W"}', 'convention = "column"'):
+        with pytest.raises(ValueError, match=r"forward could not be recorded \(.*\); lines, names and convention need that"):
+            check_notes(notes(PLAIN + option + "\n"))
+
+
+def test_integers_shapes_of_one_axis_and_names_with_defaults(notes):
+    text = """
+import numpy as np
+parameters = {"a": 3, "b": [3], "c": np.ones(3, np.float32)}
+data = {"i": np.array([0, 2])}
+def forward(a, b, c, *, i, factor=2.0, **rest):
+    return (factor * a * b * c)[i].sum()
+def derived(a, b, c, i):
+    one = np.isin(np.arange(3), i)
+    return {"a": 2 * one * b * c, "b": 2 * one * a * c, "c": 2 * one * a * b}
+"""
+    report = check_notes(notes(text), seed=4)
+    assert report.ok and report.probe == "a (3,), b (3,), c (3,); seed 4" and report.probes == 1
+
+
+def test_what_the_probe_of_notes_cannot_show_is_said(notes):
+    report = check_notes(notes(SMALL.replace('"b": (4,)', '"b": np.zeros(4)')))
+    assert report.ok and "COULD NOT DECIDE  what only shows where b is not zero" in str(report)
+
+
+def test_where_there_is_no_explanation_the_comparison_stands(notes, monkeypatch):
+    """diagnose may refuse what compare can do: then its reason is told."""
+    import sys
+    monkeypatch.setattr(sys.modules["minigrad.check.diagnose"], "diagnose", lambda *a, **k: (_ for _ in ()).throw(NotImplementedError("no words for that")))
+    report = check_notes(notes(SMALL.replace("2 * y", "3 * y")))
+    assert not report.ok and report.diagnosis is None and report.remarks == ["no explanation: no words for that"] and "no words for that" in str(report)
+
+
+@pytest.mark.parametrize("change, words", [
+    (("def forward(W, b, x):", "def forward(W, b, q):"), "forward takes 'q', which is neither in parameters nor in data \\(there are: W, b, x\\)"),
+    (("    da = 2", "    x += 1; da = 2"), "derived changed its argument 'x' in place; compute with a copy"),
+    (("(np.tanh(x @ W + b) ** 2).sum()", "(np.tanh(x @ W + c) ** 2).sum()"), "line 6: forward raised NameError: name 'c' is not defined"),
+    (("    da = 2", "    1 / 0; da = 2"), "line 9: derived raised ZeroDivisionError: division by zero"),
+    (("(5, 3)", "lambda rng: rng.nothing"), "line 4: x raised AttributeError"),
+    (("(np.tanh(x @ W + b) ** 2).sum()", "np.float64(3) * (W.data.sum() if hasattr(W, 'requires_grad') else W.sum())"), "forward returned a float64 of shape"),
+])
+def test_whose_mistake_it_is_and_in_which_line(notes, change, words):
+    assert change[0] in SMALL
+    with pytest.raises(ValueError, match=words):
+        check_notes(notes(SMALL.replace(*change)))

@@ -34,7 +34,7 @@ def as_written(text, p, y, z):
     if text.startswith("J_softmax"):                    # diag(ŷ) - ŷ ŷᵀ, row by row
         J = np.stack([np.diag(row) - np.outer(row, row) for row in p])
         return np.einsum("bij,bj->bi", J, p - y)
-    return eval(text.format(p="ŷ"), {"ŷ": p, "y": y, "z": z, "log": np.log, "sign": np.sign})
+    return eval(text.format(p="ŷ", z="z"), {"ŷ": p, "y": y, "z": z, "log": np.log, "sign": np.sign})
 
 
 @pytest.mark.parametrize("name, k", LISTED)

@@ -7,7 +7,8 @@ import pytest
 
 import minigrad as mg
 from minigrad.compile import sources, trace
-from minigrad.compile.trace import CannotTrace, Tape
+from minigrad.compile.trace import Tape
+from minigrad.compile.traced import CannotTrace
 
 W = mg.parameter(np.random.default_rng(0).standard_normal((4, 4)), name="W")
 X, H = mg.Tensor(np.ones((2, 4))), mg.Tensor(np.full((2, 4), .5))

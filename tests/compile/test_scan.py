@@ -10,7 +10,7 @@ import pytest
 import minigrad as mg
 import minigrad.recurrent
 from minigrad.compile import NotCompiled, call, scan, source
-from minigrad.compile.trace import CannotTrace
+from minigrad.compile.traced import CannotTrace
 from minigrad.nested import flatten, rebuild
 
 CELLS = [name for name in minigrad.recurrent.__all__ if name.endswith("Cell")]
@@ -69,8 +69,17 @@ def test_every_cell_in_every_setting(name, options):
 
 @pytest.mark.parametrize("T, B", [(1, 2), (2, 2), (5, 1), (3, None)])
 @pytest.mark.parametrize("name", CELLS)
-def test_every_cell_at_the_edges(name, T, B):
+def test_every_cell_at_the_edges(name, T, B, monkeypatch):
+    monkeypatch.setattr(call, "SHORTEST", 1)
     assert_same(getattr(mg, name)(3, 4, rng=np.random.default_rng(1)), numbers(T, 3) if B is None else numbers(T, B, 3))
+
+
+def test_a_single_step_is_unrolled():
+    """A program would find its way to one step slower than the step takes; it can be read all the same."""
+    cell, known = mg.RNNCell(3, 4), len(call._programs)
+    ys, _ = scan(cell, numbers(1, 2, 3))
+    assert ys.op.name != "part" and len(call._programs) == known
+    assert "forward in time" in scan.source(cell, numbers(1, 2, 3))
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -103,6 +112,20 @@ def test_large_gates(H):
 @pytest.mark.parametrize("name", CELLS)
 def test_every_cell_at_a_size_that_is_used(name, B):
     assert_same(getattr(mg, name)(8, 128, rng=np.random.default_rng(1)), numbers(3, B, 8), tolerance=1e-11)
+
+
+def test_a_bias_is_a_row_of_the_matrix():
+    """[x, 1] [W; b]: of large steps, whoever else adds b or reads x, also where x has a gradient."""
+    W, V, b, U = (mg.parameter(0.1 * numbers(*shape, seed=k)) for k, shape in enumerate([(8, 64), (8, 64), (64,), (64, 64)]))
+
+    def cell(xs, h):
+        x, y = xs
+        h = np.tanh(x @ W + b + h @ U) * np.tanh(y @ V + b)
+        return h + b, h
+    xs = mg.parameter(numbers(3, 32, 8)), numbers(3, 32, 8, seed=1)
+    assert_same(cell, xs, numbers(32, 64), parameters=[W, V, b, U, xs[0]], tolerance=1e-11)
+    text = scan.source(cell, xs, mg.Tensor(numbers(32, 64)))
+    assert text.count("and_1[..., 0:8] = ") == 2 and text.count("concatenate((") == 2
 
 
 def test_a_large_product_twice_in_a_sum():

@@ -601,6 +601,22 @@ def frozen(x, h):
     return h, h
 
 
+def columns_of_numbers(x, h):
+    h = np.tanh(mg.parameter(np.ones((H, D))) @ x + h)
+    return h, h
+
+
+class Starts(Base):
+    def __init__(self):
+        super().__init__(W=(D, H))
+
+    def initial_state(self, batch_size):
+        raise ValueError("batches are of 2 rows")
+
+    def __call__(self, x, h):
+        return h, np.tanh(x @ self.W + h)
+
+
 @pytest.mark.parametrize("call, kind, message", [
     (lambda: derive(3), TypeError, r"derive\(\) got int as cell; expected a callable y, state = cell\(x, state\)"),
     (lambda: derive(mg.RNNCell), TypeError, r"derive\(\) got the class RNNCell; expected a cell: RNNCell\(input_size, hidden_size\)"),
@@ -617,6 +633,8 @@ def frozen(x, h):
     (lambda: derive(mg.RNNCell(D, H), convention="rows"), ValueError, r"got convention='rows'; expected 'row' \(x W\), 'column' \(W x\)"),
     (lambda: derive(lambda x, h: h, np.zeros(3), np.zeros(3)), TypeError, r"returned Tensor; a cell returns the pair \(y, state\)"),
     (lambda: derive(lambda x, h: (np.ones(3), h), np.zeros(3), np.zeros(3)), TypeError, r"the output of <lambda> is a ndarray; expected a Tensor"),
+    (lambda: derive(columns_of_numbers, np.zeros((D, 1)), np.zeros((H, 1)), head="linear"), ValueError, r"read rows \(D,\), and the output has shape \(4, 1\)"),
+    (lambda: derive(Starts()), ValueError, r"could not run one step of Starts on x of shape \(3,\) or \(4,\): batches are of 2 rows. Pass x"),
     (lambda: derive(mg.bidirectional(mg.RNNCell(D, H), mg.RNNCell(D, H))), TypeError, r"reads a whole sequence in two directions"),
 ])
 def test_bad_input(call, kind, message):
@@ -652,6 +670,17 @@ def test_what_a_notebook_shows():
     shown = derive(mg.RNNCell(D, H))._repr_markdown_()
     assert shown.startswith("**Derivation of RNNCell, row vectors**") and shown.count("$$") == 2
     assert isinstance(derive(mg.RNNCell(D, H)), Derivation) and repr(derive(mg.RNNCell(D, H))) == "<Derivation of RNNCell, row vectors: 16 lines>"
+
+
+def test_print_shows_the_text_and_a_name_is_never_broken():
+    name = "recurrent_weights_" * 8
+    W = mg.parameter(np.ones((D, D)), name=name)
+
+    def cell(x, h):
+        h = np.tanh(x + h @ W)
+        return h, h
+    derivation = derive(cell, np.zeros(D), np.zeros(D))
+    assert str(derivation) == derivation.text and len(re.findall(rf"\b{name}", derivation.text)) >= 4
 
 
 def test_a_long_line_goes_on_before_a_sign_and_not_within_a_product():

@@ -319,3 +319,37 @@ def test_save(tmp_path):
     assert table.html in (tmp_path / "table.html").read_text(encoding="utf-8")
     assert (tmp_path / "table.tex").read_text(encoding="utf-8").startswith(r"\documentclass")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["table.html", "table.tex", "table.txt"]
+
+
+def test_names_that_are_made_up_are_none_of_the_authors():
+    W, h, total = mg.parameter(np.eye(3), name="W"), mg.parameter(np.full((2, 3), 0.5), name="h_0"), 0.0
+    for x in mg.steps(np.ones((3, 2, 3))):
+        v1 = x @ W
+        h = np.tanh((v1 * 2 + h * 3 + v1 * v1 + h @ W) * (x + h)) * mg.sigmoid(v1 * h + h * h * h)
+        total = total + (h * h).sum()
+    table = tableau(total)
+    assert {"v1", "v2", "v3"} <= set(table.names) and len(table.names) == len(set(table.names))
+    np.testing.assert_allclose(table["v1", 1].value, np.ones((2, 3)))
+
+
+def test_a_reshape_with_a_name_of_its_own_has_a_line():
+    W, h, total = mg.parameter(np.arange(9.).reshape(3, 3), name="W"), mg.parameter(np.ones((2, 3)), name="h_0"), 0.0
+    for x in mg.steps(np.ones((2, 2, 3))):
+        a = x @ W
+        flat = a.reshape(6)
+        h = h + flat.reshape(2, 3) * a
+        total = total + h.sum()
+    table = tableau(total)
+    assert table["flat", 2].value.shape == (6,) and table["a", 2].value.shape == (2, 3)
+    np.testing.assert_allclose(table["flat", 2].adjoint, table["a", 2].value.ravel())
+
+
+def test_a_slope_of_more_than_a_million_numbers_is_left_out():
+    """Of softmax every output depends on every input: 120 · 120 numbers for each of the rows are shown, 1200 · 1200 are not."""
+    for n, shown in ((60, True), (1200, False)):
+        x = mg.parameter(np.linspace(0, 1, n), name="x")
+        y = mg.softmax(x)
+        cell = tableau((y * y).sum())["y", None]
+        assert (cell.local["x"] is not None) is shown and cell.adjoint.shape == (n,)
+        if shown:
+            np.testing.assert_allclose(cell.local["x"], np.diag(y.data) - np.outer(y.data, y.data), atol=1e-15)

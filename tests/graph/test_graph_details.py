@@ -4,6 +4,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.graph import Graph, Node, adjoint, normal_form, replay, trace
+from minigrad.graph.edges import through
 from minigrad.ops import TABLE
 
 rng = np.random.default_rng(23)
@@ -152,3 +153,9 @@ def test_a_step_that_goes_another_way_gets_no_wrong_names():
     named = {(n.step, n.name): n.op.name for n in Graph.of(total).nodes if n.op and n.name}
     assert named[1, "h"] == named[4, "h"] == "tanh" and named[2, "y"] == named[4, "y"] == "multiply"
     assert all((name, op) in {("h", "tanh"), ("y", "multiply"), ("total", "add")} for (_, name), op in named.items())
+
+
+def test_nothing_goes_through_an_argument_without_a_rule():
+    chosen = np.where(np.array([True, False]), mg.parameter([1.0, 2.0]), 0.0)
+    assert through(chosen, 0, np.ones(2)) is None
+    assert through(chosen, 1, np.ones(2)).tolist() == [1.0, 0.0]

@@ -4,6 +4,7 @@ import importlib.util
 import io
 import os
 import sys
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ def sq(x):
     return x[..., None] * W                                     # (B, 6, 6)
 
 
-OPS = {  # op -> functions of x (B, 6) that record it
+OPS: dict[str, list] = {  # op -> functions of x (B, 6) that record it
     "add": [lambda x: x + W[0]], "subtract": [lambda x: 1 - x, lambda x: x - (W[0] - (x - 1))], "multiply": [lambda x: x * (x + 2)],
     "divide": [lambda x: x / (2 + x * x) / 3, lambda x: x / ((x * x + 1) / (x * x + 2))],
     "power": [lambda x: (x * x + 1) ** 1.5, lambda x: (-x) ** 4 * 2, lambda x: 2.0 ** (x ** 4), lambda x: -(x ** 4),
@@ -94,7 +95,7 @@ OPS = {  # op -> functions of x (B, 6) that record it
     "squared_error": [lambda x: mg.squared_error(x, 2 * x, reduction="none")],
     "astype": [lambda x: x.astype(np.float32).astype(np.float64)],
 }
-WITHOUT_GRADIENT = {  # what NumPy does on Tensors without a gradient is an op of the step
+WITHOUT_GRADIENT: dict[str, Callable] = {  # what NumPy does on Tensors without a gradient is an op of the step
     "sign": lambda x: np.sign(x) * x, "floor": lambda x: np.floor(3 * x) * x, "ceil": lambda x: np.ceil(3 * x) * x, "rint": lambda x: np.rint(3 * x) * x,
     "trunc": lambda x: np.trunc(3 * x) * x, "less": lambda x: np.where(x < 0.1, x, 1), "less_equal": lambda x: np.where(x <= 0.1, x, 1),
     "greater": lambda x: np.where(x > 0.1, x, 1), "greater_equal": lambda x: np.where(x >= 0.1, x, 1),
@@ -175,10 +176,24 @@ class Awkward(mg.Module):
         return weights, jnp
 
 
+class Rooted(mg.Module):
+    """It starts from a row of its own weights."""
+
+    def __init__(self):
+        self.W = mg.parameter(rng.standard_normal((6, 6)))
+
+    def initial_state(self, batch_size):
+        return np.zeros((batch_size, 6)) + self.W[0]
+
+    def __call__(self, x, h):
+        h = np.tanh(x @ self.W + h)
+        return h, h
+
+
 WAYS = {f.__name__: f for f in (other_names, reserved_names, rows_inside, reused, shows_other_than_it_keeps)}
 for f in WAYS.values():
     f.initial_state = zeros                                     # type: ignore[attr-defined]
-WAYS.update(counter=counter, Awkward=Awkward())
+WAYS.update(counter=counter, Awkward=Awkward(), Rooted=Rooted())
 counter.initial_state = lambda batch_size: {"a": zeros(batch_size), "n": mg.Tensor(np.zeros((batch_size, 1), int))}    # type: ignore[attr-defined]
 WRAPPED = {
     "residual": lambda r: mg.residual(mg.RNNCell(6, 6, rng=r)), "stacked": lambda r: mg.stacked(mg.LSTMCell(6, 6, rng=r), mg.GRUCell(6, 5, rng=r)),

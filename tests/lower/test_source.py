@@ -8,6 +8,8 @@ import pytest
 
 import minigrad as mg
 from minigrad.lower import gaps, port_kit, to_jax, to_torch
+from minigrad.lower.kit import golden
+from minigrad.lower.step import Step
 from minigrad.ops import TABLE
 from tests.lower import steps
 from tests.recurrent.test_every_cell import every_cell
@@ -113,6 +115,39 @@ def test_files(tmp_path):
     assert source.save(tmp_path / "cell.py") == tmp_path / "cell.py"
     assert (tmp_path / "cell.py").read_text(encoding="utf-8") == source.text and list(tmp_path.iterdir()) == [tmp_path / "cell.py"]
     assert {n: a.shape for n, a in source.weights.items()} == {"W_x": (3, 4), "W_h": (4, 4), "b": (4,)}
+
+
+def leaky(x, h):
+    """A cell without initial_state."""
+    h = 0.9 * h + np.tanh(x @ steps.W)
+    return h, h
+
+
+@pytest.mark.parametrize("write", [to_torch, to_jax])
+def test_a_state_that_is_given_has_no_start_of_its_own(write):
+    own, given = write(steps.Of(np.tanh), X).text, write(leaky, X, X).text
+    assert "def initial_state(" in own and "state=None" in own
+    assert "initial_state" not in given and "state=None" not in given
+
+
+def test_golden_numbers_start_from_the_state_that_is_given():
+    numbers = golden(Step(leaky, X, X), 3, 2)
+    h = numbers["state_0"]
+    assert h.shape == (2, 6) and not [name for name in numbers if name.startswith("start")]
+    for t in range(3):
+        h = 0.9 * h + np.tanh(numbers["xs"][t] @ steps.W.data)
+        assert np.abs(numbers["states_0"][t] - h).max() <= 1e-14 and np.abs(numbers["ys"][t] - h).max() <= 1e-14
+
+
+def test_a_scatter_is_jaxs_own():
+    text = to_jax(steps.Of(*steps.OPS["scatter_add"]), X).text
+    assert "jnp.zeros((x.shape[0], 6), x.dtype).at[..., [0, 1, 2, 2, 4, 5]].add(x)" in text
+
+
+def test_a_parameter_of_the_start_and_of_the_step_is_one():
+    source = to_torch(steps.WAYS["Rooted"], X)
+    assert source.text.count("torch.nn.Parameter") == 1 and list(source.weights) == ["W"]
+    assert "self.W" in source.text.partition("def initial_state")[2].partition("def ")[0]
 
 
 class Branches(mg.Module):

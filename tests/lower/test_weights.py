@@ -39,6 +39,15 @@ def test_there_and_back_leaves_a_cell_as_it_was(cls):
     assert all(np.array_equal(before[n], array) for n, array in b.state_dict().items())
 
 
+def test_two_directions_are_one_layer_and_its_reverse():
+    a, b = (mg.bidirectional(mg.GRUCell(3, 4, rng=np.random.default_rng(seed)), mg.GRUCell(3, 4, rng=np.random.default_rng(seed + 1))) for seed in (1, 5))
+    taken = to_torch_weights(a)
+    assert set(taken) == {f"{name}_l0{end}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh") for end in ("", "_reverse")}
+    assert np.array_equal(taken["weight_hh_l0_reverse"][:4], a.backward.W_h.data.T[:4])        # torch's first gate is the cell's
+    from_torch_weights(b, taken)
+    assert all(np.array_equal(p.data, q.data) for p, q in zip(a.parameters().values(), b.parameters().values()))
+
+
 @pytest.mark.parametrize("call, message", [
     (lambda: to_torch_weights(mg.MGUCell(2, 3)), "MGUCell has no counterpart in torch.nn"),
     (lambda: to_torch_weights(mg.LSTMCell(2, 3, peepholes=True)), "LSTMCell has no counterpart.*without peepholes"),

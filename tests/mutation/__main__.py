@@ -16,7 +16,7 @@ from pathlib import Path
 from . import mutants, trial
 
 HOUSE = Path(__file__).parent.parent.parent
-ROOMS = "minigrad/ops", "minigrad/autodiff.py", "minigrad/recurrent", "minigrad/check"
+ROOMS = "minigrad/ops", "minigrad/protocol", "minigrad/autodiff.py", "minigrad/recurrent", "minigrad/check"
 
 
 def main(arguments=None):

@@ -37,8 +37,8 @@ def test_an_arrow_is_as_wide_as_what_flows_along_it():
     shape = {"".join(r for label, _ in s.lines for r, _ in label).split(" = ")[-1]: i
              for i, s in enumerate(drawing.scene.shapes)}
     width = {arrow.ends: arrow.width for arrow in drawing.scene.arrows}
-    low = next(w for e, w in width.items() if e[1] == shape["× 1e−06"])
-    high = next(w for e, w in width.items() if e[1] == shape["× 1000"])
+    low = next(w for e, w in width.items() if e[1] == shape["⊙ 1e−06"])
+    high = next(w for e, w in width.items() if e[1] == shape["⊙ 1000"])
     assert low < high
 
 

@@ -405,7 +405,7 @@ class Cell:
                 continue
             if len(ours[kind]) != len(theirs[kind]):
                 return f"{len(ours[kind])} {what}s for {len(theirs[kind])}"
-            largest = max((np.abs(b).max(initial=0.0) for b in theirs[kind] if b.dtype.kind == "f"), default=0.0)
+            largest = np.max([np.abs(b).max(initial=0.0) for b in theirs[kind] if b.dtype.kind == "f"], initial=0.0)      # nan if there is one
             if not np.isfinite(largest):
                 return None
             for n, (a, b) in enumerate(zip(ours[kind], theirs[kind])):

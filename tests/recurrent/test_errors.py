@@ -56,6 +56,8 @@ class OnlyBatches(mg.Module):
     (lambda: mg.unroll(OnlyBatches(), XS[:, 0]), TypeError,
      r"xs has no batch axis, so OnlyBatches.initial_state was called with None; let it give a state without a batch then, or pass xs\["),
     (lambda: mg.unroll(mg.RNNCell, XS), TypeError, r"unroll got the class RNNCell; expected a cell: RNNCell\(input_size, hidden_size\)"),
+    (lambda: mg.unroll(len, XS), TypeError, "unroll got len, a function of Python's or NumPy's own, as cell; expected a callable y, state"),
+    (lambda: mg.unroll(np.tanh, XS, XS[0]), TypeError, "unroll got tanh, a function of Python's or NumPy's own, as cell"),
     (lambda: mg.unroll(cell, XS[:0]), ValueError, "a sequence of 0 steps; expected at least one"),
     (lambda: mg.unroll(cell, 3.0), ValueError, r"got float64 of shape \(\); expected numbers of shape \(T, …\)"),
     (lambda: mg.unroll(cell, mg.Tensor(3.0)), ValueError, "0-d Tensor; expected shape"),

@@ -19,38 +19,38 @@ def glorot(rows, columns):
     return (6 / (rows + columns)) ** .5
 
 
-# name -> (cell, parameter -> bound of what starts uniform, or (bound, columns) of a part of it); the others have tests beside their cells
+# name -> (how it is made, parameter -> bound of what starts uniform, or (bound, columns) of a part of it); the others have tests beside their cells
 CELLS = {
-    "elman": (mg.RNNCell(D, H), dict.fromkeys(["W_x", "W_h", "b"], one(H))),
-    "clockwork": (mg.ClockworkRNNCell(D, H), dict.fromkeys(["W_x", "W_h", "b"], one(H))),
-    "orthogonal": (mg.OrthogonalRNNCell(D, H), {"W_x": one(H), "b": .01}),
-    "gru": (mg.GRUCell(D, H), dict.fromkeys(["W_x", "W_h", "b_x", "b_h"], one(H))),
-    "gru before": (mg.GRUCell(D, H, reset="before"), dict.fromkeys(["W_x", "W_h"], one(H))),
-    "lstm": (mg.LSTMCell(D, H), {"W_x": one(H), "W_h": one(H), "b": (one(H), slice(0, H)), "b ": (one(H), slice(2 * H, None))}),
-    "layer norm lstm": (mg.LayerNormLSTMCell(D, H), dict.fromkeys(["W_x", "W_h"], one(H))),
-    "janet": (mg.JANETCell(D, H), {"W_x": one(H), "W_h": one(H), "b": (one(H), slice(H, None))}),
-    "mgu": (mg.MGUCell(D, H), {"W_x": one(H), "W_h": one(H), "b": (one(H), slice(H, None))}),
-    "antisymmetric": (mg.AntisymmetricRNNCell(D, H), {"W_x": lecun(D), "W_h": lecun(H)}),
-    "cfc": (mg.CfCCell(D + 1, H, backbone_size=M), {
+    "elman": (lambda: mg.RNNCell(D, H), dict.fromkeys(["W_x", "W_h", "b"], one(H))),
+    "clockwork": (lambda: mg.ClockworkRNNCell(D, H), dict.fromkeys(["W_x", "W_h", "b"], one(H))),
+    "orthogonal": (lambda: mg.OrthogonalRNNCell(D, H), {"W_x": one(H), "b": .01}),
+    "gru": (lambda: mg.GRUCell(D, H), dict.fromkeys(["W_x", "W_h", "b_x", "b_h"], one(H))),
+    "gru before": (lambda: mg.GRUCell(D, H, reset="before"), dict.fromkeys(["W_x", "W_h"], one(H))),
+    "lstm": (lambda: mg.LSTMCell(D, H), {"W_x": one(H), "W_h": one(H), "b": (one(H), slice(0, H)), "b ": (one(H), slice(2 * H, None))}),
+    "layer norm lstm": (lambda: mg.LayerNormLSTMCell(D, H), dict.fromkeys(["W_x", "W_h"], one(H))),
+    "janet": (lambda: mg.JANETCell(D, H), {"W_x": one(H), "W_h": one(H), "b": (one(H), slice(H, None))}),
+    "mgu": (lambda: mg.MGUCell(D, H), {"W_x": one(H), "W_h": one(H), "b": (one(H), slice(H, None))}),
+    "antisymmetric": (lambda: mg.AntisymmetricRNNCell(D, H), {"W_x": lecun(D), "W_h": lecun(H)}),
+    "cfc": (lambda: mg.CfCCell(D + 1, H, backbone_size=M), {
         "W_x": glorot(D + H, M), "W_h": glorot(D + H, M), "b": one(D + H), "W_v": glorot(M, H), "b_v": one(M)}),
-    "cornn": (mg.CoRNNCell(D, H), dict.fromkeys(["W_x", "W_z", "W_h", "b"], one(D + 2 * H))),
-    "lem": (mg.LEMCell(D, H), dict.fromkeys(["W_x", "W_y", "W_z", "b"], one(H))),
-    "lmu": (mg.LMUCell(D, H, order=50, theta=100.), {
+    "cornn": (lambda: mg.CoRNNCell(D, H), dict.fromkeys(["W_x", "W_z", "W_h", "b"], one(D + 2 * H))),
+    "lem": (lambda: mg.LEMCell(D, H), dict.fromkeys(["W_x", "W_y", "W_z", "b"], one(H))),
+    "lmu": (lambda: mg.LMUCell(D, H, order=50, theta=100.), {
         "e_x": lecun(D), "e_h": lecun(H), "W_x": glorot(D, H), "W_h": glorot(H, H), "W_m": glorot(50, H)}),
-    "mingru": (mg.MinGRUCell(D, H), {"W_x": one(D)}),
-    "minlstm": (mg.MinLSTMCell(D, H), {"W_x": one(D)}),
-    "rglru": (mg.RGLRUCell(D, H), {"W_x": lecun(D), "W_u": lecun(H)}),
-    "gated deltanet": (mg.GatedDeltaNetCell(D, H), {"W_x": one(D)}),
-    "slstm": (mg.SLSTMCell(D, H), {"W_x": one(D), "W_h": one(H)}),
-    "mlstm": (mg.MLSTMCell(D, H), {"W_x": ((6 / (5 * D)) ** .5, slice(0, 4 * H))}),
-    "projected": (mg.projected(mg.LSTMCell(D, M), M, H), {"W_p": one(M)}),
+    "mingru": (lambda: mg.MinGRUCell(D, H), {"W_x": one(D)}),
+    "minlstm": (lambda: mg.MinLSTMCell(D, H), {"W_x": one(D)}),
+    "rglru": (lambda: mg.RGLRUCell(D, H), {"W_x": lecun(D), "W_u": lecun(H)}),
+    "gated deltanet": (lambda: mg.GatedDeltaNetCell(D, H), {"W_x": one(D)}),
+    "slstm": (lambda: mg.SLSTMCell(D, H), {"W_x": one(D), "W_h": one(H)}),
+    "mlstm": (lambda: mg.MLSTMCell(D, H), {"W_x": ((6 / (5 * D)) ** .5, slice(0, 4 * H))}),
+    "projected": (lambda: mg.projected(mg.LSTMCell(D, M), M, H), {"W_p": one(M)}),
 }
 
 
 @pytest.mark.parametrize("name", CELLS)
 def test_uniform_in_its_bound(name):
-    cell, bounds = CELLS[name]
-    parameters = cell.parameters()
+    make, bounds = CELLS[name]
+    parameters = make().parameters()
     for parameter, bound in bounds.items():
         bound, columns = bound if isinstance(bound, tuple) else (bound, slice(None))
         w = parameters[parameter.strip()].data[..., columns].ravel()

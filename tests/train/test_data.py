@@ -34,6 +34,8 @@ def test_windows_with_carried_state_compute_what_one_long_pass_computes():
     (lambda: windows(np.ones(3), steps=0, rows=1), ValueError, "steps=0; expected a positive integer"),
     (lambda: windows("abc", steps=1, rows=1), ValueError, "expected a sequence of numbers"),
     (lambda: windows(np.ones(0), steps=1, rows=1), ValueError, "a sequence of 0 steps"),
+    (lambda: pad_sequences(3), TypeError, "got a int as sequences; expected a list of arrays"),
+    (lambda: pad_sequences([[1]], value="0"), TypeError, "got value='0'; expected a number"),
     (lambda: pad_sequences([]), ValueError, "got no sequences"),
     (lambda: pad_sequences([np.ones((2, 3)), np.ones((2, 4))]), ValueError, r"sequence 1 with steps of shape \(4,\) and sequence 0 with \(3,\)"),
     (lambda: Minibatches(0, 2), ValueError, "count=0; expected a positive integer"),

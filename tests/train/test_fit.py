@@ -221,6 +221,33 @@ def test_no_number_is_cut_in_the_middle():
     assert numbers(record, 33) == numbers(record, 20) == "loss 0.1235  norm 10" and numbers(record, 19) == "loss 0.1235"
 
 
+@pytest.mark.parametrize("log", [True, False])
+def test_the_last_step_of_a_generator_is_validated_too(log, tmp_path):
+    model, path = Line(), tmp_path / "log.jsonl"
+    options = {"log": path} if log else {}
+    records = fit(model.loss, model, iter(data(3)), optimizer=SGD(model), validate=lambda: 0.5, every=2, progress=False, **options)
+    assert [record.get("validation") for record in records] == [None, 0.5, 0.5]
+    assert not log or mg.train.read_log(path) == records
+
+
+def test_no_step_is_shown_twice(capsys, monkeypatch):
+    """Where there is time for a line after each step, the end of the run adds none."""
+    monkeypatch.setitem(__import__("sys").modules, "tqdm", None)
+    now = iter(range(0, 1000, 10))
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    model = Line()
+    fit(model.loss, model, data(3), optimizer=SGD(model))
+    assert [line.split()[1] for line in capsys.readouterr().err.splitlines()] == ["1/3", "2/3", "3/3"]
+
+
+def test_the_last_word_stands_below_the_bar(capsys):
+    pytest.importorskip("tqdm", reason="tqdm (extra 'progress') is not installed")
+    model = Line()
+    records = fit(model.loss, model, data(3), optimizer=SGD(model), validate=lambda: 0.125, patience=1, every=2)
+    assert capsys.readouterr().err.splitlines()[-1] == "the weights are those of step 2, where validation was best: 0.125"
+    assert [record.get("validation") for record in records] == [None, 0.125, 0.125]
+
+
 def test_a_validation_stays_to_be_seen(capsys, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "tqdm", None)
     model = Line()

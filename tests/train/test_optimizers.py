@@ -214,6 +214,13 @@ def test_nonsense_is_refused(rule, options, words):
         rule([mg.parameter(1.0)], **options)
 
 
+def test_parameters_are_a_module_a_dict_or_a_list():
+    with pytest.raises(TypeError, match="parameters is a int, expected a Module, a dict name -> Tensor or a list of Tensors"):
+        SGD(3)
+    p, q = mg.parameter(1.0, name="p"), mg.parameter(2.0)
+    assert list(SGD([p, q, mg.parameter(3.0, name="p")]).parameters) == ["p", "1", "2"] and list(SGD(p).parameters) == ["p"] and SGD({"a": q}).parameters == {"a": q}
+
+
 def test_nonsense_assigned_later_is_refused_before_anything_moves():
     p = mg.parameter([1.0], name="p")
     optimizer = Adam([p])

@@ -39,6 +39,11 @@ def test_several_runs_from_their_logs(tmp_path, axes):
     assert "<svg" in (tmp_path / "a.svg").read_text(encoding="utf-8")
 
 
+def test_one_curve_needs_no_legend(tmp_path, axes):
+    plot([{"step": n, "loss": 1.0 / n} for n in range(1, 4)], tmp_path / "a.png")
+    assert len(axes) == 1 and axes[0].get_legend() is None and len(axes[0].get_lines()) == 1
+
+
 def test_no_records_and_no_matplotlib_are_said_clearly(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="got no records"):
         plot([], tmp_path / "a.png")

@@ -34,12 +34,18 @@ class Explanation:
         return "\n".join(rows)
 
 
-def worded(context, slip, residual):
-    """The Explanation that a slip is."""
+def worded(context, slip, residual, fits=()):
+    """The Explanation that a slip is; ``fits`` are all that give the same numbers, itself among them."""
     e, say = slip.edge, context.reverse.phrases
     parts = slip.parts if slip.number is not None or not slip.changes else []
     return Explanation(slip.says, slip.kind, slip.wrote, say.line(e) if e is not None else "", say.why(e) if e is not None else "",
-                       slip.where, float(residual), slip=slip, parts=parts or [(slip, None)])
+                       slip.where, float(residual), slip=slip, parts=parts or [(slip, None)],
+                       same=[says for says in dict.fromkeys(map(short, fits)) if says != short(slip)])
+
+
+def rough(residual):
+    """So far as two residuals are told apart: not by rounding."""
+    return float(f"{residual:.3g}")
 
 
 def short(slip):

@@ -38,7 +38,7 @@ class Context:
         for name, i in r.leaves.items():
             span, shape = self.slips.spans[name], r.value(i).shape
             flat = np.arange(span.start, span.stop).reshape(shape)
-            cuts = {c for e in r.incoming[i] for c in r.blocks.get(e.source, ()) if shape and r.value(e.source).shape[-1:] == shape[-1:]}
+            cuts = {c for e in r.incoming[i] for c in r.blocks.get(e.source, ()) if r.value(e.source).shape[-1:] == shape[-1:]}
             ends = (0, *sorted(cuts), shape[-1]) if cuts else ()
             found += [(name, flat[..., a:b].ravel()) for a, b in zip(ends, ends[1:])] or [(name, flat.ravel())]
         return found

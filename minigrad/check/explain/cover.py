@@ -64,7 +64,10 @@ def _merged(case, members, need):
     if slips[0].direction:                        # each has a factor of its own
         says = "; ".join(s.says for s in slips)
     parts = [(case.slips[i], {case.at[p] for p in covered}) for _, i, covered in used]
-    return replace(slips[0], says=says, parts=parts), max(case.R[i, p] for _, i, covered in used for p in covered)
+    where = slips[0].where
+    if where.startswith("in d"):
+        where = "in " + ", ".join(dict.fromkeys(s.where.removeprefix("in ") for s in slips))
+    return replace(slips[0], says=says, parts=parts, where=where), max(case.R[i, p] for _, i, covered in used for p in covered)
 
 
 def _in_recurrence(case):

@@ -5,7 +5,7 @@ import numpy as np
 
 from ..rows import tolerance_of
 from ..slips import Slip
-from . import Explanation, short, worded
+from . import Explanation, rough, short, worded
 from .cover import cover
 
 
@@ -53,7 +53,7 @@ class Case:
             self.vectors[i] = right + c * d
             says, old = _of_factor(self.slips[i], c, context), self.slips[i]
             self.slips[i] = replace(old, factor=float(c), says=says, wrote=says if old.wrote == old.says else old.wrote)
-            if abs(c) <= 1e-13 or self.slips[i].kind == "scaled" and abs(1 + c) <= 1e-9:         # nothing, and all of it
+            if abs(c) <= 1e-13 or old.kind in ("scaled", "scale") and abs(1 + c) <= 1e-9:        # nothing, and all of it
                 cost[i] = np.inf
         c = right[mask] @ u[mask] / (right[mask] @ right[mask] or 1.0)
         top = np.max(np.abs(u[mask]), initial=0.0)
@@ -76,20 +76,13 @@ def explain(found, arrays, context, tolerance):
     found.residual = max(e.residual for e in found.explanations)
     beyond = case.exact if found.exact else found.residual * (1 + 1e-9)
     rest = [i for i in case.finite if case.whole[i] > beyond]
-    if rest:
-        i = min(rest, key=lambda i: case.whole[i])
+    for i in sorted(rest, key=lambda i: (rough(case.whole[i]), case.cost[i]))[:1]:
         found.next_best = float(case.whole[i]), short(case.slips[i])
 
 
 def _one(found, case):
-    fits = sorted((i for i in case.finite if case.whole[i] <= case.exact), key=lambda i: (case.cost[i], case.whole[i]))
-    if not fits:
-        return []
-    best = worded(case.context, case.slips[fits[0]], case.whole[fits[0]])
-    others = sorted(fits[1:], key=lambda i: (case.cost[i], i))
-    best.same = [short(case.slips[i]) for i in others if case.slips[i].says != best.says or case.slips[i].edge is not best.slip.edge]
-    best.same = [says for says in dict.fromkeys(best.same) if says != short(best.slip)]
-    return [best]
+    fits = sorted((i for i in case.finite if case.whole[i] <= case.exact), key=lambda i: case.cost[i])
+    return [worded(case.context, case.slips[fits[0]], case.whole[fits[0]], [case.slips[i] for i in fits])] if fits else []
 
 
 def _several(found, case):
@@ -151,7 +144,7 @@ def _scaled(found, case):
 
 
 def _closest(case):
-    best = case.finite[np.argmin(case.whole[case.finite] + 1e-6 * case.cost[case.finite])]
+    best = min(case.finite, key=lambda i: (rough(case.whole[i]), case.cost[i]))
     if case.off <= 1e-3 and case.whole[best] > case.off / 2:
         return Explanation(f"no slip is so small: yours are the right gradients up to {case.off:.0e}, as from finite differences, float32 "
                            "on the way, a rounded constant or an added ε", "small", residual=float(case.off))

@@ -3,7 +3,7 @@ import numpy as np
 
 from ..lines import Values, arguments_of, evaluate, intermediates, judged
 from ..slips import Slip
-from . import Explanation, short, worded
+from . import Explanation, rough, short, worded
 
 
 def explain_lines(found, functions, context, names, convention, tolerance, given):
@@ -45,11 +45,10 @@ class _Line:
         if all(m.ndim == 2 and m.shape[0] == m.shape[1] for m in right):
             tried.append((Slip("transposed", edge, "", "", f"{name} is transposed", 0.1), _rows([m.T for m in right])))
         best = [(float(np.max(np.abs(u - v))) / scale, s.cost, s) for s, v in tried]
-        fits = sorted((b for b in best if b[0] <= limit), key=lambda b: (b[1], b[0])) or self._two(u, g, tried, scale, limit)
-        rest = sorted((b for b in best if b[0] > limit), key=lambda b: b[:2])
+        fits, rest = _ranked(best, limit)
+        fits = fits or self._two(u, g, tried, scale, limit)
         if fits:
-            explanation = worded(context, fits[0][2], fits[0][0])
-            explanation.same = [short(b[2]) for b in fits[1:4]]
+            explanation = worded(context, fits[0][2], fits[0][0], [b[2] for b in fits])
         else:
             (residual, _, slip), rest = rest[0], rest[1:]
             close = worded(context, slip, residual)
@@ -67,10 +66,10 @@ class _Line:
         key = name, pinning, tuple(steps)
         if key not in context.lines:
             lines, found = self._between(), []
-            for slip in context.list:
-                if slip.changes and np.isfinite(slip.cost) and all(e.line in lines for e in slip.changes):
-                    with np.errstate(all="ignore"):
-                        found.append((slip, _rows(predicted(slip.changes, name, self.arguments, values, steps))))
+            near = [s for s in context.list if s.changes and all(e.line in lines for e in s.changes)]
+            for slip in sorted(near, key=lambda s: min(lines[e.line] for e in s.changes)):        # the nearest to the result first
+                with np.errstate(all="ignore"):
+                    found.append((slip, _rows(predicted(slip.changes, name, self.arguments, values, steps))))
             for a in pinning:
                 for c, kind, says in ((0, "missing", f"{a} is missing in {name}"), (-1, "sign", f"the sign of {a} is wrong in {name}"),
                                       (2, "twice", f"{a} is counted twice in {name}")):
@@ -80,23 +79,19 @@ class _Line:
         return context.lines[key]
 
     def _between(self):
-        """The lines of the reverse walk between the arguments and the result."""
-        values, r, lines = self.values, self.context.reverse, set()
+        """The lines of the reverse walk between the arguments and the result: line -> how far from the result."""
+        values, r, lines = self.values, self.context.reverse, {}
         for t in r.steps:
             nodes, edges = (set().union(*(values.pins(a, t)[k] for a in self.arguments)) for k in (0, 1))
-            try:
-                if values.result(self.name, t) is None:
-                    continue
-            except KeyError:
-                return lines
-            stack, seen = [e for e in values.edges(self.name, t) if e not in edges], set()
-            while stack:
-                e = stack.pop()
+            if values.result(self.name, t) is None:
+                continue
+            queue, seen = [(e, 0) for e in values.edges(self.name, t) if e not in edges], set()
+            for e, far in queue:
                 if e not in seen:
                     seen.add(e)
-                    lines.add(e.line)
+                    lines[e.line] = min(far, lines.get(e.line, far))
                     if e.source not in nodes:
-                        stack += [i for i in r.incoming[e.source] if i not in edges]
+                        queue += [(i, far + 1) for i in r.incoming[e.source] if i not in edges]
         return lines
 
     def _two(self, u, g, tried, scale, limit):
@@ -163,23 +158,25 @@ def explain_steps(found, derived, context, names, convention, tolerance):
     u, g, scales = map(np.concatenate, (u, g, scales))
     tried, limit = [], max(1e-9, 100 * max(bounds))
     for slip in context.list:
-        if slip.changes and np.isfinite(slip.cost):
+        if slip.changes:
             with np.errstate(all="ignore"):
                 run = context.reverse.run(slip.changes)
                 v = np.concatenate([np.ravel(want(run)) for want in wanted])
             if np.all(np.isfinite(v)) and np.any(np.abs(v - g) > 1e-12 * scales):
                 tried.append((float(np.max(np.abs(u - v) / np.maximum(scales, np.abs(u)))), slip.cost, slip))
-    fits = sorted((x for x in tried if x[0] <= limit), key=lambda x: (x[1], x[0]))
-    best = fits or sorted(tried, key=lambda x: x[:2])
-    if best:
-        explanation = worded(context, best[0][2], best[0][0])
-        explanation.same = [short(x[2]) for x in fits[1:4]]
-        found.exact = bool(fits) and (found.exact or not found.explanations)
-        found.explanations.append(explanation)
-        found.residual = max(e.residual for e in found.explanations)
-        rest = sorted((x for x in tried if x[0] > limit and x is not best[0]), key=lambda x: x[:2])
-        if rest and rest[0][0] < found.next_best[0]:
-            found.next_best = rest[0][0], short(rest[0][2])
+    fits, rest = _ranked(tried, limit)
+    best, rest = (fits[0], rest) if fits else (rest[0], rest[1:])
+    found.exact = bool(fits) and (found.exact or not found.explanations)
+    found.explanations.append(worded(context, best[2], best[0], [x[2] for x in fits]))
+    found.residual = max(e.residual for e in found.explanations)
+    if rest and rest[0][0] < found.next_best[0]:
+        found.next_best = rest[0][0], short(rest[0][2])
+
+
+def _ranked(tried, limit):
+    """Of (residual, cost, slip): those that fit, the likeliest first; the others, the closest first."""
+    return (sorted((x for x in tried if x[0] <= limit), key=lambda x: x[1]),
+            sorted((x for x in tried if x[0] > limit), key=lambda x: (rough(x[0]), x[1])))
 
 
 def _rows(arrays):

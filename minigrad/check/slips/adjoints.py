@@ -1,13 +1,15 @@
 """Slips in the adjoint that a line takes: from before the activation, of another value, of another step."""
 import numpy as np
 
+from ..phrases import renamed
 from . import near
 from .changes import nothing, of
 
 
 def adjoint(slips, steps, e):
     """All of them for one edge."""
-    if slips.r.nodes[e.source].step and e.kind != "op":
+    y = slips.r.nodes[e.source]
+    if y.step and y.value.ndim and e.kind != "op":
         _other_value(slips, steps, e)
         for block in slips.r.blocks_of(e):
             _other_block(slips, steps, e, block)
@@ -34,7 +36,7 @@ def _other_value(slips, steps, e):
                 return run.g[edge.source] if i is None or run.g[i] is None else run.g[i]
 
             above = node.id > e.source and near.is_above(r, node.id, e.source)
-            slips.add("wrong adjoint", e, of(other), rule.replace(old, name), f"{target} is computed from {name} instead of {old}",
+            slips.add("wrong adjoint", e, of(other), renamed(rule, old, name), f"{target} is computed from {name} instead of {old}",
                       0.5 if above else 1.3, steps=steps, group=(old, name))
 
 
@@ -50,6 +52,8 @@ def _other_block(slips, steps, e, block):
             if node.value.shape[:-1] + (inner.stop - inner.start,) != wide or cuts and slips.block_name(node.id, inner) != part:
                 continue
             name = say.adjoint(node.id)
+            if name == old:
+                continue
 
             def mixed(run, edge, g, id=node.id, inner=inner):
                 i = id if edge.step == e.step else r.at(id, edge.step)
@@ -58,7 +62,7 @@ def _other_block(slips, steps, e, block):
                     g[..., block] = run.g[i][..., inner]
                 return r.part(edge, g)
 
-            slips.enter("wrong adjoint", e, f"for {part}", say.line(e).replace(old, name), f"{target} for {part} is computed from {name}",
+            slips.enter("wrong adjoint", e, f"for {part}", renamed(say.line(e), old, name), f"{target} for {part} is computed from {name}",
                         0.6 if name == f"d{part}" else 1.4, steps, mixed, group=("wrong adjoint", part, name) if e.leaf else None)
 
 
@@ -68,9 +72,7 @@ def _other_step(slips, steps, e):
     for d in (-1, 1) if e.leaf else (1,):
 
         def beside(run, edge, g, d=d):
-            if edge.step is None:
-                return r.part(edge, g)
-            i = r.at(edge.source, edge.step + d)
+            i = r.beside(edge.source, d)
             return nothing(run, edge, g) if i is None or run.g[i] is None else r.part(edge, run.g[i])
 
         slips.add("wrong step of the adjoint", e, beside, f"{say.line(e)}, with {old} of t{d:+d}",

@@ -31,10 +31,10 @@ def _leaf(slips, name, x, right, edges):
         put("order of gates", right.reshape(x.shape)[..., order], f"d{name} has {says}", 0.5, group=("order of gates", says))
     if first is None or not r.crossing(first):
         return
-    for node in r.nodes:                          # an initial state: what arrives there could be mistaken for another adjoint
-        if node.op is not None and node.value.shape == x.shape and r.g[node.id] is not None:
-            put("wrong adjoint", r.g[node.id], f"d{name} is the adjoint {slips.say.adjoint(node.id)} at t={node.step}",
-                0.8 + 0.1 * ((node.step or 0) - 1), first)
+    others = {(slips.say.adjoint(node.id), node.step): r.g[node.id] for node in r.nodes          # an initial state's, mistaken for another
+              if node.op is not None and node.step and node.value.shape == x.shape and r.g[node.id] is not None}
+    for (other, step), g in others.items():
+        put("wrong adjoint", g, f"d{name} is the adjoint {other} at t={step}", 0.7 + 0.1 * step, first)
     for step in r.steps[1:]:
         carried = [r.parts[e] for line in r.crossings() for e in r.lines[line].values()
                    if e.step == step and r.state(line, step) == r.state(first.line, step)]

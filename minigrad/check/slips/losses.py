@@ -23,22 +23,22 @@ SOFTMAX = [                                       # kind, derivative of p = soft
 ]
 
 BINARY = [                                        # the same of logits z and targets y; p = σ(z)
-    ("slope kept", lambda z, y: (sigmoid(z) - y) * sigmoid(z) * (1 - sigmoid(z)), "(ŷ - y) * ŷ * (1 - ŷ)",
+    ("slope kept", lambda z, y: (sigmoid(z) - y) * sigmoid(z) * (1 - sigmoid(z)), "({p} - y) * {p} * (1 - {p})",
      "σ′ is kept although it has cancelled"),
-    ("no derivative", lambda z, y: (sigmoid(z) - y) / (sigmoid(z) * (1 - sigmoid(z))), "(ŷ - y) / (ŷ * (1 - ŷ))",
+    ("no derivative", lambda z, y: (sigmoid(z) - y) / (sigmoid(z) * (1 - sigmoid(z))), "({p} - y) / ({p} * (1 - {p}))",
      "σ′ is missing: the derivative stops at ∂L/∂ŷ"),
-    ("no target", lambda z, y: sigmoid(z), "ŷ", "the - y is missing"),
-    ("sign", lambda z, y: y - sigmoid(z), "y - ŷ", "the sign is wrong"),
-    ("no softmax", lambda z, y: -y / sigmoid(z), "-y / ŷ", "only the term of y is differentiated, and without σ′"),
-    ("logits", lambda z, y: z - y, "z - y", "σ is missing in ŷ - y"),
+    ("no target", lambda z, y: sigmoid(z), "{p}", "the - y is missing"),
+    ("sign", lambda z, y: y - sigmoid(z), "y - {p}", "the sign is wrong"),
+    ("no softmax", lambda z, y: -y / sigmoid(z), "-y / {p}", "only the term of y is differentiated, and without σ′"),
+    ("logits", lambda z, y: z - y, "{z} - y", "σ is missing in ŷ - y"),
 ]
 
 SQUARED = [                                       # the same of predictions z and targets y
-    ("no factor 2", lambda z, y: z - y, "ŷ - y", "the 2 of the square is missing"),
-    ("sign", lambda z, y: 2 * (y - z), "2 * (y - ŷ)", "the sign is wrong"),
-    ("no target", lambda z, y: 2 * z, "2 * ŷ", "the - y is missing"),
-    ("loss value", lambda z, y: (z - y) ** 2, "(ŷ - y)**2", "the loss itself"),
-    ("sign only", lambda z, y: np.sign(z - y), "sign(ŷ - y)", "the derivative of |ŷ - y|"),
+    ("no factor 2", lambda z, y: z - y, "{z} - y", "the 2 of the square is missing"),
+    ("sign", lambda z, y: 2 * (y - z), "2 * (y - {z})", "the sign is wrong"),
+    ("no target", lambda z, y: 2 * z, "2 * {z}", "the - y is missing"),
+    ("loss value", lambda z, y: (z - y) ** 2, "({z} - y)**2", "the loss itself"),
+    ("sign only", lambda z, y: np.sign(z - y), "sign({z} - y)", "the derivative of |ŷ - y|"),
 ]
 
 
@@ -51,8 +51,8 @@ class _Line:
     """∂L/∂z of one loss, and the entering of slips in it."""
 
     def __init__(self, slips, steps, e):
-        self.slips, self.steps, self.e, self.r = slips, steps, e, slips.r
-        self.target, self.z = slips.say.adjoint(e.target, e.step), slips.say.name(e.target)
+        self.slips, self.steps, self.e, self.r, self.z = slips, steps, e, slips.r, slips.say.name(e.target)
+        self.front = slips.say.adjoint(e.target, e.step)
 
     def put(self, kind, wrong, wrote, says, cost, single=True):
         """``wrong``: function (z, y, edge) -> the derivative by z, before the loss is averaged; ``single``: also at one step alone."""
@@ -63,15 +63,22 @@ class _Line:
             return wrong(z, np.asarray(y), edge) * (values.weight(g, z, reduction, rank, None, extra=1) if classes else
                                                     values.weight(g, z, reduction, rank))
 
-        wrote, steps = f"{self.target} = {wrote}", self.steps
-        self.slips.enter(kind, self.e, "", wrote, says, cost, steps, part)
-        for t in steps if len(steps) > 1 and single else ():
-            self.slips.enter(kind, self.e, f"at t={t}", wrote, says, cost + 1, {t: steps[t]}, part)
+        wrote = f"{self.front} = {self.slips.say.weighted(self.e, wrote)}"
+        self.slips.enter(kind, self.e, "", wrote, says, cost, self.steps, part)
+        for t in self.steps if len(self.steps) > 1 and single else ():
+            self.slips.enter(kind, self.e, f"at t={t}", wrote, says, cost + 1, {t: self.steps[t]}, part)
 
-    def of_another_step(self, wrong, wrote, cost, border, d):
-        """The targets of a step before or after: ``wrong`` is a function of (z, y)."""
-        self.put("targets of another step", lambda z, y, edge: wrong(z, self._moved(y, edge, d, border)), wrote.format(f"y[t{d:+d}]"),
-                 f"the targets of step t{d:+d} are used", cost, single=False)
+    def listed(self, forms, p, given=lambda z, y: (z, y)):
+        """Those of a list; ``p`` is how the prediction is written, ``given`` makes of z and y what the list's functions take."""
+        for k, (kind, wrong, wrote, says) in enumerate(forms):
+            self.put(kind, lambda z, y, edge, wrong=wrong: wrong(*given(z, y)), wrote.format(p=p, z=self.z), says, 0.3 + 0.01 * k)
+
+    def of_another_step(self, right, wrote, borders=("clamp",)):
+        """The targets of a step before or after: ``right`` is a function of (z, y)."""
+        for d in (-1, 1):
+            for k, border in enumerate(borders):
+                self.put("targets of another step", lambda z, y, edge, d=d, border=border: right(z, self._moved(y, edge, d, border)),
+                         wrote.format(f"y[t{d:+d}]"), f"the targets of step t{d:+d} are used", 0.5 + 0.05 * k, single=False)
 
     def _moved(self, y, edge, d, border):
         if edge.step is None:                     # one loss of all steps
@@ -88,31 +95,22 @@ def _one_hot(z, y):
 
 def _softmax(line):
     p = f"softmax({line.z})"
-    for k, (kind, wrong, wrote, says) in enumerate(SOFTMAX):
-        line.put(kind, lambda z, y, edge, wrong=wrong: wrong(softmax(z), _one_hot(z, y)), wrote.format(p=p), says, 0.3 + 0.01 * k)
+    line.listed(SOFTMAX, p, lambda z, y: (softmax(z), _one_hot(z, y)))
     line.put("logits", lambda z, y, edge: z - _one_hot(z, y), f"{line.z} - y", f"{line.z} - y: the softmax is missing in ŷ", 0.5)
     for d in (-1, 1):
-        line.put("wrong class", lambda z, y, edge, d=d: softmax(z) - np.roll(_one_hot(z, y), d, -1), f"{p} - y, y one class off",
+        line.put("wrong class", lambda z, y, edge, d=d: softmax(z) - np.roll(_one_hot(z, y), d, -1), f"{p} - roll(y, {d}, -1)",
                  f"classes are off by one ({'too high' if d > 0 else 'too low'})", 0.5)
-        for border in ("clamp", "wrap"):
-            line.of_another_step(lambda z, y: softmax(z) - _one_hot(z, y), p + " - {}", 0.5 + 0.05 * (border == "wrap"), border, d)
+    line.of_another_step(lambda z, y: softmax(z) - _one_hot(z, y), p + " - {}", ("clamp", "wrap"))
 
 
 def _binary(line):
-    _listed(line, BINARY)
-    for d in (-1, 1):
-        line.of_another_step(lambda z, y: sigmoid(z) - y, "ŷ - {}", 0.5, "clamp", d)
+    line.listed(BINARY, f"sigmoid({line.z})")
+    line.of_another_step(lambda z, y: sigmoid(z) - y, f"sigmoid({line.z}) - {{}}")
 
 
 def _squared(line):
-    _listed(line, SQUARED)
-    for d in (-1, 1):
-        line.of_another_step(lambda z, y: 2 * (z - y), "2 * (ŷ - {})", 0.5, "clamp", d)
-
-
-def _listed(line, forms):
-    for k, (kind, wrong, wrote, says) in enumerate(forms):
-        line.put(kind, lambda z, y, edge, wrong=wrong: wrong(z, y), wrote, says, 0.3 + 0.01 * k)
+    line.listed(SQUARED, line.z)
+    line.of_another_step(lambda z, y: 2 * (z - y), f"2 * ({line.z} - {{}})")
 
 
 LOSSES = {"softmax_cross_entropy": _softmax, "binary_cross_entropy": _binary, "squared_error": _squared}

@@ -5,17 +5,15 @@ from ..phrases import atom
 
 
 def shifted(r, edge, d):
-    """The local derivative of the same line at another step; at the border, of the initial state if it has that; None without one."""
+    """The local derivative of the same line at another step; before the first, of the initial state if it has that; None without one."""
     other = r.lines[edge.line].get((edge.step or 0) + d)
     if other is not None:
         return other.D
-    node = r.nodes[edge.source]
-    if d < 0 and edge.step is not None and len(node.inputs) == 1:
-        before = r.previous(edge, edge.source)
-        if before is not None and r.value(before).shape == node.value.shape:
-            y = r.value(before)
-            return np.asarray(node.op.rule(0)(np.ones_like(y), y, y, **node.attributes))
-    return None
+    node, before = r.nodes[edge.source], r.beside(edge.source, d)
+    if before is None or len(node.inputs) > 1:
+        return None
+    y = r.value(before)
+    return np.asarray(node.op.rule(0)(np.ones_like(y), y, y, **node.attributes))
 
 
 def slope_at_argument(r, edge):
@@ -26,24 +24,20 @@ def slope_at_argument(r, edge):
 
 
 def operand(r, edge, d, border):
-    """The other operand of a matrix product, of another step; at the border 0 ("drop"), its own ("clamp"), the other end's ("wrap")."""
-    side, steps = (1 if edge.kind == "left" else 0), r.lines[edge.line]
-    a = edge.node.inputs[side]
-    if d < 0 and r.nodes[a].step == edge.step and r.nodes[a].op is not None:
-        before = r.previous(edge, a)
-        if before is not None:
-            return r.value(before)
-    if edge.step + d in steps:
-        return r.value(steps[edge.step + d].node.inputs[side])
-    if d > 0 and border == "drop" and r.nodes[a].step == edge.step - 1:             # h_t for h_{t-1}
-        later = [e for e in r.edges if e.step == edge.step and r.crossing(e) and e.target == a]
-        state = r.state(later[0].line, edge.step) if later else None
-        if state is not None:
-            return r.value(state)
+    """The other operand of a matrix product, of another step; where there is none: 0, the nearest one ("clamp"), the farthest ("wrap")."""
+    steps, a = r.lines[edge.line], other_operand(edge)
+    beside = r.beside(a, d)
+    if beside is not None:
+        return r.value(beside)
     if border == "drop":
         return np.zeros_like(r.value(a))
     at = min(steps) if (border == "clamp") == (d < 0) else max(steps)
-    return r.value(steps[at].node.inputs[side])
+    return r.value(other_operand(steps[at]))
+
+
+def other_operand(edge):
+    """The id of the other operand of an edge of a matrix product."""
+    return edge.node.inputs[1 if edge.kind == "left" else 0]
 
 
 def values(r, edge, shape):

@@ -13,15 +13,10 @@ from . import near
 def product(slips, steps, e):
     """All of them for one edge."""
     r, left = slips.r, e.kind == "left"
-    other = e.node.inputs[1 if left else 0]
+    other = near.other_operand(e)
     here, there = r.nodes[e.target].step, r.nodes[other].step
     through = left if (here is None) == (there is None) or e.step is None else there is None
     (_through if through else _outer)(slips, steps, e, other, left)
-
-
-def _other(r, edge):
-    """The id of an edge's other operand."""
-    return edge.node.inputs[1 if edge.kind == "left" else 0]
 
 
 def _through(slips, steps, e, other, left):
@@ -32,13 +27,13 @@ def _through(slips, steps, e, other, left):
     rows, columns = r.value(other).shape[-2:]
     blocks = r.blocks_of(e) if left else ()
     if rows == columns:
-        slips.add("not transposed", e, lambda run, edge, g: r.part(edge, g, a=r.value(_other(r, edge)).mT), wrong,
+        slips.add("not transposed", e, lambda run, edge, g: r.part(edge, g, a=r.value(near.other_operand(edge)).mT), wrong,
                   f"{W} is used where {W}.T is needed", 0, steps=steps, scope="one", blocks=False)
     for block in blocks:
         if block.stop - block.start == rows:
 
             def flipped(run, edge, g, block=block):
-                W = r.value(_other(r, edge)).copy()
+                W = r.value(near.other_operand(edge)).copy()
                 W[:, block] = W[:, block].T
                 return r.part(edge, g, a=W)
 
@@ -53,7 +48,7 @@ def _through(slips, steps, e, other, left):
             if p != q and p.stop - p.start == q.stop - q.start:
 
                 def swapped(run, edge, g, p=p, q=q):
-                    W = r.value(_other(r, edge)).copy()
+                    W = r.value(near.other_operand(edge)).copy()
                     W[:, p] = W[:, q]
                     return r.part(edge, g, a=W)
 
@@ -72,7 +67,7 @@ def _through(slips, steps, e, other, left):
               compute=lambda: slips.right - without())
     if r.nodes[other].kind == "parameter":
         def updated(run, edge, g):
-            return r.part(edge, g, a=r.slope[_other(r, edge)])
+            return r.part(edge, g, a=r.slope[near.other_operand(edge)])
 
         slips.put("updated weights", e, "", front + say.times(left, g, f"({W} - η d{W}).T"),
                   f"{W} has been updated already when {target} is computed", 1.2, direction=True,
@@ -87,11 +82,14 @@ def _outer(slips, steps, e, other, left):
         return f"{target} += " + say.times(left, g, f"{a}.T")
 
     for d in (-1, 1) if e.step is not None else ():
-        for border in ("drop", "clamp", "wrap"):
+        known = all(r.beside(near.other_operand(x), d) is not None for x in steps.values())
+        for border in ("drop", "clamp", "wrap") if not known else ("drop",):
             slips.add("wrong step", e, lambda run, edge, g, d=d, border=border: r.part(edge, g, a=near.operand(r, edge, d, border)),
                       wrote(atom(at(A, d))), f"{A} is taken one step too {'early' if d < 0 else 'late'}", 0.5 + 0.1 * (border != "drop"),
                       steps=steps, group=d)
     for key, name in near.values(r, e, r.value(other).shape):
+        if name == atom(A):
+            continue
 
         def replaced(run, edge, g, key=key):
             a = near.value(r, edge, key, None)

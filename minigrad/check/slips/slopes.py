@@ -1,12 +1,11 @@
 """Slips in a local derivative, the D of da = dh * D: dropped, squared, inverted; of another function, value or step; a term, a sign."""
-import re
 from dataclasses import replace
 
 import numpy as np
 
 from ...ops import values
 from ..edges import product
-from ..phrases import atom
+from ..phrases import atom, renamed
 from . import near
 
 SLOPES = {                                        # wrong derivatives that are seen in practice, of the result y and the argument x
@@ -58,7 +57,7 @@ def slope(slips, steps, e):
         _one_term(line, j)
     if not line.function and not line.trivial:
         _inside(line)
-    if not (e.leaf and line.trivial):
+    if shape and not (e.leaf and line.trivial):
         for key, name in near.values(r, e, shape):
             line.put("wrong value", lambda x, key=key: near.value(r, x, key, x.D), name, f"{name} in place of {line.D}", 1.5)
 
@@ -116,7 +115,7 @@ def _function(line):
         text = form.format(**names)
         line.put("wrong derivative", lambda x, wrong=wrong: wrong(r.value(x.source), r.value(x.node.inputs[0])), text,
                  f"the derivative of {name} is {D}, not {text}", 0.5 + 0.01 * k)
-    line.put("wrong derivative", lambda x: near.slope_at_argument(r, x), _renamed(D, y, names["x"]),
+    line.put("wrong derivative", lambda x: near.slope_at_argument(r, x), renamed(D, y, names["x"]),
              f"the derivative {D} is computed from {x}, before {name}, instead of {y}", 0.4)
 
 
@@ -181,7 +180,7 @@ def _inside(line):
                     i, v = here(x), near.value(r, x, key, None)
                     return x.D if i is None or v is None else r.derivative(x, {i: v})
 
-                line.put("wrong value", swapped, _renamed(D, name, other), f"{other} in place of {name}",
+                line.put("wrong value", swapped, renamed(D, name, other), f"{other} in place of {name}",
                          1.2 - 0.3 * (other.removesuffix("[t-1]") == name.removesuffix("[t-1]")))
         for d in (-1, 1):
 
@@ -189,9 +188,8 @@ def _inside(line):
                 i = here(x)
                 if i is None:
                     return x.D
-                j = r.previous(x, i) if d < 0 and r.nodes[i].step == x.step else r.at(i, (r.nodes[i].step or 0) + d)
-                v = r.value(i)
-                return r.derivative(x, {i: np.zeros_like(v) if j is None or r.value(j).shape != v.shape else r.value(j)})
+                j = r.beside(i, d)
+                return r.derivative(x, {i: np.zeros_like(r.value(i)) if j is None else r.value(j)})
 
             line.put("wrong step", moved, f"{D}, with {name} of t{d:+d}",
                      f"{name} is taken one step too {'early' if d < 0 else 'late'}", 1)
@@ -205,8 +203,3 @@ def _inside(line):
                     return x.D if j is None else r.derivative(x, flip=(j, position, factor))
 
                 line.put(kind, flipped, f"{D} with {how}", says.format(say.name(r.nodes[i].inputs[position], e.step)), 0.8)
-
-
-def _renamed(text, old, new):
-    """``new`` for the name ``old`` in a formula."""
-    return re.sub(rf"(?<![\w.]){re.escape(old)}(?![\w\[])", lambda _: new, text)

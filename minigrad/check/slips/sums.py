@@ -11,13 +11,14 @@ def one(slips, steps, e):
         return
     left, _, rule = say.line(e).partition("= ")
     target = say.adjoint(e.target, e.step)
+    term = "the loss" if rule == "1" else rule    # in the sum of the losses
     if len(r.incoming[e.target]) > 1:
         wrote, says = f"{target} without {rule}", f"the term {rule} is missing in {target}"
     else:
-        wrote, says = f"{left}= 0", f"{target} = {rule} is missing"
+        wrote, says = f"{left}= 0", f"{term if term != rule else f'{target} = {rule}'} is missing"
     slips.add("missing", e, nothing, wrote, says, 0.2, steps=steps, scope="but")
-    slips.add("twice", e, times(2), f"{left}= 2 * ({rule})", f"{rule} is counted twice in {target}", 1, steps=steps, scope="one")
-    slips.add("sign", e, times(-1), f"{left}= -({rule})", f"the sign of {rule} is wrong", 0.7, steps=steps, scope="one")
+    slips.add("twice", e, times(2), f"{left}= 2 * ({rule})", f"{term} is counted twice in {target}", 1, steps=steps, scope="one")
+    slips.add("sign", e, times(-1), f"{left}= -({rule})", f"the sign of {term} is wrong", 0.7, steps=steps, scope="one")
     for t in (min(steps), max(steps)) if e.leaf and len(steps) > 1 else ():
         loop = "from the last step to the first" if t == min(steps) else "from the first step to the last"
         slips.enter("overwritten", e, f"only t={t} is left", f"{target} = {rule}",
@@ -26,7 +27,7 @@ def one(slips, steps, e):
     x, y = r.value(e.target), r.value(e.source)
     if e.leaf and x.shape != y.shape and e.kind == "scale":
         slips.add("mean", e, times(1 / (y.size // max(x.size, 1))),
-                  f"{left}= mean over the batch of {rule.replace('sum over the batch of ', '')}",
+                  f"{left}= mean over the batch of {rule.partition('of ')[2]}",
                   f"the rows of {target} are averaged where they add up", 0.6, steps=steps, group="bias")
         slips.add("one row", e, _first, f"{left}= the first row", f"only the first row of the batch counts in {target}", 1, steps=steps,
                   group="bias", blocks=False)

@@ -33,7 +33,7 @@ def terms(slips):
                   compute=lambda m=m: r.outside + sum(m(t, k) * c for (t, k), c in C.items()))
     carries = r.crossings()
     for line in carries:
-        steps = {t: e for t, e in r.lines[line].items() if t in range(2, T + 1, 2)}
+        steps = {t: e for t, e in r.lines[line].items() if not t % 2}
         slips.enter("missing", slips.last[line], "at every second step", "carry = 0", "the carry is dropped at every second step", 1.6,
                     steps, nothing)
     for t in range(2, T + 1):

@@ -12,12 +12,15 @@ One step of Euler's method for h' = tanh(x W_x + h A + b). Where a circle is mea
 Row vectors: W_x (D, H), W_h (H, H), b (H,); gated and packed in the order n, z: W_x (D, 2H), b (2H,). The paper's W_h is the transpose of
 this one.
 """
+from __future__ import annotations
+
 import numpy as np
 
+from ...tensor import Tensor
 from ...module import Module
 from ...ops import sigmoid
 from ...tensor import parameter
-from ..initial import check_sizes, uniform, zeros
+from ..initial import DType, Rng, check_sizes, uniform, zeros
 from .checks import check_positive
 
 
@@ -36,7 +39,8 @@ class AntisymmetricRNNCell(Module):
     (5, 2, 4)
     """
 
-    def __init__(self, input_size, hidden_size, *, gated=False, epsilon=0.1, gamma=0.01, rng=None, dtype=float):
+    def __init__(self, input_size: int, hidden_size: int, *, gated: bool = False, epsilon: float = 0.1,
+                 gamma: float = 0.01, rng: Rng = None, dtype: DType = float) -> None:
         check_sizes("AntisymmetricRNNCell", input_size=input_size, hidden_size=hidden_size)
         check_positive("AntisymmetricRNNCell", epsilon=epsilon)
         D, H = input_size, hidden_size
@@ -47,10 +51,10 @@ class AntisymmetricRNNCell(Module):
         self.W_h, = uniform(rng, (3 / H) ** 0.5, dtype, (H, H))
         self.b = parameter(np.zeros(width, dtype))
 
-    def initial_state(self, batch_size=None):
+    def initial_state(self, batch_size: int | None = None) -> Tensor:
         return zeros(batch_size, len(self.W_h), self.W_h.dtype)
 
-    def __call__(self, x, h):
+    def __call__(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         turn = h @ (self.W_h - self.W_h.mT) - self.gamma * h
         a = x @ self.W_x + self.b
         if self.gated:

@@ -12,11 +12,14 @@ as u_t,
 The paper's equation 10 is h_t = σ(-f Δ_t) ⊙ g + (1 - σ(-f Δ_t)) ⊙ h, its h our k: the same, but for the shift c of the authors' code.
 Row vectors: W_x (D - 1, M), W_h (H, M), b (M,); the four heads packed in the order g, k, f, c: W_v (M, 4H), b_v (4H,).
 """
+from __future__ import annotations
+
 import numpy as np
 
+from ...tensor import Tensor
 from ...module import Module
 from ...ops import sigmoid
-from ..initial import check_sizes, uniform, zeros
+from ..initial import DType, Rng, check_sizes, uniform, zeros
 
 
 class CfCCell(Module):
@@ -36,7 +39,8 @@ class CfCCell(Module):
     (5, 2, 4)
     """
 
-    def __init__(self, input_size, hidden_size, *, backbone_size=None, gate=True, rng=None, dtype=float):
+    def __init__(self, input_size: int, hidden_size: int, *, backbone_size: int | None = None, gate: bool = True,
+                 rng: Rng = None, dtype: DType = float) -> None:
         D, H, M = input_size, hidden_size, hidden_size if backbone_size is None else backbone_size
         check_sizes("CfCCell", input_size=D, hidden_size=H, backbone_size=M)
         if D == 1:
@@ -49,10 +53,10 @@ class CfCCell(Module):
         self.W_v, = uniform(rng, (6 / (M + H)) ** 0.5, dtype, (M, 4 * H))
         self.b_v, = uniform(rng, M ** -0.5, dtype, (4 * H,))
 
-    def initial_state(self, batch_size=None):
+    def initial_state(self, batch_size: int | None = None) -> Tensor:
         return zeros(batch_size, self.hidden_size, self.W_h.dtype)
 
-    def __call__(self, x, h):
+    def __call__(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         H = self.hidden_size
         u, elapsed = x[..., :-1], x[..., -1:]
         v = 1.7159 * np.tanh(0.666 * (u @ self.W_x + h @ self.W_h + self.b))

@@ -9,10 +9,13 @@ as a system of first order, z = h', with the velocity first, so that the positio
 
 Row vectors: W_x (D, H), W_z (H, H), W_h (H, H), b (H,). The state is (h, z). The paper calls the position y.
 """
+from __future__ import annotations
+
 import numpy as np
 
+from ...tensor import Tensor
 from ...module import Module
-from ..initial import check_sizes, uniform, zeros
+from ..initial import DType, Rng, check_sizes, uniform, zeros
 from .checks import check_positive
 
 
@@ -32,17 +35,19 @@ class CoRNNCell(Module):
     ((5, 2, 4), (2, 4))
     """
 
-    def __init__(self, input_size, hidden_size, *, dt=0.042, gamma=2.7, epsilon=4.7, rng=None, dtype=float):
+    def __init__(self, input_size: int, hidden_size: int, *, dt: float = 0.042, gamma: float = 2.7, epsilon: float = 4.7,
+                 rng: Rng = None, dtype: DType = float) -> None:
         check_sizes("CoRNNCell", input_size=input_size, hidden_size=hidden_size)
         check_positive("CoRNNCell", dt=dt)
         D, H = input_size, hidden_size
         self.dt, self.gamma, self.epsilon = dt, gamma, epsilon
         self.W_x, self.W_z, self.W_h, self.b = uniform(rng, (D + 2 * H) ** -0.5, dtype, (D, H), (H, H), (H, H), (H,))
 
-    def initial_state(self, batch_size=None):
-        return tuple(zeros(batch_size, len(self.W_h), self.W_h.dtype) for _ in "hz")
+    def initial_state(self, batch_size: int | None = None) -> tuple[Tensor, Tensor]:
+        h, z = (zeros(batch_size, len(self.W_h), self.W_h.dtype) for _ in "hz")
+        return h, z
 
-    def __call__(self, x, state):
+    def __call__(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         h, z = state
         force = np.tanh(x @ self.W_x + z @ self.W_z + h @ self.W_h + self.b)
         z = z + self.dt * (force - self.gamma * h - self.epsilon * z)

@@ -8,11 +8,14 @@
 Equation 3 of the paper, where Γ is written Δ with a bar, and W_z, the one matrix that multiplies z, is W_y.
 Row vectors; packed in the order Δ, Γ, z, y: W_x (D, 4H), b (4H,); Δ, Γ, z: W_y (H, 3H); W_z (H, H). The state is (y, z).
 """
+from __future__ import annotations
+
 import numpy as np
 
+from ...tensor import Tensor
 from ...module import Module
 from ...ops import sigmoid
-from ..initial import check_sizes, uniform, zeros
+from ..initial import DType, Rng, check_sizes, uniform, zeros
 from .checks import check_positive
 
 
@@ -29,17 +32,18 @@ class LEMCell(Module):
     ((5, 2, 4), (2, 4))
     """
 
-    def __init__(self, input_size, hidden_size, *, dt=1.0, rng=None, dtype=float):
+    def __init__(self, input_size: int, hidden_size: int, *, dt: float = 1.0, rng: Rng = None, dtype: DType = float) -> None:
         check_sizes("LEMCell", input_size=input_size, hidden_size=hidden_size)
         check_positive("LEMCell", dt=dt)
         D, H = input_size, hidden_size
         self.dt = dt
         self.W_x, self.W_y, self.W_z, self.b = uniform(rng, H ** -0.5, dtype, (D, 4 * H), (H, 3 * H), (H, H), (4 * H,))
 
-    def initial_state(self, batch_size=None):
-        return tuple(zeros(batch_size, len(self.W_z), self.W_z.dtype) for _ in "yz")
+    def initial_state(self, batch_size: int | None = None) -> tuple[Tensor, Tensor]:
+        y, z = (zeros(batch_size, len(self.W_z), self.W_z.dtype) for _ in "yz")
+        return y, z
 
-    def __call__(self, x, state):
+    def __call__(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         y, z = state
         H = len(self.W_z)
         a, u = x @ self.W_x + self.b, y @ self.W_y

@@ -13,22 +13,24 @@ solved exactly for inputs that are constant during a step (zero-order hold). All
 stands for the middle of its step: what m_t gives back at τ is u at time t + ½ - τ.
 Row vectors: e_x (D, 1), e_h (H, 1), e_m (d, 1), W_x (D, H), W_h (H, H), W_m (d, H); A (d, d), B (1, d). The state is (h, m).
 """
+from __future__ import annotations
+
 import numpy as np
 
 from ...module import Module
 from ...ops import matrix_exp
 from ...tensor import Tensor, parameter
-from ..initial import check_sizes, uniform, zeros
+from ..initial import DType, Rng, check_sizes, uniform, zeros
 from .checks import check_positive
 
 
-def legendre_system(order):
+def legendre_system(order: int) -> tuple[np.ndarray, np.ndarray]:
     """The paper's A (d, d) and B (1, d), as arrays in row form: θ m' = m A + u B."""
     i, j = np.arange(order), np.arange(order)[:, None]
     return (2 * i + 1) * np.where(i < j, -1.0, (-1.0) ** (i - j + 1)), ((2 * i + 1) * (-1.0) ** i)[None]
 
 
-def legendre_delay(order, theta):
+def legendre_delay(order: int, theta: float) -> tuple[np.ndarray, np.ndarray]:
     """A (d, d) and B (1, d) of one step m A + u B of length 1, as arrays: zero-order hold of the system above.
 
     >>> A, B = legendre_delay(3, theta=10.0)
@@ -55,7 +57,8 @@ class LMUCell(Module):
     ((5, 2, 4), (2, 6))
     """
 
-    def __init__(self, input_size, hidden_size, *, order=8, theta=32.0, rng=None, dtype=float):
+    def __init__(self, input_size: int, hidden_size: int, *, order: int = 8, theta: float = 32.0, rng: Rng = None,
+                 dtype: DType = float) -> None:
         check_sizes("LMUCell", input_size=input_size, hidden_size=hidden_size, order=order)
         check_positive("LMUCell", theta=theta)
         D, H, d = input_size, hidden_size, order
@@ -67,11 +70,11 @@ class LMUCell(Module):
         self.e_m = parameter(np.zeros((d, 1), dtype))
         self.W_x, self.W_h, self.W_m = (uniform(rng, (6 / (rows + H)) ** 0.5, dtype, (rows, H))[0] for rows in (D, H, d))
 
-    def initial_state(self, batch_size=None):
+    def initial_state(self, batch_size: int | None = None) -> tuple[Tensor, Tensor]:
         d, H = self.W_m.shape
         return zeros(batch_size, H, self.W_h.dtype), zeros(batch_size, d, self.W_h.dtype)
 
-    def __call__(self, x, state):
+    def __call__(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         h, m = state
         u = x @ self.e_x + h @ self.e_h + m @ self.e_m
         m = m @ self.A + u @ self.B

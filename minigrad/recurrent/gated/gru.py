@@ -8,11 +8,14 @@
 
 Row vectors; gates packed in the order r, z, n: W_x (D, 3H), W_h (H, 3H), biases (3H,).
 """
+from __future__ import annotations
+
 import numpy as np
 
+from ...tensor import Tensor
 from ...module import Module
 from ...ops import sigmoid
-from ..initial import check_sizes, uniform, zeros
+from ..initial import DType, Rng, check_sizes, uniform, zeros
 
 
 class GRUCell(Module):
@@ -27,7 +30,7 @@ class GRUCell(Module):
     (5, 2, 4)
     """
 
-    def __init__(self, input_size, hidden_size, *, reset="after", rng=None, dtype=float):
+    def __init__(self, input_size: int, hidden_size: int, *, reset: str = "after", rng: Rng = None, dtype: DType = float) -> None:
         check_sizes("GRUCell", input_size=input_size, hidden_size=hidden_size)
         if reset not in ("after", "before"):
             raise ValueError(f"GRUCell got reset={reset!r}; expected 'after' (PyTorch's variant) or 'before' (the paper's)")
@@ -39,10 +42,10 @@ class GRUCell(Module):
         else:
             self.W_x, self.W_h, self.b = draw
 
-    def initial_state(self, batch_size=None):
+    def initial_state(self, batch_size: int | None = None) -> Tensor:
         return zeros(batch_size, self.hidden_size, self.W_h.dtype)
 
-    def __call__(self, x, h):
+    def __call__(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         H = self.hidden_size
         if self.reset == "after":
             a, u = x @ self.W_x + self.b_x, h @ self.W_h + self.b_h

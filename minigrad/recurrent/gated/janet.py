@@ -7,13 +7,17 @@
 With β = 0 what is kept and what is written add up to one; β = 1 writes more. The paper's c_t is h_t.
 Row vectors; packed in the order f, n: W_x (D, 2H), W_h (H, 2H), b (2H,).
 """
+from __future__ import annotations
+
 import numbers
+
+from ...tensor import Tensor
 
 import numpy as np
 
 from ...module import Module
 from ...ops import sigmoid
-from ..initial import check_sizes, uniform, zeros
+from ..initial import DType, Rng, check_sizes, uniform, zeros
 
 
 class JANETCell(Module):
@@ -30,7 +34,8 @@ class JANETCell(Module):
     (5, 2, 4)
     """
 
-    def __init__(self, input_size, hidden_size, *, beta=1.0, t_max=None, rng=None, dtype=float):
+    def __init__(self, input_size: int, hidden_size: int, *, beta: float = 1.0, t_max: float | None = None,
+                 rng: Rng = None, dtype: DType = float) -> None:
         check_sizes("JANETCell", input_size=input_size, hidden_size=hidden_size)
         if t_max is not None and not (isinstance(t_max, numbers.Real) and t_max >= 2):
             raise ValueError(f"JANETCell got t_max={t_max!r}; expected a number of steps, at least 2")
@@ -43,10 +48,10 @@ class JANETCell(Module):
         else:
             self.b.data[:] = np.concatenate([np.log(rng.uniform(1, t_max - 1, H)), np.zeros(H)])
 
-    def initial_state(self, batch_size=None):
+    def initial_state(self, batch_size: int | None = None) -> Tensor:
         return zeros(batch_size, len(self.W_h), self.W_h.dtype)
 
-    def __call__(self, x, h):
+    def __call__(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         H = len(self.W_h)
         a = x @ self.W_x + h @ self.W_h + self.b
         s, n = a[..., :H], np.tanh(a[..., H:])

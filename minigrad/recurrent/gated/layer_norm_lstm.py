@@ -9,12 +9,15 @@ The memory c itself is never normalised, only what is shown of it. The paper's t
 Variants elsewhere differ: some normalise each gate apart, some the sum x W_x + h W_h, some keep the normalised c as the state.
 Row vectors; gates packed in the order i, f, g, o: W_x (D, 4H), W_h (H, 4H), γ_x, γ_h, b (4H,), γ_c, b_c (H,). The state is (h, c).
 """
+from __future__ import annotations
+
 import numpy as np
 
+from ...tensor import Tensor
 from ...module import Module
 from ...ops import layer_norm, sigmoid
 from ...tensor import parameter
-from ..initial import check_sizes, uniform, zeros
+from ..initial import DType, Rng, check_sizes, uniform, zeros
 
 
 class LayerNormLSTMCell(Module):
@@ -30,7 +33,8 @@ class LayerNormLSTMCell(Module):
     ((5, 2, 4), (2, 4))
     """
 
-    def __init__(self, input_size, hidden_size, *, norm_c=True, forget_bias=1.0, rng=None, dtype=float):
+    def __init__(self, input_size: int, hidden_size: int, *, norm_c: bool = True, forget_bias: float = 1.0,
+                 rng: Rng = None, dtype: DType = float) -> None:
         check_sizes("LayerNormLSTMCell", input_size=input_size, hidden_size=hidden_size)
         D, H = input_size, hidden_size
         self.norm_c = norm_c
@@ -40,10 +44,11 @@ class LayerNormLSTMCell(Module):
         if norm_c:
             self.gain_c, self.b_c = (parameter(np.full(H, value, dtype)) for value in (1, 0))
 
-    def initial_state(self, batch_size=None):
-        return tuple(zeros(batch_size, len(self.W_h), self.W_h.dtype) for _ in "hc")
+    def initial_state(self, batch_size: int | None = None) -> tuple[Tensor, Tensor]:
+        h, c = (zeros(batch_size, len(self.W_h), self.W_h.dtype) for _ in "hc")
+        return h, c
 
-    def __call__(self, x, state):
+    def __call__(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         h, c = state
         H = len(self.W_h)
         a = self.gain_x * layer_norm(x @ self.W_x) + self.gain_h * layer_norm(h @ self.W_h) + self.b

@@ -13,11 +13,14 @@ With peepholes (Gers & Schmidhuber 2000) the gates also see the memory, unit by 
 
 Row vectors; gates packed in the order i, f, g, o: W_x (D, 4H), W_h (H, 4H), b (4H,); i, f, o: p (3H,). The state is (h, c).
 """
+from __future__ import annotations
+
 import numpy as np
 
+from ...tensor import Tensor
 from ...module import Module
 from ...ops import sigmoid
-from ..initial import check_sizes, uniform, zeros
+from ..initial import DType, Rng, check_sizes, uniform, zeros
 
 
 class LSTMCell(Module):
@@ -33,7 +36,8 @@ class LSTMCell(Module):
     ((5, 2, 4), (2, 4))
     """
 
-    def __init__(self, input_size, hidden_size, *, forget_bias=1.0, peepholes=False, rng=None, dtype=float):
+    def __init__(self, input_size: int, hidden_size: int, *, forget_bias: float = 1.0, peepholes: bool = False,
+                 rng: Rng = None, dtype: DType = float) -> None:
         check_sizes("LSTMCell", input_size=input_size, hidden_size=hidden_size)
         D, H = input_size, hidden_size
         self.hidden_size = H
@@ -42,10 +46,10 @@ class LSTMCell(Module):
         self.b.data[H:2 * H] = forget_bias
         self.p = p[0] if peepholes else None
 
-    def initial_state(self, batch_size=None):
+    def initial_state(self, batch_size: int | None = None) -> tuple[Tensor, Tensor]:
         return zeros(batch_size, self.hidden_size, self.W_h.dtype), zeros(batch_size, self.hidden_size, self.W_h.dtype)
 
-    def __call__(self, x, state):
+    def __call__(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         h, c = state
         H = self.hidden_size
         a = x @ self.W_x + h @ self.W_h + self.b

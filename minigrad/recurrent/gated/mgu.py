@@ -7,11 +7,14 @@
 A GRU (reset="before") whose gates are one: r = f, z = 1 - f. Note that f = 1 writes, and f = 0 keeps.
 Row vectors; packed in the order f, n: W_x (D, 2H), W_h (H, 2H), b (2H,).
 """
+from __future__ import annotations
+
 import numpy as np
 
+from ...tensor import Tensor
 from ...module import Module
 from ...ops import sigmoid
-from ..initial import check_sizes, uniform, zeros
+from ..initial import DType, Rng, check_sizes, uniform, zeros
 
 
 class MGUCell(Module):
@@ -25,16 +28,16 @@ class MGUCell(Module):
     (5, 2, 4)
     """
 
-    def __init__(self, input_size, hidden_size, *, forget_bias=1.0, rng=None, dtype=float):
+    def __init__(self, input_size: int, hidden_size: int, *, forget_bias: float = 1.0, rng: Rng = None, dtype: DType = float) -> None:
         check_sizes("MGUCell", input_size=input_size, hidden_size=hidden_size)
         D, H = input_size, hidden_size
         self.W_x, self.W_h, self.b = uniform(rng, H ** -0.5, dtype, (D, 2 * H), (H, 2 * H), (2 * H,))
         self.b.data[:H] = forget_bias
 
-    def initial_state(self, batch_size=None):
+    def initial_state(self, batch_size: int | None = None) -> Tensor:
         return zeros(batch_size, len(self.W_h), self.W_h.dtype)
 
-    def __call__(self, x, h):
+    def __call__(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         H = len(self.W_h)
         a = x @ self.W_x + self.b
         f = sigmoid(a[..., :H] + h @ self.W_h[:, :H])

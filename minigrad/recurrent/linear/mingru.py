@@ -11,14 +11,17 @@ Neither gate nor candidate sees h_{t-1}, so a whole sequence has a closed form: 
 The paper's program writes it with log g in logarithms, and passes h_0 through g as well, so that its zero is ½. Here h_0
 is the state itself. Row vectors; packed in the order z, n: W_x (D, 2H), no bias.
 """
+from __future__ import annotations
+
 import numpy as np
 
+from ...tensor import Tensor
 from ...module import Module
 from ...ops import sigmoid
-from ..initial import check_sizes, uniform, zeros
+from ..initial import DType, Rng, check_sizes, uniform, zeros
 
 
-def g(_a):
+def g(_a: Tensor) -> Tensor:
     """a + ½ where a ≥ 0, σ(a) below: in both cases the larger of the two. (A private name stays out of pictures.)"""
     return np.maximum(_a + 0.5, sigmoid(_a))
 
@@ -35,15 +38,15 @@ class MinGRUCell(Module):
     ((5, 2, 4), (2, 4))
     """
 
-    def __init__(self, input_size, hidden_size, *, rng=None, dtype=float):
+    def __init__(self, input_size: int, hidden_size: int, *, rng: Rng = None, dtype: DType = float) -> None:
         check_sizes("MinGRUCell", input_size=input_size, hidden_size=hidden_size)
         self.hidden_size = hidden_size
         self.W_x, = uniform(rng, input_size ** -0.5, dtype, (input_size, 2 * hidden_size))
 
-    def initial_state(self, batch_size=None):
+    def initial_state(self, batch_size: int | None = None) -> Tensor:
         return zeros(batch_size, self.hidden_size, self.W_x.dtype)
 
-    def __call__(self, x, h):
+    def __call__(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         H = self.hidden_size
         a = x @ self.W_x
         z, n = sigmoid(a[..., :H]), g(a[..., H:])

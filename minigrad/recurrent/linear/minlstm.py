@@ -12,9 +12,12 @@ No gate sees h_{t-1}, so a whole sequence has a closed form: with A_t = Σ_{s≤
 The paper's program passes h_0 through g as well, so that its zero is ½; here h_0 is the state itself. Row vectors; packed
 in the order f, i, n: W_x (D, 3H), no bias.
 """
+from __future__ import annotations
+
+from ...tensor import Tensor
 from ...module import Module
 from ...ops import logsigmoid, sigmoid
-from ..initial import check_sizes, uniform, zeros
+from ..initial import DType, Rng, check_sizes, uniform, zeros
 from .mingru import g
 
 
@@ -31,15 +34,15 @@ class MinLSTMCell(Module):
     ((5, 2, 4), (2, 4))
     """
 
-    def __init__(self, input_size, hidden_size, *, rng=None, dtype=float):
+    def __init__(self, input_size: int, hidden_size: int, *, rng: Rng = None, dtype: DType = float) -> None:
         check_sizes("MinLSTMCell", input_size=input_size, hidden_size=hidden_size)
         self.hidden_size = hidden_size
         self.W_x, = uniform(rng, input_size ** -0.5, dtype, (input_size, 3 * hidden_size))
 
-    def initial_state(self, batch_size=None):
+    def initial_state(self, batch_size: int | None = None) -> Tensor:
         return zeros(batch_size, self.hidden_size, self.W_x.dtype)
 
-    def __call__(self, x, h):
+    def __call__(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         H = self.hidden_size
         a = x @ self.W_x
         f = sigmoid(logsigmoid(a[..., :H]) - logsigmoid(a[..., H:2 * H]))       # f / (f + i), also where both are 0

@@ -14,12 +14,15 @@ The paper writes a = σ(Λ); the sign of Λ here is that of the authors' program
 leaves √(1 - a²) out at the first position of a document; a cell knows no positions.
 Row vectors; gates packed in the order r, i: W_x (D, H), W_u (H, 2H), b (2H,), Lambda (H,).
 """
+from __future__ import annotations
+
 import numpy as np
 
+from ...tensor import Tensor
 from ...module import Module
 from ...ops import sigmoid, softplus
 from ...tensor import parameter
-from ..initial import check_sizes, uniform, zeros
+from ..initial import DType, Rng, check_sizes, uniform, zeros
 
 TINY = 1e-30      # √ has no slope at 0, which 1 - a² reaches where r underflows
 
@@ -37,7 +40,7 @@ class RGLRUCell(Module):
     ((5, 2, 4), (2, 4))
     """
 
-    def __init__(self, input_size, hidden_size, *, rng=None, dtype=float):
+    def __init__(self, input_size: int, hidden_size: int, *, rng: Rng = None, dtype: DType = float) -> None:
         check_sizes("RGLRUCell", input_size=input_size, hidden_size=hidden_size)
         D, H = input_size, hidden_size
         rng = np.random.default_rng(0) if rng is None else rng
@@ -48,10 +51,10 @@ class RGLRUCell(Module):
         a = rng.uniform(0.9, 0.999, H) ** (1 / 8)
         self.Lambda = parameter(np.log(1 / a - 1).astype(dtype))                # log a = -softplus(Λ)
 
-    def initial_state(self, batch_size=None):
+    def initial_state(self, batch_size: int | None = None) -> Tensor:
         return zeros(batch_size, self.hidden_size, self.W_x.dtype)
 
-    def __call__(self, x, h):
+    def __call__(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         H = self.hidden_size
         u = x @ self.W_x
         gates = sigmoid(u @ self.W_u + self.b)

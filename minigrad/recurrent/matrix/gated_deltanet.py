@@ -12,16 +12,19 @@ a short convolution in front of silu, the norm of y and an output gate; programs
 Row vectors, so S is the transposed of the paper's; packed in the order q, k, v, g, β: W_x (D, 3H + 2 heads), b (heads,),
 log_A (heads,).
 """
+from __future__ import annotations
+
 import numpy as np
 
+from ...tensor import Tensor
 from ...module import Module
 from ...ops import sigmoid, silu, softplus
 from ...tensor import parameter
-from ..initial import check_sizes, uniform
+from ..initial import DType, Rng, check_sizes, uniform
 from .heads import check_heads, empty, join, split
 
 
-def normed(_x):
+def normed(_x: Tensor) -> Tensor:
     """Rows of length 1; the 1e-6 keeps a row of zeros one."""
     return _x / np.sqrt((_x * _x).sum(axis=-1, keepdims=True) + 1e-6)
 
@@ -40,7 +43,7 @@ class GatedDeltaNetCell(Module):
     ((5, 6, 4), (6, 2, 2, 2))
     """
 
-    def __init__(self, input_size, hidden_size, *, heads=1, rng=None, dtype=float):
+    def __init__(self, input_size: int, hidden_size: int, *, heads: int = 1, rng: Rng = None, dtype: DType = float) -> None:
         check_sizes("GatedDeltaNetCell", input_size=input_size, hidden_size=hidden_size)
         check_heads("GatedDeltaNetCell", hidden_size, heads)
         D, H = input_size, hidden_size
@@ -51,17 +54,17 @@ class GatedDeltaNetCell(Module):
         self.b = parameter(np.log(np.expm1(rate)).astype(dtype))                # softplus(b) = rate
         self.log_A = parameter(np.log(rng.uniform(0.01, 16, heads)).astype(dtype))
 
-    def initial_state(self, batch_size=None):
+    def initial_state(self, batch_size: int | None = None) -> Tensor:
         d = self.hidden_size // self.heads
         return empty(batch_size, self.W_x.dtype, self.heads, d, d)
 
-    def __call__(self, x, S):
+    def __call__(self, x: Tensor, S: Tensor) -> tuple[Tensor, Tensor]:
         H, N = self.hidden_size, self.heads
         a = x @ self.W_x
         q, k = normed(silu(split(a[..., :H], N))), normed(silu(split(a[..., H:2 * H], N)))
         v = silu(split(a[..., 2 * H:3 * H], N))
         g = split(-np.exp(self.log_A) * softplus(a[..., 3 * H:3 * H + N] + self.b), N)
         beta = split(sigmoid(a[..., 3 * H + N:]), N)
-        S = np.exp(g) * S
+        S = np.exp(g) * S           # type: ignore[assignment]      # of Tensors it is a Tensor
         S = S + k.mT @ (beta * (v - k @ S))
         return join(q @ S), S

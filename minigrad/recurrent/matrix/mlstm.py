@@ -16,11 +16,14 @@ m does not change h: with m = 0 throughout these are the equations i = exp(ĩ), 
 its programs use σ, as here, and divide the bias of k by √d as well. Row vectors, so C is the transposed of the paper's;
 packed in the order q, k, v, o, i, f: W_x (D, 4H + 2 heads), b (4H + 2 heads,). The state is (C, n, m).
 """
+from __future__ import annotations
+
 import numpy as np
 
+from ...tensor import Tensor
 from ...module import Module
 from ...ops import logsigmoid, sigmoid
-from ..initial import check_sizes, uniform
+from ..initial import DType, Rng, check_sizes, uniform
 from .heads import check_heads, empty, join, split
 
 
@@ -39,7 +42,7 @@ class MLSTMCell(Module):
     ((5, 6, 4), (6, 2, 2, 2))
     """
 
-    def __init__(self, input_size, hidden_size, *, heads=1, rng=None, dtype=float):
+    def __init__(self, input_size: int, hidden_size: int, *, heads: int = 1, rng: Rng = None, dtype: DType = float) -> None:
         check_sizes("MLSTMCell", input_size=input_size, hidden_size=hidden_size)
         check_heads("MLSTMCell", hidden_size, heads)
         D, H = input_size, hidden_size
@@ -49,11 +52,11 @@ class MLSTMCell(Module):
         self.b.data[:] = 0
         self.b.data[4 * H + heads:] = np.linspace(3, 6, heads)
 
-    def initial_state(self, batch_size=None):
+    def initial_state(self, batch_size: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
         N, d, dtype = self.heads, self.hidden_size // self.heads, self.W_x.dtype
         return empty(batch_size, dtype, N, d, d), empty(batch_size, dtype, N, 1, d), empty(batch_size, dtype, N, 1, 1)
 
-    def __call__(self, x, state):
+    def __call__(self, x: Tensor, state: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         C, n, before = state
         H, N = self.hidden_size, self.heads
         a = x @ self.W_x + self.b

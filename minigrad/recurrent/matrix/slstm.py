@@ -13,12 +13,14 @@ f = σ(f̃). It starts at -∞ (-1e30), hence m_1 = ĩ_1 and n ≥ 1 forever: no
 The paper allows f = exp(f̃) too; its programs use σ, as here. One head: W_h is full.
 Row vectors; packed in the order i, f, z, o: W_x (D, 4H), W_h (H, 4H), b (4H,). The state is (h, c, n, m).
 """
+from __future__ import annotations
+
 import numpy as np
 
 from ...module import Module
 from ...ops import logsigmoid, sigmoid
 from ...tensor import Tensor
-from ..initial import check_sizes, uniform, zeros
+from ..initial import DType, Rng, check_sizes, uniform, zeros
 
 LOG_ZERO = -1e30      # exp of it is 0; finite, so that differences of it are no NaN
 
@@ -36,7 +38,7 @@ class SLSTMCell(Module):
     ((5, 2, 4), (2, 4))
     """
 
-    def __init__(self, input_size, hidden_size, *, rng=None, dtype=float):
+    def __init__(self, input_size: int, hidden_size: int, *, rng: Rng = None, dtype: DType = float) -> None:
         check_sizes("SLSTMCell", input_size=input_size, hidden_size=hidden_size)
         D, H = input_size, hidden_size
         rng = np.random.default_rng(0) if rng is None else rng
@@ -46,11 +48,11 @@ class SLSTMCell(Module):
         self.b.data[:] = 0
         self.b.data[H:2 * H] = np.linspace(3, 6, H)
 
-    def initial_state(self, batch_size=None):
+    def initial_state(self, batch_size: int | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         h, c, n = (zeros(batch_size, self.hidden_size, self.W_h.dtype) for _ in "hcn")
         return h, c, n, Tensor(np.full(h.shape, LOG_ZERO, h.dtype))
 
-    def __call__(self, x, state):
+    def __call__(self, x: Tensor, state: tuple[Tensor, Tensor, Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
         h, c, n, before = state
         H = self.hidden_size
         a = x @ self.W_x + h @ self.W_h + self.b

@@ -14,12 +14,16 @@ so that a step depends on x and the state alone, and rows of a batch may stand a
 it, and zoneout, dropout and learned_start leave it alone.
 Row vectors: x (B, D), h and c (B, H), W_x (D, H), W_h (H, H), b (H,), periods p (H,). The state is (h, c).
 """
+from __future__ import annotations
+
+from typing import Sequence
+
 import numpy as np
 
 from ...module import Module
 from ...ops import relu
 from ...tensor import Tensor
-from ..initial import check_sizes, uniform, zeros
+from ..initial import DType, Rng, check_sizes, uniform, zeros
 
 COUNT = np.int16      # the integers that, times float32, stay float32
 
@@ -38,7 +42,8 @@ class ClockworkRNNCell(Module):
     [True, True, False, True]
     """
 
-    def __init__(self, input_size, hidden_size, *, periods=(1, 2, 4, 8), rng=None, dtype=float):
+    def __init__(self, input_size: int, hidden_size: int, *, periods: Sequence[int] = (1, 2, 4, 8), rng: Rng = None,
+                 dtype: DType = float) -> None:
         check_sizes("ClockworkRNNCell", input_size=input_size, hidden_size=hidden_size)
         D, H = input_size, hidden_size
         if not isinstance(periods, (tuple, list)) or not periods or not all(
@@ -51,11 +56,11 @@ class ClockworkRNNCell(Module):
         self.periods = np.repeat(periods, H // len(periods)).astype(COUNT)
         self.hears = (self.periods[:, None] >= self.periods).astype(dtype)
 
-    def initial_state(self, batch_size=None):
+    def initial_state(self, batch_size: int | None = None) -> tuple[Tensor, Tensor]:
         h = zeros(batch_size, len(self.b), self.b.dtype)
         return h, Tensor(np.zeros(h.shape, COUNT))
 
-    def __call__(self, x, state):
+    def __call__(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         h, c = state
         on = relu(1 - c)
         new = np.tanh(x @ self.W_x + h @ (self.W_h * self.hears) + self.b)

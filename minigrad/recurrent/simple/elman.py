@@ -4,11 +4,14 @@
 
 Row vectors: x (B, D), h (B, H), W_x (D, H), W_h (H, H), b (H,).
 """
+from __future__ import annotations
+
 import numpy as np
 
+from ...tensor import Tensor
 from ...module import Module
 from ...ops import relu
-from ..initial import check_sizes, uniform, zeros
+from ..initial import DType, Rng, check_sizes, uniform, zeros
 
 _FUNCTIONS = {"tanh": np.tanh, "relu": relu}
 
@@ -26,7 +29,7 @@ class RNNCell(Module):
     ((5, 2, 4), (2, 4))
     """
 
-    def __init__(self, input_size, hidden_size, *, nonlinearity="tanh", rng=None, dtype=float):
+    def __init__(self, input_size: int, hidden_size: int, *, nonlinearity: str = "tanh", rng: Rng = None, dtype: DType = float) -> None:
         check_sizes(type(self).__name__, input_size=input_size, hidden_size=hidden_size)
         if nonlinearity not in _FUNCTIONS:
             raise ValueError(f"RNNCell got nonlinearity={nonlinearity!r}; expected one of {', '.join(map(repr, _FUNCTIONS))}")
@@ -34,9 +37,9 @@ class RNNCell(Module):
         self.W_x, self.W_h, self.b = uniform(rng, hidden_size ** -0.5, dtype, (input_size, hidden_size),
                                              (hidden_size, hidden_size), (hidden_size,))
 
-    def initial_state(self, batch_size=None):
+    def initial_state(self, batch_size: int | None = None) -> Tensor:
         return zeros(batch_size, self.W_h.shape[0], self.W_h.dtype)
 
-    def __call__(self, x, h):
+    def __call__(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         h = _FUNCTIONS[self.nonlinearity](x @ self.W_x + h @ self.W_h + self.b)
         return h, h

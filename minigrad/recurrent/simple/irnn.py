@@ -5,8 +5,11 @@
 With W_h = I and positive inputs, h_t = h_0 + Σ x_s W_x: nothing is forgotten, and gradients come back as they were sent.
 Row vectors: x (B, D), h (B, H), W_x (D, H), W_h (H, H), b (H,).
 """
+from __future__ import annotations
+
 import numpy as np
 
+from ..initial import DType, Rng
 from .elman import RNNCell
 
 
@@ -24,7 +27,7 @@ class IRNNCell(RNNCell):
     (5, 2, 4)
     """
 
-    def __init__(self, input_size, hidden_size, *, scale=1.0, rng=None, dtype=float):
+    def __init__(self, input_size: int, hidden_size: int, *, scale: float = 1.0, rng: Rng = None, dtype: DType = float) -> None:
         rng = np.random.default_rng(0) if rng is None else rng
         super().__init__(input_size, hidden_size, nonlinearity="relu", rng=rng, dtype=dtype)
         self.W_x.data = 0.001 * rng.standard_normal((input_size, hidden_size))

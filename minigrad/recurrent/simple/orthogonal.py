@@ -8,15 +8,18 @@
 Both maps give orthogonal U of determinant 1; ½ S makes the second a rational approximation of the first. exp reaches every rotation,
 Cayley every one without the eigenvalue -1. Row vectors: x (B, D), h (B, H), W_x (D, H), A (H, H), b (H,).
 """
+from __future__ import annotations
+
 import numpy as np
 
+from ...tensor import Tensor
 from ...module import Module
 from ...ops import matrix_exp, relu
 from ...tensor import parameter
-from ..initial import check_sizes, uniform, zeros
+from ..initial import DType, Rng, check_sizes, uniform, zeros
 
 
-def modrelu(z, b):
+def modrelu(z: Tensor, b: Tensor) -> Tensor:
     """``sign(z) relu(|z| + b)``: what b is negative for is cut to zero, the sign stays (Arjovsky, Shah & Bengio 2016, arXiv:1511.06464).
 
     >>> modrelu(np.array([-3., -1., 0., 2.]), -1.5)
@@ -43,7 +46,7 @@ class OrthogonalRNNCell(Module):
     (5, 2, 4)
     """
 
-    def __init__(self, input_size, hidden_size, *, method="exp", rng=None, dtype=float):
+    def __init__(self, input_size: int, hidden_size: int, *, method: str = "exp", rng: Rng = None, dtype: DType = float) -> None:
         check_sizes("OrthogonalRNNCell", input_size=input_size, hidden_size=hidden_size)
         if method not in ("exp", "cayley"):
             raise ValueError(f"OrthogonalRNNCell got method={method!r}; expected 'exp' or 'cayley'")
@@ -59,18 +62,18 @@ class OrthogonalRNNCell(Module):
         self.A = parameter(A.astype(dtype))
         self.b, = uniform(rng, 0.01, dtype, (H,))
 
-    def initial_state(self, batch_size=None):
+    def initial_state(self, batch_size: int | None = None) -> Tensor:
         return zeros(batch_size, len(self.b), self.b.dtype)
 
-    def rotation(self):
+    def rotation(self) -> Tensor:
         """U (H, H), orthogonal: a Tensor that depends on A."""
         S = self.A - self.A.mT
         if self.method == "exp":
             return matrix_exp(S)
         eye = np.eye(len(self.b), dtype=self.b.dtype)
-        return np.linalg.solve(eye - 0.5 * S, eye + 0.5 * S)
+        return np.linalg.solve(eye - 0.5 * S, eye + 0.5 * S)        # type: ignore[return-value]    # of Tensors it is a Tensor
 
-    def __call__(self, x, h):
+    def __call__(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         U = self.rotation()
         h = modrelu(x @ self.W_x + h @ U, self.b)
         return h, h

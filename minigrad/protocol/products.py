@@ -7,9 +7,9 @@ import math
 
 import numpy as np
 
+from ..ops.calls import axis_from_start
+from ..ops.record import composition
 from .arithmetic import floating, root
-from .calls import axis_from_start
-from .record import composition
 
 
 def _least(name, *needed):

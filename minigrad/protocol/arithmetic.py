@@ -4,8 +4,8 @@ The first line of a docstring says what the function is made of, or what of NumP
 """
 import numpy as np
 
-from .calls import axis_from_start
-from .record import composition
+from ..ops.calls import axis_from_start
+from ..ops.record import composition
 
 
 def floating(x):

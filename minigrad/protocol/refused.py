@@ -6,7 +6,7 @@
 Everything else raises too, with a general message. docs/numpy.md is made of these and of FUNCTIONS; functions are listed by
 name, since not every NumPy has all of them.
 """
-from .record import numpys
+from ..ops.record import numpys
 
 PLAIN = {
     "what it is": """shape ndim size result_type common_type can_cast min_scalar_type iscomplexobj isrealobj may_share_memory shares_memory

@@ -6,8 +6,8 @@ import operator
 
 import numpy as np
 
-from .calls import axis_from_start
-from .record import composition
+from ..ops.calls import axis_from_start
+from ..ops.record import composition
 
 
 def _axes(axis):

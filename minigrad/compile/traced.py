@@ -1,0 +1,201 @@
+"""A value of a time step that is not computed but followed: what the cell does with it goes to the run that is going on (trace.py)."""
+import threading
+
+import numpy as np
+
+from ..ops import FUNCTIONS, HANDLERS, TABLE, Op
+from ..tensor import _WITHOUT_GRADIENT_UFUNCS, Tensor
+
+
+class CannotTrace(TypeError):
+    """A cell does what cannot be compiled; the message says what, and what to write instead."""
+
+
+class ReadsNumbers(CannotTrace):
+    """A cell looks at the numbers of its step."""
+
+
+class Complex(CannotTrace):
+    """A complex step goes through the cell: the unroll takes it, and nothing is wrong."""
+
+
+class Deviates(Exception):
+    """A run of the cell is not what the tape says."""
+
+
+class _Following(threading.local):
+    run = None
+
+
+_following = _Following()
+
+
+class Traced(Tensor):
+    """A value of the step being traced: its shape and dtype are known, its numbers are not."""
+    __slots__ = ("node",)
+    traced = True
+
+    def follow(self, op, inputs, attributes):
+        run = _following.run
+        if run is None:
+            raise CannotTrace(f"a value of a traced step ({op.name} of it) was used after its step; a cell must keep nothing "
+                              "besides its state")
+        return run.follow(op, inputs, attributes)
+
+    # what steps are mostly made of goes to the run at once, not by way of Tensor and record
+    def __add__(self, other):
+        return _following.run.follow(_ADD, (self, other), None)
+
+    def __radd__(self, other):
+        return _following.run.follow(_ADD, (other, self), None)
+
+    def __sub__(self, other):
+        return _following.run.follow(_SUBTRACT, (self, other), None)
+
+    def __rsub__(self, other):
+        return _following.run.follow(_SUBTRACT, (other, self), None)
+
+    def __mul__(self, other):
+        return _following.run.follow(_MULTIPLY, (self, other), None)
+
+    def __rmul__(self, other):
+        return _following.run.follow(_MULTIPLY, (other, self), None)
+
+    def __matmul__(self, other):
+        if type(other) is Tensor and other.array.ndim > 1 and self.array.ndim > 1:
+            return _following.run.follow(_MATMUL, (self, other), None)
+        return Tensor.__matmul__(self, other)
+
+    def _unknown(self, what):
+        reason = (f"{what} of a value of the step needs its numbers, which differ from step to step; choose with np.where(…), "
+                  "np.maximum(…) or arithmetic, or use mg.unroll")
+        if _following.run is not None:
+            _following.run.refused = reason                 # also if the cell catches the error and goes another way
+        raise ReadsNumbers(reason)
+
+    @property                   # type: ignore[misc]
+    def place(self):
+        self._unknown("the place in time")
+
+    @property                   # type: ignore[misc]
+    def op(self):                       # also what mg.grad inside of a step goes by
+        self._unknown("the history")
+
+    def __reduce__(self):
+        self._unknown("a copy")
+
+    def __deepcopy__(self, memo):
+        self._unknown("a copy")
+
+    def __format__(self, spec):
+        self._unknown("the text")
+
+    def __repr__(self):
+        return f"<a value of the step, {self.array.dtype} {self.array.shape}>"
+
+    @property                   # type: ignore[misc]
+    def data(self):
+        if getattr(_following.run, "rules", False):         # a rule looks at the real part: comparisons are traced too
+            return self
+        self._unknown("reading .data")
+
+    def item(self):
+        self._unknown("item()")
+
+    def numpy(self):
+        self._unknown("numpy()")
+
+    def argmax(self, axis=None):
+        self._unknown("argmax()")
+
+    def any(self, axis=None):
+        self._unknown("any()")
+
+    argmin, all = argmax, any
+
+    def __array__(self, dtype=None, copy=None):
+        self._unknown("turning into an array")
+
+    def __float__(self):
+        self._unknown("float()")
+
+    def __int__(self):
+        self._unknown("int()")
+
+    def __index__(self):
+        self._unknown("int()")
+
+    def __bool__(self):
+        self._unknown("bool()")
+
+    def detach(self):
+        return self.follow(STOP, (self,), None)
+
+    def astype(self, dtype):
+        dtype = np.dtype(dtype)
+        return self if dtype == self.array.dtype else self.follow(_ASTYPE, (self,), {"dtype": dtype})
+
+    def __lt__(self, other):
+        return self.follow(_without_gradient(np.less), (self, other), None)
+
+    def __le__(self, other):
+        return self.follow(_without_gradient(np.less_equal), (self, other), None)
+
+    def __gt__(self, other):
+        return self.follow(_without_gradient(np.greater), (self, other), None)
+
+    def __ge__(self, other):
+        return self.follow(_without_gradient(np.greater_equal), (self, other), None)
+
+    def __eq__(self, other):        # type: ignore[override]
+        return self.follow(_without_gradient(np.equal), (self, other), None)
+
+    def __ne__(self, other):        # type: ignore[override]
+        return self.follow(_without_gradient(np.not_equal), (self, other), None)
+
+    __hash__ = object.__hash__
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        if len(inputs) == 1 and not kwargs and ufunc in _UNARY and method == "__call__":
+            return _following.run.follow(_UNARY[ufunc], inputs, None)
+        if ufunc in _WITHOUT_GRADIENT_UFUNCS and method == "__call__" and not kwargs:
+            return self.follow(_without_gradient(ufunc), inputs, None)
+        return Tensor.__array_ufunc__(self, ufunc, method, *_weak(inputs), **kwargs)
+
+    def __array_function__(self, function, types, args, kwargs):
+        if function in _OF_SHAPES:
+            return function(*(x.array if isinstance(x, Tensor) else x for x in args), **kwargs)
+        if function is np.sign:
+            return self.follow(_without_gradient(function), args, None)
+        if function in _OF_NUMBERS:
+            self._unknown(f"np.{function.__name__}")
+        return Tensor.__array_function__(self, function, types, _weak(args), kwargs)
+
+
+def _weak(inputs):
+    """NumPy's numbers as Python's, as an op takes them."""
+    inputs = [x.item() if isinstance(x, (np.generic, np.ndarray)) and not x.ndim else x for x in inputs]
+    return tuple([int(x) if type(x) is bool else x for x in inputs])
+
+
+_OF_SHAPES = {np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.empty_like, np.result_type, np.iscomplexobj, np.isrealobj,
+              np.broadcast_shapes, np.common_type, np.can_cast}
+_OF_NUMBERS = {np.any, np.all, np.allclose, np.isclose, np.array_equal, np.argmax, np.argmin, np.argsort, np.nonzero, np.argwhere,
+               np.count_nonzero, np.searchsorted, np.array2string, np.array_repr, np.array_str, np.round, np.around, np.full_like,
+               np.digitize, np.isin}
+_ops: dict = {}
+
+
+def _without_gradient(ufunc):
+    """A comparison (or rounding) as an op: on a Tensor it gives a plain array, in a traced step it must stay in the step."""
+    if ufunc not in _ops:
+        _ops[ufunc] = Op(ufunc.__name__, ufunc, (None,) * ufunc.nin, None, f"{ufunc.__name__}({{*}})", False, False, None)
+    return _ops[ufunc]
+
+
+HANDLERS[Traced] = HANDLERS[Tensor]
+_ADD, _SUBTRACT, _MULTIPLY, _MATMUL = (TABLE[name] for name in ("add", "subtract", "multiply", "matmul"))
+_UNARY = {f: op for f, op in FUNCTIONS.items() if isinstance(f, np.ufunc) and f.nin == 1 and type(op) is Op and op.call is None
+          and op.compose is None}
+STOP = Op("stop_gradient", lambda x: x, (None,), None, "{0}", False, False, None)
+_ASTYPE = Op("astype", lambda x, dtype: x.astype(dtype), (lambda g, y, x, dtype: g.astype(x.dtype),), None, "{0}", False, False, None)
