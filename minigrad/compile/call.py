@@ -222,8 +222,8 @@ def _followed(program, call):
     raise Deviates
 
 
-def source(cell, xs, state=None, *, lengths=None, reverse=False):
-    """The program that ``scan`` runs for these arguments: NumPy source that runs alone.
+def source(cell, xs, state=None, *, lengths=None, reverse=False, numba=False):
+    """The program that ``scan`` runs for these arguments: NumPy source that runs alone. ``numba``: the one that has loops for Numba.
 
     >>> import minigrad as mg
     >>> text = source(mg.RNNCell(3, 4), np.zeros((5, 2, 3)))
@@ -234,7 +234,7 @@ def source(cell, xs, state=None, *, lengths=None, reverse=False):
     program, bound = (None, "its arguments have no compiled form") if call.eager else _find(call)
     if program is None:
         raise CannotTrace(f"{called(cell)} has no program: {bound}")
-    return program.source
+    return program.fused_source() if numba else program.source
 
 
 scan.source = source        # type: ignore[attr-defined]

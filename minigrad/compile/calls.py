@@ -11,7 +11,7 @@ def lines(site, v, out):
     arguments = [(site.operand if v.is_op("solve") else site.plain)(i, v) for i in v.inputs]
     call = expression(site, v, arguments)
     if not v.op.saves:
-        return [assign(out, call, *arguments)]
+        return [Line(f"{out}[...] = {call}", tuple(arguments), out, (v.op.name, v.attributes))]
     if v.id in site.demand.batched:
         return [Line(f"{out}[...], saved[{site.words.of(v)!r}] = {call}", tuple(arguments), out)]
     return [assign(out, f"{call}[0]", *arguments)]

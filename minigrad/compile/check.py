@@ -7,6 +7,7 @@ from ..recurrent.state import called
 from ..tensor import Tensor, _leaf, mode
 from .held import Held
 from .program import Program
+from .speed import chosen
 from .trace import Tape
 from .traced import CannotTrace, Deviates
 
@@ -37,6 +38,7 @@ def compiled(call):
         every = (*call.tensors, *call.leaves, *bound)
         program = Program(tape, called(call.cell), [i for i, x in enumerate(every) if type(x) is Tensor and x.requires_grad])
         _check(call, program)
+        program = chosen(program, call, lambda other: _check(call, other))
         program.watched = held.effects
         return program, tape.follow(call.step)
     finally:

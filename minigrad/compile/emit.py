@@ -5,6 +5,8 @@ What must be there is demand.py's, where it lives layout.py's; how one op is wri
 from .arrays import Arrays
 from .demand import BACKWARD, FORWARD, Demand
 from .formula import Formulas
+from .fused import HEAD as FUSED
+from .fused import Fused
 from .layout import Layout
 from .lines import WIDTH, Line, indented, listed, page, parts
 from .loop import Loop
@@ -32,10 +34,11 @@ TOTALS = "gradients of the parameters: one sum over time each"
 
 
 class Writer:
-    """Writes the program of a plan: ``source``."""
+    """Writes the program of a plan: ``source``. ``fused``: its loops are functions for Numba."""
 
-    def __init__(self, plan: Plan, title="step"):
+    def __init__(self, plan: Plan, title="step", fused=False):
         self.plan, self.title = plan, title
+        self.fused: list | None = [] if fused else None
         self.demand = Demand(plan)
         self.layout = Layout(plan, self.demand)
         self.words = Words(plan, self.layout)
@@ -52,14 +55,33 @@ class Writer:
                      ("", backward), ("", [f"return forward, {'backward' if backward else None}"]))
         sources = self.words.sources
         imports = ["import numpy as np"] if sources.parts else []
-        blocks = [[*HEAD.format(title=self.title).splitlines(), *imports, *self._numpy()], sources.text().splitlines(), ROWS.splitlines(),
-                  ["def bptt(T):", *indented(body)]]
+        numba, functions = self._numba()
+        if any("np." in line for text in functions for line in text):
+            imports = ["import numpy as np"]
+        blocks = [[*HEAD.format(title=self.title).splitlines(), *imports, *numba, *self._numpy()], sources.text().splitlines(),
+                  ROWS.splitlines() if any("rows(" in line for line in body) else [], *functions, ["def bptt(T):", *indented(body)]]
         return "\n\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
     def _numpy(self):
         names = sorted(self.words.imports)
         line = f"from numpy import {', '.join(names)}"
         return [line] if len(line) <= WIDTH else listed("from numpy import (", names, ")")
+
+    def _numba(self):
+        """What programs for Numba have at their top: imports, and the functions."""
+        if not self.fused:
+            return [], []
+        helpers = {kind: text for loop in self.fused for kind, text in loop.helpers.items()}
+        names = sorted({"njit"}.union(*(loop.imports for loop in self.fused)))
+        return [f"from numba import {', '.join(names)}"], [
+            [FUSED], *(text.splitlines() for text in helpers.values()), *(loop.definition for loop in self.fused)]
+
+    def _text(self, loop):
+        """A loop as it stands in its function; for Numba that is a call of one of its own."""
+        if self.fused is None or not loop.body:
+            return loop.text()
+        self.fused.append(Fused(loop, self.words.unique(f"{'backward' if loop.back else 'forward'}_in_time")))
+        return [*page(loop.prologue), *self.fused[-1].call()]
 
     def _forward(self):
         self.room.part = FORWARD
@@ -68,7 +90,7 @@ class Writer:
             self.room.buffer(self.words.of(s), s, steps="T + 1")
             start.append(Line(f"{self.words.of(s)}[0] = {self.words.of(s)}_0"))
         before = page([*self._once(FORWARD), *start, *self._all_steps(FORWARD, 0)])
-        loop = Loop(self, FORWARD).text()
+        loop = self._text(Loop(self, FORWARD))
         after = page(self._all_steps(FORWARD, STATE))
         states = [f"{self.words.of(s)}_0" for s in self.layout.states]
         outputs = [*(self.arrays.every(v) for v in self.plan.y), *(f"{self.words.of(s)}[T]" for s in self.layout.states)]
@@ -80,13 +102,13 @@ class Writer:
         before = page([*self._once(BACKWARD), *self._all_steps(BACKWARD, 0)])
         self.room.part = "loop"
         loop = Loop(self, BACKWARD)
-        text = loop.text()
         self.room.part = "after"
         after = page(self._all_steps(BACKWARD, CARRY))
         of_x = [None if v is None else self.arrays.every(v) + ("" if v.id in self.layout.fresh else ".copy()") for v in self.plan.of_x]
         of_state = [None if v is None else f"{self.words.carry(s)}.copy()" for s, v in zip(self.layout.states, self.plan.of_state)]
         totals, of_invariants = self._totals()
         share(self.room, loop)
+        text = self._text(loop)
         last = [self.words.last(s) for s in self.layout.states]
         return _function(BACKWARD, [*self._leaves("x"), *self._leaves("invariant"), *self._leaves("cotangent"), *last], [
             (BEFORE, before), ("backward in time", text), (AFTER, after), (TOTALS, totals)], [*of_x, *of_state, *of_invariants])

@@ -6,23 +6,28 @@ COLUMN, WIDTH = 48, 100     # where comments begin, if they can; how long a line
 
 @dataclasses.dataclass
 class Line:
-    """One line of a program: what it reads and where it writes, and whether element by element; the comment says what."""
+    """One line of a program: what it reads and where it writes; the comment says what. ``how``: the form it has, for those who write
+    it in another way (fused.py), and what more that form takes."""
     text: str
     reads: tuple = ()
     out: str = ""
-    elementwise: bool = False
+    how: tuple = ()
     comment: str = ""
+
+    @property
+    def elementwise(self):
+        return self.how[:1] == ("ufunc",)
 
 
 def ufunc(site, name, *arguments):
     """A line that calls a ufunc; the last argument is the place of its result."""
     *reads, out = arguments
     place = f"out={out}" if name in ("maximum", "minimum") else out     # NumPy wants their third argument by name
-    return Line(f"{site.words.numpy(name)}({', '.join([*reads, place])})", tuple(reads), out, elementwise=True)
+    return Line(f"{site.words.numpy(name)}({', '.join([*reads, place])})", tuple(reads), out, ("ufunc", name))
 
 
 def assign(out, expression, *reads):
-    return Line(f"{out}[...] = {expression}", reads or (expression,), out)
+    return Line(f"{out}[...] = {expression}", reads or (expression,), out, () if reads else ("ufunc", "copy"))
 
 
 # ---- on the page ---------------------------------------------------------------------------------------------------------

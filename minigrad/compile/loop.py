@@ -1,8 +1,10 @@
 """The loops of a program: statements for one step, on rows of the arrays over all steps and on buffers that every step overwrites."""
 import typing
 
+import numpy as np
+
 from .demand import BACKWARD, FORWARD
-from .lines import WIDTH, Line, assign, indented, listed, page
+from .lines import WIDTH, assign, indented, listed, page
 from .statements import statements
 from .steps import Site
 from .value import ASSEMBLE
@@ -16,14 +18,24 @@ class Rows(typing.NamedTuple):
     label: str
 
 
+class Place(typing.NamedTuple):
+    """An array of the loop's own: what every step overwrites, or step ``at`` of all."""
+    name: str
+    shape: tuple
+    dtype: np.dtype
+    at: str = ""
+    kind: str = "place"
+
+
 class Loop(Site):
-    """One loop, forward or back in time. ``rows`` is what it zips: name of the row -> Rows."""
+    """One loop, forward or back in time. ``rows`` is what it zips: name of the row -> Rows; ``places`` says which value, or Place, the
+    words in its statements are."""
 
     def __init__(self, writer, function):
         super().__init__(writer)
         self.plan, self.back = writer.plan, function == BACKWARD
         self.ids = {FORWARD: self.plan.loop, BACKWARD: self.plan.back}[function]
-        self.rows, self._row_of = {}, {}
+        self.rows, self._row_of, self.places = {}, {}, {}
         self.prologue, self.body = [], []
         if self.back:
             self._keep_carries()
@@ -37,6 +49,7 @@ class Loop(Site):
             for s, v in self.layout.copies:             # what a state becomes without being computed: another state, say
                 name = self.words.of(s)
                 row = self._row(name, f"{name}[1:]", name)
+                self.places[row] = Place(name, s.shape, s.dtype, "t + 1")
                 self.body.append(assign(row, self.row(v, s.dtype)))
 
     def text(self):
@@ -56,7 +69,9 @@ class Loop(Site):
                 d = self.words.carry(s)
                 self.arrays.carries[old.id] = every = self.words.unique(f"{d}_all")
                 self.room.buffer(every, old)
-                self.body.append(assign(self._row(every, every, d), d))
+                row = self._row(every, every, d)
+                self.places[row] = Place(every, s.shape, s.dtype, "t")
+                self.body.append(assign(row, d))
 
     def _carry_on(self):
         """The carried gradients before the loop, and what they become at the end of each step."""
@@ -65,18 +80,25 @@ class Loop(Site):
             if v is None and old is None:               # no gradient comes by this state
                 continue
             d = self.words.carry(s)
-            self.room.buffer(d, s, steps=None)
+            self._place(d, s)
             self.prologue.append(assign(d, self.words.last(s)))
             if v is None:
                 zeros.append(assign(d, "0"))
             elif v.id not in self.layout.in_place:
-                late.append((d, v, self.row(v, s.dtype)))
-        if len(late) > 1 and any(v.kind == "carry" or v.is_view for _, v, _ in late):       # they may trade places
-            self.body += [Line(f"{d}_new = {text}.copy()", (text,)) for d, _, text in late]
-            self.body += [assign(d, f"{d}_new") for d, _, _ in late]
+                late.append((d, s, v))
+        carried = [self.row(v, s.dtype) for _, s, v in late]
+        if len(late) > 1 and any(v.kind == "carry" or v.is_view for _, _, v in late):       # they may trade places
+            new = [self._place(self.words.unique(f"{d}_new"), s) for d, s, _ in late]
+            self.body += [assign(place, text) for place, text in zip(new, carried)]
+            self.body += [assign(d, place) for (d, _, _), place in zip(late, new)]
         else:
-            self.body += [assign(d, text) for d, _, text in late]
+            self.body += [assign(d, text) for (d, _, _), text in zip(late, carried)]
         self.body += zeros
+
+    def _place(self, name, s):
+        """A buffer for the gradient of a state."""
+        self.places[name] = Place(name, s.shape, s.dtype)
+        return self.room.buffer(name, s, steps=None)
 
     # ---- operands and places --------------------------------------------------------------------------------------------------
     def operand(self, i, v):
@@ -84,6 +106,11 @@ class Loop(Site):
 
     def row(self, v, dtype=None):
         """The expression for v in one step; a number as an array of ``dtype``."""
+        text = self._expression(v, dtype)
+        self.places[text] = v
+        return text
+
+    def _expression(self, v, dtype):
         if v.kind == "number":
             return self.arrays.constant(v, dtype or v.dtype)
         if not v.depends:
@@ -92,7 +119,7 @@ class Loop(Site):
             return self.words.carry(self.layout.states[v.position])
         if v.kind == "state":
             return self._row_in(v, "prev")
-        if not self._is_overwritten(v):
+        if not self.is_overwritten(v):
             return self._row_in(v)
         if v.id in self.layout.piece:                   # a part of a buffer has a name of its own
             whole, s = self.layout.piece[v.id]
@@ -109,10 +136,10 @@ class Loop(Site):
             return self._row(array, f"{expression}.{split.replace('reshape(', 'reshape(T, ')}", f"{out}_blocks")
         return self.room.view(f"{out}_blocks", f"{out}.{split}")
 
-    def _is_overwritten(self, v):
+    def is_overwritten(self, v):
         """Whether v is in a buffer that every step overwrites."""
         if v.id in self.ids and v.is_view:
-            return self._is_overwritten(v.inputs[0])
+            return self.is_overwritten(v.inputs[0])
         return v.kind == "carry" or v.id in self.ids and v.id not in self.demand.stored
 
     def _row_in(self, v, which="t"):

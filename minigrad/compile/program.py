@@ -1,8 +1,11 @@
 """Programs: compiled once for a step's structure, shapes and dtypes; with room for T steps that is used again and again."""
+import copy
+
 import numpy as np
 
 from .emit import Writer
 from .plan import Plan
+from .sizes import compute_in_loops
 
 # The C library (glibc) keeps freed memory up to twice the largest block that was ever freed; what is more goes back to the system, to be
 # fetched anew, page by page, by the next call: a tenth of its time. Nothing is written into this block, so it takes no memory.
@@ -19,18 +22,37 @@ class Program:
     watched = True
 
     def __init__(self, tape, title="step", wanted=()):
-        self.tape = tape
+        self.tape, self.title = tape, title
         self.plan = Plan(tape)
-        self.writer = Writer(self.plan, title)
-        self.source = self.writer.source
-        namespace: dict = {}
-        exec(compile(self.source, f"<scan of {title}>", "exec"), namespace)
-        self.make = namespace["bptt"]
-        self.rooms, self._parts = {}, {}
+        self._set(Writer(self.plan, title).source, f"<scan of {title}>")
         self.differentiable = [n.requires_grad for n in (*tape.y, *tape.new)]
         self.dtypes = [n.value.dtype for n in (*tape.y, *tape.new)]
         self.wanted = wanted if self.plan.wants_gradient and any(self.differentiable) else ()
 
+    def _set(self, source, file):
+        namespace: dict = {"__name__": __name__}
+        exec(compile(source, file, "exec"), namespace)
+        self.source, self.make = source, namespace["bptt"]
+        self.rooms, self._parts = {}, {}
+
+    # ---- the same, by other means -----------------------------------------------------------------------------------------
+    def fused_source(self):
+        """The source with its loops for Numba."""
+        compute_in_loops(self.plan, smallest=0)         # there a value more in the loop costs no call
+        return Writer(self.plan, self.title, fused=True).source
+
+    def with_source(self, source, file):
+        """The program by another source, which stands in ``file``."""
+        other = copy.copy(self)
+        other._set(source, file)
+        return other
+
+    def noted(self, note):
+        """With a note above the source."""
+        self.source = f"# {note}\n{self.source}"
+        return self
+
+    # ---- rooms ------------------------------------------------------------------------------------------------------------
     def parts(self, T, arrays):
         """Where each output of T steps is in the array of all that have a gradient; None for those that have none."""
         parts = self._parts.get(T)

@@ -170,12 +170,12 @@ def _span(cut):
     return cut.attributes["index"][-1].indices(cut.inputs[0].shape[-1])[:2]
 
 
-def compute_in_loops(plan):
+def compute_in_loops(plan, smallest=FETCH_BYTES):
     """Large elementwise values that only a loop reads are computed in it, while what they read is in the cache."""
     readers = plan.readers()
     for loop, late in ((plan.loop, STATE | CARRY), (plan.back, CARRY)):
         for v in reversed(plan.values):
-            if v.op is None or v.id in plan.loop or v.id in plan.back or not v.depends or v.depends & late or v.nbytes < FETCH_BYTES \
+            if v.op is None or v.id in plan.loop or v.id in plan.back or not v.depends or v.depends & late or v.nbytes < smallest \
                     or not (v.is_view or v.is_elementwise or _is_small_product(v)):
                 continue
             if all(r is not None and r.id in loop for r in readers.get(v.id, [None])):

@@ -57,7 +57,8 @@ def _where(site, v, out):
     if v.inputs[0].dtype != bool:                       # a number, or whole numbers
         condition = f"{site.words.numpy('not_equal')}({condition}, 0)"
     copyto = site.words.numpy("copyto")
-    return [Line(f"{copyto}({out}, {b})", (b,), out), Line(f"{copyto}({out}, {a}, where={condition})", (a, condition), out)]
+    return [Line(f"{copyto}({out}, {b})", (b,), out, ("ufunc", "copy")),
+            Line(f"{copyto}({out}, {a}, where={condition})", (a, condition), out, ("copy where",))]
 
 
 # ---- sums and products of several operands --------------------------------------------------------------------------------
@@ -139,14 +140,15 @@ def _matmul(site, v, out, whole=None):
     else:
         x, y = site.operands(v)
         if matrices:
-            return Line(f"{site.words.numpy('dot')}({x}, {y}, {out})", (x, y), out)
-    return Line(f"{site.words.numpy('matmul')}({x}, {y}, {out})", (x, y), out)
+            return Line(f"{site.words.numpy('dot')}({x}, {y}, {out})", (x, y), out, ("matmul",))
+    return Line(f"{site.words.numpy('matmul')}({x}, {y}, {out})", (x, y), out, ("matmul",))
 
 
 def _reduce(name):
     def form(site, v, out):
         x, axis, keepdims = site.plain(v.inputs[0], v), v.attributes["axis"], v.attributes["keepdims"]
-        return [Line(f"{site.words.numpy(name)}.reduce({x}, axis={axis}, keepdims={keepdims}, out={out})", (x,), out)]
+        return [Line(f"{site.words.numpy(name)}.reduce({x}, axis={axis}, keepdims={keepdims}, out={out})", (x,), out,
+                     ("reduce", name, axis, keepdims))]
     return form
 
 
@@ -156,7 +158,7 @@ def _assemble(site, v, out):
     for p, s in zip(v.inputs, v.attributes["slices"]):
         if site.layout.piece.get(p.id, (None,))[0] is not v:
             text = site.operand(p, v)
-            lines.append(Line(f"{out}[..., {sliced(s)}] = {text}", (text,), out))
+            lines.append(Line(f"{out}[..., {sliced(s)}] = {text}", (text,), out, ("copy part", s.start or 0)))
     return lines
 
 

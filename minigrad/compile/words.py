@@ -9,7 +9,8 @@ from ..ops import TABLE, values
 from .sources import Sources
 
 NUMBERS = {0.5: "half", 1.0: "one", 2.0: "two", -1.0: "minus_one", 0.0: "zero"}
-RESERVED = {"T", "t", "np", "forward", "backward", "bptt", "rows", "saved", "picked", "scatter", *keyword.kwlist, *dir(builtins), *TABLE,
+RESERVED = {"T", "t", "np", "forward", "backward", "bptt", "rows", "saved", "picked", "scatter", "fused", "njit", "tanh_single",
+            "tanh_double", *keyword.kwlist, *dir(builtins), *TABLE,
             *vars(values), *vars(np)} - {*NUMBERS.values()}
 LEAVES = {"x": "x", "state": "s", "invariant": "c", "cotangent": "dy"}
 
@@ -21,6 +22,7 @@ class Words:
         self.layout, self.imports, self.sources = layout, {"empty", "zeros"}, Sources()
         self._taken, self._local, self._names, self._carries = set(RESERVED), set(), {}, {}
         self._constants, self._tables = {}, {}          # key -> (name, definition)
+        self.numbers = {}                               # name of a constant -> its number
         for v in plan.values:
             if v.kind in LEAVES:
                 base = v.name or LEAVES[v.kind]
@@ -88,6 +90,7 @@ class Words:
         if key not in self._constants:
             definition = f'{self.numpy("array")}({_number(number)}, "{dtype.str[1:]}")'
             self._constants[key] = self.unique(NUMBERS.get(number, "number")), definition
+        self.numbers[self._constants[key][0]] = number
         return self._constants[key][0]
 
     def table(self, array):

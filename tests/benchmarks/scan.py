@@ -10,6 +10,8 @@ nn.LSTM; for other cells the same cell eager). Ours is the full path as a user c
 from tests.benchmarks.measure import difference, interleaved, torch_or_none, versions      # first: it sets the threads
 
 import argparse
+import collections
+import importlib.util
 import sys
 import time
 from unittest import mock
@@ -17,7 +19,7 @@ from unittest import mock
 import numpy as np
 
 import minigrad as mg
-from minigrad.compile import call, scan
+from minigrad.compile import call, scan, speed
 from tests.benchmarks import reference
 from tests.benchmarks.eager import AGREES, ELMAN, LSTM, _gradients
 
@@ -251,6 +253,23 @@ def first_calls(T=50):
         print(f"{label:34s}{cells}")
 
 
+def with_numba(row):
+    """A row whose ``scan`` has loops of Numba's (the extra ``speed``), if it is installed."""
+    label, T, dtype, steps = row
+    ours = steps["scan"]
+    programs: collections.OrderedDict = collections.OrderedDict()
+
+    def step():                                         # with programs of its own
+        others, call._programs = call._programs, programs
+        asked, speed.asked = speed.asked, "numba"
+        try:
+            return ours()
+        finally:
+            call._programs, speed.asked = others, asked
+    if importlib.util.find_spec("numba"):
+        yield f"{label} Numba", T, dtype, {**steps, "scan": step}
+
+
 def cases():
     """Yield (label, T, dtype, opponents) for every row of the table."""
     peers = {"jax": jax_or_none() is not None, "torch": torch_or_none() is not None}
@@ -259,11 +278,17 @@ def cases():
             arrays = inputs(a, b, T, B, dtype)
             makers = {"plain": getattr(reference, f"{model}_plain"), "expert": getattr(reference, f"{model}_expert"),
                       "jax": globals()[f"{model}_jax"], "torch": globals()[f"{model}_nn"], "scan": globals()[f"{model}_scan"]}
-            yield (f"{model} {a},{b},{T},{B} {dtype}", T, dtype,
+            row = (f"{model} {a},{b},{T},{B} {dtype}", T, dtype,
                    {name: make(*arrays) for name, make in makers.items() if peers.get(name, True)})
+            yield row
+            if B == 1:
+                yield from with_numba(row)
     for name in CELLS:
         for B in (32, 1):
-            yield f"{name} 64,128,50,{B} float32", 50, "float32", cell_steps(name, 64, 128, 50, B)
+            row = f"{name} 64,128,50,{B} float32", 50, "float32", cell_steps(name, 64, 128, 50, B)
+            yield row
+            if B == 1:
+                yield from with_numba(row)
 
 
 def tracing():
