@@ -19,6 +19,7 @@ EXTRAS = {
     "weights": (("safetensors",), "mg.save and mg.load for .safetensors, which PyTorch and JAX read"),
     "plots": (("matplotlib",), "curves of a training run, the heat map of check.bptt"),
     "progress": (("tqdm",), "a progress bar in mg.train.fit"),
+    "speed": (("numba",), "MINIGRAD_SPEED=1: loops of mg.scan compiled by Numba where that is faster (batch size 1)"),
     "onnx": (("onnx",), "mg.lower.to_onnx"),
     "data": (("scikit-learn", "faker", "mnist1d"), "the tasks in models/ on digits, names, MNIST-1D"),
     "series": (("sktime", "statsmodels"), "the tasks in models/ on speakers and sunspots"),
