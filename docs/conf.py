@@ -36,6 +36,7 @@ myst_heading_anchors = 4
 myst_enable_extensions = ["deflist"]
 
 autodoc_preserve_defaults = True
+autodoc_typehints = "none"          # the docstrings say it in words
 autodoc_member_order = "bysource"
 highlight_language = "text"
 toc_object_entries_show_parents = "hide"

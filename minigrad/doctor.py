@@ -58,7 +58,8 @@ def blas() -> str:
     library = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
     name = " ".join(part for part in (library.get("name"), library.get("version")) if part) or "unknown"
     limits = [f"{variable}={os.environ[variable]}" for variable in THREADS if os.environ.get(variable)]
-    return f"{name}, {', '.join(limits) or f'no limit on threads, {cores()} cores'}"
+    free = f"no limit on threads, {cores()} core" + "s" * (cores() > 1)
+    return f"{name}, {', '.join(limits) or free}"
 
 
 def cores() -> int:

@@ -347,7 +347,7 @@ def _unusual(ufunc, method, inputs, kwargs):
 # ---- recording ----------------------------------------------------------------------------------------------------------
 
 def record(op, inputs, attributes=None):
-    """Compute ``op`` on inputs (Tensors, arrays, Python numbers) and remember it: the one place where graphs are made."""
+    """Compute ``op`` on inputs (Tensors, arrays, Python numbers) and remember it: the place where graphs are made (a compiled scan enters itself as one node)."""
     arrays, track = [], False
     for x in inputs:
         if type(x) is Tensor:

@@ -1,6 +1,6 @@
 """The frame that all tasks share: data, a model around any cell, training, a measure, and a number to beat.
 
-A task is a module of this folder that makes one Task, called TASK, and ends with ``main = TASK.main``::
+A task is a module of this folder that makes one Task, called TASK, and has a ``main()`` that returns ``TASK.main()``::
 
     TASK = Task("parity", "say at every step whether the ones so far are odd in number",
                 inputs=1, outputs=2, data=data, read="every", loss=cross_entropy, measure=ACCURACY,

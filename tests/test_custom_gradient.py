@@ -351,3 +351,13 @@ def test_an_exception_in_a_rule_says_whose_it_is():
     with pytest.raises(ValueError) as error:
         step(np.ones((2, 3)), mg.parameter(np.ones((3, 4))))
     assert error.value.__notes__ == ["in the rule of step: it got g of shape (2, 4), the arguments are of shapes (2, 3), (3, 4)"]
+
+
+def test_a_rule_that_returns_a_tensor_is_told_so():
+    w = mg.parameter(np.ones(3))
+
+    @mg.custom_gradient
+    def scaled(x):
+        return 2 * x, lambda g: g * mg.Tensor(2.0)
+    with pytest.raises(TypeError, match="the rule of scaled returned a Tensor for .*: take .data of Tensors from outside"):
+        (scaled(w) + scaled(w)).sum().backward()

@@ -317,3 +317,9 @@ def test_complex_numbers_are_compared_by_their_real_part_alone():
     for choose in (np.minimum, np.maximum):
         assert np.array_equal(choose(a, b).data, a.data)
         assert np.array_equal(choose(a, b + 1).data, a.data if choose is np.minimum else (b + 1).data)
+
+
+def test_a_norm_of_an_order_is_of_vectors_and_matrices():
+    for shape in ((2, 2, 3), ()):
+        with pytest.raises(ValueError, match=f"norm with ord=2 and no axis takes a vector or a matrix, got shape {re.escape(str(shape))}"):
+            np.linalg.norm(mg.parameter(np.ones(shape)), ord=2)

@@ -100,23 +100,26 @@ class Tape:
 
 
 def _named(run, fn):
-    """Run fn; the nodes of the values that it keeps in variables get the variables' names, the caller's before the callee's."""
-    depths, here, before = {}, sys._getframe(), sys.gettrace()
+    """Run fn; the nodes of the values that it keeps in variables get the variables' names, the caller's before the callee's. What it
+    makes of parameters alone is a Tensor, and gets its name itself."""
+    depths, here, before, start = {}, sys._getframe(), sys.gettrace(), _clock()
 
     def read(frame, depth):                         # pragma: no cover: a trace function is not traced itself
         for name, value in frame.f_locals.items():
             if isinstance(value, Tensor) and name[0] != "_":
                 if type(value) is Traced:
                     node = value.node
+                elif value.index > start:
+                    node = value
                 elif id(value) in run.by_id:
                     node = run.tape.invariants[run.by_id[id(value)].position]
                 else:
                     continue
-                if depths.get(node.id, (99,))[0] > depth and not (node.kind == "invariant" and node.name):
-                    depths[node.id] = depth, node, name
+                if depths.get(id(node), (99,))[0] > depth and not (node is not value and node.name and node.kind == "invariant"):
+                    depths[id(node)] = depth, node, name
 
     def tracer(frame, event, argument):             # pragma: no cover
-        if frame.f_code.co_filename.startswith(_HOUSE) and not frame.f_code.co_filename.startswith(_CELLS):
+        if frame.f_code.co_filename.startswith((_HOUSE, _NUMPY)) and not frame.f_code.co_filename.startswith(_CELLS):
             return None
         depth, f = 0, frame.f_back
         while f is not None and f is not here:
@@ -134,11 +137,14 @@ def _named(run, fn):
         sys.settrace(before)
     for _, node, name in depths.values():
         node.name = name
+        if id(node) in run.by_id:
+            run.tape.invariants[run.by_id[id(node)].position].name = name
     return result
 
 
 _HOUSE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _CELLS = os.path.join(_HOUSE, "recurrent")
+_NUMPY = os.path.dirname(str(np.__file__)) + os.sep
 
 
 def _run(run, cell, x, state):

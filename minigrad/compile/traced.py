@@ -165,8 +165,6 @@ class Traced(Tensor):
     def __array_function__(self, function, types, args, kwargs):
         if function in _OF_SHAPES:
             return function(*(x.array if isinstance(x, Tensor) else x for x in args), **kwargs)
-        if function is np.sign:
-            return self.follow(_without_gradient(function), args, None)
         if function in _OF_NUMBERS:
             self._unknown(f"np.{function.__name__}")
         return Tensor.__array_function__(self, function, types, _weak(args), kwargs)

@@ -141,8 +141,8 @@ def norm(x, ord=None, axis=None, keepdims=False):
     if ord not in (None, "fro" if of_matrices else 2):
         raise ValueError(f"norm of a Tensor knows ord=None, 2 (vectors) and 'fro' (matrices), got {ord!r} for shape "
                          f"{np.shape(x)}; write others with np.sum and np.abs")
-    if ord is not None and np.ndim(x) == 0:
-        raise ValueError("norm of a number takes ord=None only")
+    if ord is not None and (np.ndim(x) == 0 or axis is None and np.ndim(x) > 2):
+        raise ValueError(f"norm with ord={ord!r} and no axis takes a vector or a matrix, got shape {np.shape(x)}")
     return np.linalg.vector_norm(x, axis=axis, keepdims=keepdims)
 
 

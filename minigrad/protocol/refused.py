@@ -6,6 +6,8 @@
 Everything else raises too, with a general message. docs/numpy.md is made of these and of FUNCTIONS; functions are listed by
 name, since not every NumPy has all of them.
 """
+import numpy as np
+
 from ..ops.record import numpys
 
 PLAIN = {
@@ -109,8 +111,10 @@ _INSTEAD = {numpys(name): text for names, text in INSTEAD.items() for name in na
 
 def called(function):
     """A function as people write it: np.tanh, np.linalg.inv."""
-    room = (getattr(function, "__module__", None) or "numpy").replace("numpy", "np")
-    return f"{room}.{function.__name__}"
+    room = getattr(function, "__module__", None)        # ufuncs have none, be they NumPy's or SciPy's
+    if not room:
+        return f"np.{function.__name__}" if hasattr(np, function.__name__) else function.__name__
+    return f"{room.replace('numpy', 'np')}.{function.__name__}"
 
 
 def no_rule(function, method="__call__", keywords=()):

@@ -81,6 +81,27 @@ def test_it_reads_like_the_cell():
     assert str(to_jax(mg.RNNCell(3, 4))) == to_jax(mg.RNNCell(3, 4)).text and repr(to_jax(mg.RNNCell(3, 4))) == "<RNNCell for jax: 29 lines>"
 
 
+class Keeps(mg.Module):
+    def __init__(self):
+        self.W_x, self.r = mg.parameter(np.ones((3, 4))), mg.parameter(np.ones(4))
+
+    def initial_state(self, batch_size):
+        return mg.Tensor(np.zeros((batch_size, 4)))
+
+    def __call__(self, x, h):
+        rate = np.exp(self.r)
+        keep = 1 / (1 + rate)
+        h = keep * h + np.sum(1 - keep) * np.tanh(x @ self.W_x)
+        return h, h
+
+
+def test_what_is_made_of_parameters_alone_keeps_its_name():
+    for source, of in ((to_torch(Keeps()), "torch"), (to_jax(Keeps()), "jnp")):
+        assert f"rate = {of}.exp(r)\n" in source.text and "keep = 1 / (1 + rate)\n" in source.text and "h_new = keep * h + " in source.text
+        assert " a = " not in source.text                               # what NumPy calls it on the way to np.sum
+    assert "multiply(keep, h" in mg.scan.source(Keeps(), np.ones((4, 2, 3)))
+
+
 def test_what_parameters_alone_give_is_computed_once_for_all_steps():
     text = to_torch(mg.OrthogonalRNNCell(3, 4)).text
     assert "fixed = self.fixed()\n        ys = []" in text and "self.step(x, state, fixed)" in text

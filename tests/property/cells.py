@@ -445,6 +445,9 @@ def tried(seeds):
 
 
 def main(arguments):
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(__doc__)
+        return 0
     n, first = int(arguments[0]), int(arguments[1]) if len(arguments) > 1 else 0
     start, wrong, reasons = time.time(), 0, collections.Counter()
     for seed, trouble, reason in tried(range(first, first + n)):

@@ -333,6 +333,9 @@ def fuzz(n, number, names=tuple(sorted(TARGETS))):
 
 
 def main(arguments):
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(__doc__)
+        return 0
     n, number = int(arguments[0]), int(arguments[1])
     names = tuple(name for name in sorted(TARGETS) if not arguments[2:] or arguments[2] in name)
     start = time.time()

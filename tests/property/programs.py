@@ -388,6 +388,9 @@ def _scaled(rule):
 
 
 def main(arguments):
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(__doc__)
+        return 0
     if arguments == ["--plant"]:
         found = planted()
         for (name, i), n in found.items():

@@ -40,4 +40,4 @@ def main(turns=21):
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    print(__doc__) if {"-h", "--help"} & set(sys.argv) else main(*map(int, sys.argv[1:]))
