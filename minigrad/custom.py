@@ -204,8 +204,8 @@ class _Rule:
                                 "cut from the graph; do not take .data in it")
             part = _leaf(np.asarray(part, float))
         if type(part) is Tensor and not second:
-            raise TypeError(f"the rule of {self.name} returned a Tensor for {self.argument(i)}; going back it gets arrays and returns arrays: "
-                            "take .data of Tensors from outside")
+            raise TypeError(f"the rule of {self.name} returned a Tensor for {self.argument(i)}; it gets arrays and returns arrays: take "
+                            ".data of Tensors from outside")
         part = part if type(part) is Tensor else np.asarray(part)
         if part.shape != np.shape(x):
             raise ValueError(f"the rule of {self.name} returned shape {part.shape} for {self.argument(i)} of shape {np.shape(x)}; a "
