@@ -347,7 +347,7 @@ def _unusual(ufunc, method, inputs, kwargs):
 # ---- recording ----------------------------------------------------------------------------------------------------------
 
 def record(op, inputs, attributes=None):
-    """Compute ``op`` on inputs (Tensors, arrays, Python numbers) and remember it: here graphs are made (a scan enters its one node itself)."""
+    """Compute ``op`` on inputs (Tensors, arrays, Python numbers) and remember it: graphs are made here (a scan makes its one node)."""
     arrays, track = [], False
     for x in inputs:
         if type(x) is Tensor:
