@@ -323,3 +323,9 @@ def test_a_norm_of_an_order_is_of_vectors_and_matrices():
     for shape in ((2, 2, 3), ()):
         with pytest.raises(ValueError, match=f"norm with ord=2 and no axis takes a vector or a matrix, got shape {re.escape(str(shape))}"):
             np.linalg.norm(mg.parameter(np.ones(shape)), ord=2)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_an_average_with_one_weight_for_each_position(axis):
+    x, w = np.random.default_rng(0).standard_normal((2, 3, 4)), np.arange(1.0, 2.0 + (1, 2, 3)[axis])
+    assert np.abs(np.average(mg.parameter(x), axis=axis, weights=w).data - np.average(x, axis=axis, weights=w)).max() < 1e-15

@@ -246,3 +246,25 @@ def test_sums_of_many_rows(rows):
     mg.softmax_cross_entropy(logits + b, classes, reduction="sum").backward()
     expected = np.exp(logits.data) / np.exp(logits.data).sum(axis=1, keepdims=True) - np.eye(3)[classes]
     assert np.abs(logits.grad - expected).max() < 1e-14 and np.abs(b.grad - expected.sum(axis=0)).max() < 1e-11
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_a_mask_of_weights_weighs_the_rows(reduction):
+    rng = np.random.default_rng(0)
+    logits, classes, weights = mg.parameter(rng.standard_normal((4, 3))), np.array([0, 2, 1, 1]), np.array([0.5, 0.0, 2.0, 1.0])
+    rows = mg.softmax_cross_entropy(logits, classes, reduction="none")
+    expected = weights * rows
+    expected = expected if reduction == "none" else expected.sum() / (weights.sum() if reduction == "mean" else 1)
+    loss = mg.softmax_cross_entropy(logits, classes, mask=weights, reduction=reduction)
+    assert np.abs(loss.data - expected.data).max() < 1e-15
+    ours, theirs = (mg.grad((y * y).sum(), logits)[0].data for y in (loss, expected))
+    assert np.abs(ours - theirs).max() < 1e-15
+
+
+def test_exp_of_a_stack_of_large_matrices_is_that_of_each():
+    a = 5 * np.random.default_rng(0).standard_normal((2, 3, 3)) * np.array([1.0, 4.0])[:, None, None]
+    a = np.concatenate([a, np.tril(np.full((1, 3, 3), 30.0), -1)])            # one large column: its rows' sums count
+    for whole, one in zip(mg.matrix_exp(a), map(mg.matrix_exp, a)):
+        assert np.abs(whole - one).max() <= 1e-12 * np.abs(one).max()
+    nilpotent = np.eye(3) + a[2] + a[2] @ a[2] / 2
+    assert np.abs(mg.matrix_exp(a[2:])[0] - nilpotent).max() <= 1e-12 * nilpotent.max()
