@@ -329,3 +329,14 @@ def test_a_norm_of_an_order_is_of_vectors_and_matrices():
 def test_an_average_with_one_weight_for_each_position(axis):
     x, w = np.random.default_rng(0).standard_normal((2, 3, 4)), np.arange(1.0, 2.0 + (1, 2, 3)[axis])
     assert np.abs(np.average(mg.parameter(x), axis=axis, weights=w).data - np.average(x, axis=axis, weights=w)).max() < 1e-15
+
+
+def test_products_along_other_axes_and_of_what_is_no_matrix():
+    rng = np.random.default_rng(0)
+    for shape, axis in (((3, 2), 0), ((2, 3, 4), 1), ((2, 4, 3), -1), ((4, 3, 2), -2)):
+        a, b = rng.standard_normal(shape), rng.standard_normal(shape)
+        assert np.array_equal(np.cross(mg.parameter(a), b, axis=axis).data, np.cross(a, b, axis=axis))
+    A, v = mg.parameter(rng.standard_normal((3, 3))), rng.standard_normal(3)
+    assert np.allclose(np.linalg.multi_dot([v, A, v]).data, v @ A.data @ v)
+    with pytest.raises(ValueError, match="the first and the last may be vectors"):
+        np.linalg.multi_dot([A, v, A])

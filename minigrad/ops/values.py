@@ -88,7 +88,7 @@ def sum(x, axis, keepdims=False):
     return np.add.reduce(x, axis=axis, keepdims=keepdims)
 
 
-def var(x, axis=None, keepdims=False, ddof=0):
+def var(x, axis, keepdims, ddof):
     d = x - np.mean(x, axis=axis, keepdims=True)
     return np.sum(d * d, axis=axis, keepdims=keepdims) / (size(x, axis) - ddof)
 
@@ -105,11 +105,11 @@ def _extreme(x, axis, keepdims, pick):
     return x if keepdims else np.squeeze(x, axis=axis)
 
 
-def amax(x, axis=None, keepdims=False):
+def amax(x, axis, keepdims):
     return _extreme(x, axis, keepdims, np.argmax) if np.iscomplexobj(x) else np.max(x, axis=axis, keepdims=keepdims)
 
 
-def amin(x, axis=None, keepdims=False):
+def amin(x, axis, keepdims):
     return _extreme(x, axis, keepdims, np.argmin) if np.iscomplexobj(x) else np.min(x, axis=axis, keepdims=keepdims)
 
 

@@ -406,8 +406,13 @@ def test_the_table():
         assert cells == ["·" if v == 0 else f"{v:.1e}" for v in values]
     assert "one step back multiplies the gradient by" in lines[-2]
     assert lines[-1] == f"all terms add up to a gradient of norm {np.linalg.norm(double.gradient):.4g}, which is the engine's"
-    double.error = 0.1
-    assert str(double).endswith("OFF BY 1e-01 from the engine's")
+    for error, says in ((1e-12, "which is the engine's"), (1e-9, "OFF BY 1e-09 from the engine's"), (0.1, "OFF BY 1e-01 from the engine's")):
+        double.error = error
+        assert str(double).endswith(says)
+    double.parameter = mg.Tensor(np.ones(3, np.float32))
+    for error, says in ((1e-6, "which is the engine's"), (1e-4, "OFF BY 1e-04 from the engine's")):
+        double.error = error
+        assert str(double).endswith(says)
     losses, states, p = by_hand(T=30)
     long = str(bptt(losses, states, p["b"])).splitlines()
     assert len(long) < 20 and max(map(len, long)) < 150 and "…" in long[1] and "L_30" in str(long)

@@ -101,6 +101,7 @@ def test_what_is_drawn_are_the_norms(drawn):
         assert np.isclose(heights.min(), norms.min()) and np.isclose(heights.max(), norms.max())
     assert right.get_yscale() == "log" and [t.get_text() for t in right.get_legend().get_texts()] == ["median over the losses", "from smallest to largest"]
     assert (right.get_xlabel(), right.get_ylabel()) == ("how many steps back", "norm of the term")
+    assert all(tick == int(tick) for tick in right.get_xticks())
     assert right.spines["left"].get_visible() and not right.spines["top"].get_visible() and line.get_marker() == "."
     figure, how = drawn(last, "last.svg", title="the last loss")
     assert how["format"] == "svg" and figure.get_suptitle() == "the last loss" and not figure.axes[1].collections     # one loss: no band
