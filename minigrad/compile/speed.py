@@ -8,7 +8,6 @@ its sums round otherwise than NumPy's. A program of Numba's is compared with the
 (no Numba, no form, no room on disk) leaves NumPy's program, which says so in its first line.
 """
 import hashlib
-import importlib.metadata
 import os
 import platform
 import re
@@ -32,6 +31,7 @@ def chosen(program, call, check):
     """The program, or the same with loops for Numba: what was asked for. ``check(program)`` raises where it is wrong."""
     if not asked:
         return program
+    import importlib.metadata                           # twenty milliseconds
     try:
         version = importlib.metadata.version("numba")
     except importlib.metadata.PackageNotFoundError:

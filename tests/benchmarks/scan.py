@@ -11,6 +11,7 @@ from tests.benchmarks.measure import difference, interleaved, torch_or_none, ver
 
 import argparse
 import collections
+import gc
 import importlib.util
 import sys
 import time
@@ -247,6 +248,8 @@ def first_calls(T=50):
                 cells += f"{'–':>9s}"
                 continue
             step = make(*inputs)
+            gc.collect()
+            gc.freeze()         # as in measure.py
             start = time.process_time()
             step()
             cells += f"{(time.process_time() - start) * 1e3:9.1f}"

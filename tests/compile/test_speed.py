@@ -1,4 +1,5 @@
 """The extra ``speed``: loops for Numba. Most of it is looked at without Numba, which the loops do not need: they are Python."""
+import importlib.metadata
 import importlib.util
 import os
 import subprocess
@@ -33,7 +34,7 @@ def plain(monkeypatch):
     """Numba that compiles nothing."""
     stub = types.SimpleNamespace(njit=lambda **options: lambda f: f, float32=np.float32)
     monkeypatch.setitem(sys.modules, "numba", stub)
-    monkeypatch.setattr(speed.importlib.metadata, "version", lambda name: "0")
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "0")
     monkeypatch.setattr(speed, "asked", "numba")
 
 
@@ -204,16 +205,16 @@ def test_the_folder_is_where_the_platform_has_its_caches(monkeypatch, platform, 
 
 def test_not_asked_for_it_is_not_looked_at(monkeypatch, tmp_path):
     monkeypatch.setattr(speed, "asked", "")
-    monkeypatch.setattr(speed.importlib.metadata, "version", None)
+    monkeypatch.setattr(importlib.metadata, "version", None)
     assert_same(*lstm())
     assert made().startswith('"""LSTMCell') and not any(tmp_path.iterdir())
 
 
 def test_without_numba_it_says_so_and_runs(monkeypatch):
     def version(name):
-        raise speed.importlib.metadata.PackageNotFoundError(name)
+        raise importlib.metadata.PackageNotFoundError(name)
     monkeypatch.setattr(speed, "asked", "1")
-    monkeypatch.setattr(speed.importlib.metadata, "version", version)
+    monkeypatch.setattr(importlib.metadata, "version", version)
     with pytest.warns(UserWarning, match=r"pip install minigrad\[speed\]"):
         assert_same(*lstm())
     assert made().startswith('"""LSTMCell')
