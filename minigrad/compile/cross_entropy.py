@@ -29,16 +29,20 @@ def _loss(site, v, out):
     exps, sums, rows, at = site.room.kept[v.id] = [site.words.unique(f"{part}_{name}") for part in ("exp", "sum", "row", "at")]
     site.room.buffer(exps, logits)
     site.room.buffer(sums, logits, shape=(*targets.shape, 1))
-    site.room.add(rows, f"arange(0, T * {n * K}, {K})")
-    site.room.add(at, f"empty(T * {n}, int)")
+    shape = f"({', '.join(['T', *map(str, targets.shape)])},)"
+    site.room.add(rows, f"arange(0, T * {n * K}, {K}).reshape({shape})")
+    site.room.add(at, f"empty({shape}, int)")
+    numbers = site.room.view(site.words.unique(f"{exps}_numbers"), f"{exps}.reshape(-1)")
+    site.room.kept[v.id].append(numbers)
     site.words.imports |= {"arange", "maximum", "subtract", "exp", "log", "add", "dot"}
     flat = site.room.flat
-    text = [f'if maximum.reduce({y}.view("u{targets.dtype.itemsize}"), axis=None) >= {K}:     # -1 is a large number there',
+    text = [f'unsigned = {y}.view("u{targets.dtype.itemsize}")                  # -1 is a large number there',
+            f"if unsigned.item(unsigned.argmax()) >= {K}:",
             '    raise IndexError("a target is none of the classes")',
-            f"add({rows}, {y}.reshape(-1), {at})                  # where the targets' numbers are",
+            f"add({rows}, {y}, {at})                  # where the targets' numbers are",
             _largest(site, x, K, sums),
             f"subtract({x}, {sums}, {exps})",
-            f"picked = {exps}.reshape(-1)[{at}].reshape({sums}.shape[:-1])",
+            f"picked = {exps}.take({at})",
             f"exp({exps}, {exps})",
             f"dot({flat(exps, K)}, {site.room.ones((K, 1), logits.dtype)}, {flat(sums, 1)})"]
     value, axes = f"log({sums}[..., 0]) - picked", tuple(range(-len(targets.shape), 0))
@@ -59,14 +63,14 @@ def _largest(site, x, K, out):
 def _gradient(site, v, out):
     """ŷ - y, times the gradient of each loss."""
     g, loss, logits, targets = v.inputs
-    exps, sums, _, at = site.room.kept[loss.id]
+    exps, sums, _, at, numbers = site.room.kept[loss.id]
     for name in (exps, sums):
         site.room.use(name)
     site.words.imports |= {"divide", "multiply"}
     none = v.attributes["reduction"] == "none"
     each = f"{site.plain(g, v)}[..., None]" if none else site.operand(g, v)
     text = [f"divide({exps}, {sums}, {exps})",
-            f"{exps}.reshape(-1)[{at}] -= 1",
+            f"{numbers}[{at}] -= 1",
             f"multiply({exps}, {each}, {out})"]
     return text + _mean(site, v, int(np.prod(targets.shape)), out) if targets.shape else text
 
