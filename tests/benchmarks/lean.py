@@ -1,0 +1,115 @@
+"""The least that recording costs: a graph of values, rules and creation order, and nothing that minigrad checks or keeps.
+
+    python -m tests.benchmarks.lean      Elman + cross-entropy, µs per time step: plain NumPy, this, minigrad's loop
+
+No ``requires_grad``, places, names, stamps, checks of shapes, dtypes or targets; no constants that are copied because their owner may
+change them. What minigrad's eager loop takes beyond it is the price of those.
+"""
+from tests.benchmarks.measure import difference, interleaved, versions      # first: it sets the threads
+
+import itertools
+
+import numpy as np
+
+from tests.benchmarks import eager, reference
+
+
+class Value:
+    """An array, what it was computed from, and the rule that gives the gradients of those."""
+    __slots__ = ("array", "inputs", "rule", "arguments", "index")
+
+    def __init__(self, array, inputs=(), rule=None, arguments=()):
+        self.array, self.inputs, self.rule, self.arguments, self.index = array, inputs, rule, arguments, _clock()
+
+    def __matmul__(self, other):
+        return Value(self.array.dot(other.array), (self, other), _of_product, (self.array, other.array))
+
+    def __add__(self, other):
+        if type(other) is Value:
+            return Value(self.array + other.array, (self, other), _of_sum)
+        return Value(self.array + other, (self,), _of_shifted)
+
+    __radd__ = __add__
+
+    def __array_ufunc__(self, ufunc, method, *inputs):
+        if ufunc is np.tanh:
+            y = np.tanh(self.array)
+            return Value(y, (self,), _of_tanh, (y,))
+        x, W = inputs                                               # an array @ a Value
+        return Value(x.dot(W.array), (W,), _of_matrix, (x,))
+
+
+_of_product, _of_matrix = lambda g, a, b: (g.dot(b.T), a.T.dot(g)), lambda g, x: (x.T.dot(g),)
+_of_sum, _of_shifted, _of_tanh = lambda g: (g, g), lambda g: (g,), lambda g, y: (g * (1 - y * y),)
+_clock = itertools.count().__next__
+
+
+def cross_entropy(logits, classes):
+    rows, z = np.arange(len(classes)), logits.array
+    z = z - np.maximum.reduce(z, 1, None, None, True)
+    e = np.exp(z)
+    s = np.add.reduce(e, 1, None, None, True)
+    return Value(np.add.reduce(np.log(s[:, 0]) - z[rows, classes]), (logits,), _minus_targets, (e, s, rows, classes))
+
+
+def _minus_targets(g, e, s, rows, classes):
+    p = e * (g / s)
+    p[rows, classes] -= g
+    return p,
+
+
+def gradients(root):
+    """index -> gradient, of everything that root was computed from."""
+    nodes, stack, seen = [], [root], {root.index}
+    while stack:
+        node = stack.pop()
+        if node.rule is not None:
+            nodes.append(node)
+            for x in node.inputs:
+                if x.index not in seen:
+                    seen.add(x.index)
+                    stack.append(x)
+    nodes.sort(key=lambda node: node.index, reverse=True)
+    sums, own = {root.index: np.ones_like(root.array)}, set()
+    for node in nodes:
+        for x, part in zip(node.inputs, node.rule(sums.pop(node.index), *node.arguments)):
+            if part.shape != x.array.shape:
+                part = np.add.reduce(part)
+            if x.index not in sums:
+                sums[x.index] = part
+            elif x.index in own:
+                sums[x.index] += part
+            else:
+                sums[x.index] = sums[x.index] + part
+                own.add(x.index)
+    return sums
+
+
+def elman(X, Y, P):
+    p = {name: Value(array) for name, array in P.items()}
+    Wx, Wh, bh, Wy, by = p.values()
+    h0 = np.zeros((X.shape[1], len(P["Wh"])), X.dtype)
+
+    def step():
+        h, loss = Value(h0), 0.0
+        for x, y in zip(X, Y):
+            h = np.tanh(x @ Wx + h @ Wh + bh)
+            loss = loss + cross_entropy(h @ Wy + by, y)
+        found = gradients(loss)
+        return loss, {name: found[v.index] for name, v in p.items()}
+    return step
+
+
+def main():
+    print(versions())
+    for V, H, T, B, dtype in eager.ELMAN:
+        arrays = reference.elman_inputs(V, H, T, B, dtype)
+        steps = {"plain": reference.elman_plain(*arrays), "lean": elman(*arrays), "minigrad": eager.elman_minigrad(*arrays)}
+        assert difference(steps["lean"]()[1], steps["plain"]()[1]) <= eager.AGREES[dtype]
+        micro = {name: seconds / T * 1e6 for name, seconds in interleaved(steps).items()}
+        print(f"Elman {V},{H},{T},{B} {dtype:8}" + "".join(f"  {name} {value:.1f} ({value / micro['plain']:.2f})" for name, value in micro.items()),
+              flush=True)
+
+
+if __name__ == "__main__":
+    main()
