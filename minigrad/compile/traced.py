@@ -30,6 +30,13 @@ class _Following(threading.local):
 _following = _Following()
 
 
+def _direct(name):
+    """The two methods of a binary operator: ``self op other`` and ``other op self``."""
+    op = TABLE[name]
+    return (lambda self, other: _following.run.follow(op, (self, other), None)), (
+        lambda self, other: _following.run.follow(op, (other, self), None))
+
+
 class Traced(Tensor):
     """A value of the step being traced: its shape and dtype are known, its numbers are not."""
     __slots__ = ("node",)
@@ -43,23 +50,9 @@ class Traced(Tensor):
         return run.follow(op, inputs, attributes)
 
     # what steps are mostly made of goes to the run at once, not by way of Tensor and record
-    def __add__(self, other):
-        return _following.run.follow(_ADD, (self, other), None)
-
-    def __radd__(self, other):
-        return _following.run.follow(_ADD, (other, self), None)
-
-    def __sub__(self, other):
-        return _following.run.follow(_SUBTRACT, (self, other), None)
-
-    def __rsub__(self, other):
-        return _following.run.follow(_SUBTRACT, (other, self), None)
-
-    def __mul__(self, other):
-        return _following.run.follow(_MULTIPLY, (self, other), None)
-
-    def __rmul__(self, other):
-        return _following.run.follow(_MULTIPLY, (other, self), None)
+    __add__, __radd__ = _direct("add")
+    __sub__, __rsub__ = _direct("subtract")
+    __mul__, __rmul__ = _direct("multiply")
 
     def __matmul__(self, other):
         if type(other) is Tensor and other.array.ndim > 1 and self.array.ndim > 1:
@@ -192,7 +185,7 @@ def _without_gradient(ufunc):
 
 
 HANDLERS[Traced] = HANDLERS[Tensor]
-_ADD, _SUBTRACT, _MULTIPLY, _MATMUL = (TABLE[name] for name in ("add", "subtract", "multiply", "matmul"))
+_MATMUL = TABLE["matmul"]
 _UNARY = {f: op for f, op in FUNCTIONS.items() if isinstance(f, np.ufunc) and f.nin == 1 and type(op) is Op and op.call is None
           and op.compose is None}
 STOP = Op("stop_gradient", lambda x: x, (None,), None, "{0}", False, False, None)
