@@ -244,6 +244,8 @@ class Tensor:
         return record(_square, (self,)) if type(other) is int and other == 2 else self._power(other)
 
     def __matmul__(self, other):
+        if type(other) is Tensor and self.array.ndim > 1 < other.array.ndim:        # the rule itself
+            return record(_matmul, (self, other))
         return _product(self, other)
 
     def __rmatmul__(self, other):

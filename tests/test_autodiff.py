@@ -430,3 +430,34 @@ def test_a_cotangent_may_be_a_tensor():
     assert plain.data.tolist() == [6.0, 16.0] and not plain.requires_grad and plain.op is None
     kept, = mg.grad(y, x, cotangent=c, create_graph=True)
     assert mg.grad(kept.sum(), c)[0].data.tolist() == [6.0, 8.0]
+
+WIDE = 600      # floats of 8 bytes: parts so large that those that lie apart are written, not added
+
+
+@pytest.mark.parametrize("indices", [
+    [np.s_[:, :200], np.s_[:, 200:400], np.s_[:, 400:]],        # the gates of one array: apart
+    [np.s_[:, 400:], np.s_[:, :300]],                           # a gap between them
+    [np.s_[:, :301], np.s_[:, 300:]],                           # one column in both
+    [np.s_[:, :500], np.s_[:, 100:200]],                        # one inside the other
+    [np.s_[:, ::2], np.s_[:, 1::2]],                            # strides
+    [np.s_[:, :300], np.s_[:, ::-1]],
+    [np.s_[..., None], np.s_[..., None]],                       # last an axis of its own
+    [np.s_[[0, 1, 0], :300], np.s_[[1, 1, 1], 300:]],           # rows that occur twice
+    [np.s_[0], np.s_[0], np.s_[1]],                             # the other axis
+    [np.s_[:, -600:-300], np.s_[:, -300:], np.s_[:, 5:5], np.s_[:, None, 2:]]])
+@pytest.mark.parametrize("lead", [False, True])
+def test_gradients_of_parts_that_meet_or_lie_apart(indices, lead):
+    x = mg.parameter(rng.normal(size=(2, WIDE)))
+    weights = [rng.normal(size=x.data[i].shape) for i in indices]
+    expected = np.zeros(x.shape)
+    for i, w in zip(indices, weights):
+        np.add.at(expected, i, w)
+    loss = sum((x[i] * w).sum() for i, w in zip(indices, weights))
+    found = mg.jacobian(np.stack([loss, 2 * loss]), x).data[1] / 2 if lead else mg.grad(loss, x)[0].data
+    assert np.abs(found - expected).max() <= 1e-15
+
+
+def test_parts_of_several_dtypes_are_added_not_cut():
+    x = mg.parameter(rng.normal(size=(2, WIDE)).astype(np.float32))
+    loss = (x[:, :300] * np.float32(2)).sum() + (x[:, 300:].astype(np.float64) * 3.0).sum()
+    assert (mg.grad(loss, x)[0].data == np.repeat([2, 3], 300).astype(np.float32)).all()

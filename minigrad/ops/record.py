@@ -164,9 +164,32 @@ class At(Later):
         first = parts[0]
         if total is None:
             total = np.zeros(first.g.shape[:lead] + first.shape, first.g.dtype)
+            if first.g.nbytes > 2048 and _apart(parts):
+                for part in parts:
+                    total[part.index] = part.g      # where nothing is yet: half the time of adding
+                return total
         for part in parts:
             part.add_into(total)
         return total
+
+
+def _apart(parts):
+    """Whether no two parts meet: their slices of the last axis follow each other, as the gates of one packed array do."""
+    stop, dtype = 0, parts[0].g.dtype
+    for first, past in sorted([_span(part) for part in parts]):
+        if first < stop:
+            return False
+        stop = past
+    return all([part.g.dtype == dtype for part in parts])
+
+
+def _span(part):
+    """From where to where a part lies on the last axis; (-1, -1), which is nowhere, if that is no plain slice."""
+    for i in part.index:
+        if type(i) is np.ndarray:
+            return -1, -1
+    last = part.index[-1]
+    return last.indices(part.shape[-1])[:2] if type(last) is slice and last.step is None else (-1, -1)
 
 
 class Rows(Later):
