@@ -5,11 +5,14 @@ inputs, undoes broadcasting and adds. Creation order is a topological order: whe
 waiting, every consumer of the node (made later) has already added its part. This is back-propagation; over an unrolled recurrent
 network it is back-propagation through time. Nothing here is recursive, so no sequence is too long.
 """
+from __future__ import annotations
+
 import functools
 import itertools
 import math
 from heapq import heappop, heappush
 from operator import attrgetter
+from typing import Any, Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -25,7 +28,8 @@ _SEVERAL = 8        # so many gradients that are left for later wait at most: en
 
 # ---- the walk -----------------------------------------------------------------------------------------------------------
 
-def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0, stops=()):
+def _walk(roots: Sequence[Tensor], cotangents: Sequence[Any], *, wanted: Collection[int] | None = None, keep: bool = False,
+          graph: bool = False, lead: int = 0, stops: Collection[int] = ()) -> dict[int, tuple[Tensor, Any]]:
     """The gradient of Σ cotangent·root: a dict index -> (tensor, gradient) of the leaves, or of ``wanted``; with ``keep`` of all.
 
     graph  True: gradients are Tensors and record themselves, so that they can be differentiated again
@@ -33,7 +37,9 @@ def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0, st
     stops  indices of nodes that count as leaves: what lies behind them is another walk's (checkpoint)
     """
     # index -> [tensor, sum so far, is it an array of the walk's own?, what is left for later]; the nodes among them, the latest first
-    arriving, ahead, kept = {}, [], {}
+    arriving: dict[int, list[Any]] = {}
+    ahead: list[int] = []
+    kept: dict[int, tuple[Tensor, Any]] = {}
     for root, g in zip(roots, cotangents):
         if root.index in arriving:
             arriving[root.index][1] = arriving[root.index][1] + g
@@ -50,7 +56,7 @@ def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0, st
             if entry[3]:
                 _add_later(entry, lead)
             node, g = entry[0], entry[1]
-            if keep or needed is not None and index in wanted:
+            if keep or wanted is not None and index in wanted:
                 kept[index] = node, g
             op, rules, more = node.op, node.op.rules, node.attributes
             if graph or op.special:
@@ -66,9 +72,9 @@ def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0, st
                                        "wrong; change data only after backward(), or run the forward pass again")
                 if not x.requires_grad or rule is None or needed is not None and key not in needed:
                     continue
-                entry = arriving.get(key)
-                if entry is None:
-                    arriving[key] = entry = [x, None, False, None]
+                into = arriving.get(key)
+                if into is None:
+                    arriving[key] = into = [x, None, False, None]
                     if x.op is not None and key not in stops:
                         heappush(ahead, -key)
                 part = rule(*arguments) if more is None else rule(*arguments, **more)
@@ -76,20 +82,20 @@ def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0, st
                     if not graph:
                         if look:
                             _look(part.dense(), node)
-                        _leave(part, entry, lead)
+                        _leave(part, into, lead)
                         continue
                     part = part.dense()
                 if (part.shape[lead:] if lead else part.shape) != x.array.shape:
                     part = _unbroadcast(part, x.array.shape, lead)
                 if look:
                     _look(part, node)
-                if entry[1] is None:
-                    entry[1] = part                             # the first by reference,
-                elif entry[2]:
-                    entry[1] += part                            # later ones in place
+                if into[1] is None:
+                    into[1] = part                              # the first by reference,
+                elif into[2]:
+                    into[1] += part                             # later ones in place
                 else:
-                    entry[1] = total = entry[1] + part          # the second into an array of our own
-                    entry[2] = type(total) is ndarray           # (a 0-d sum is a NumPy scalar, in a graph a Tensor: never in place)
+                    into[1] = total = into[1] + part            # the second into an array of our own
+                    into[2] = type(total) is ndarray            # (a 0-d sum is a NumPy scalar, in a graph a Tensor: never in place)
     except Exception as error:
         _add_note(error, node)
         raise
@@ -101,7 +107,7 @@ def _walk(roots, cotangents, *, wanted=None, keep=False, graph=False, lead=0, st
     return kept
 
 
-def _special(node, g, graph):
+def _special(node: Any, g: Any, graph: bool) -> tuple[Iterable[Callable], tuple, dict[str, Any] | None]:
     """Rules, their arguments and attributes, in a graph and for the ops whose rules want something else than arrays."""
     op, y, arguments, more = node.op, node.array, node.arrays, node.attributes
     if graph:
@@ -115,18 +121,18 @@ def _special(node, g, graph):
     return op.rules, (g, y, *arguments), more
 
 
-def _jointly(rule, g, y, arguments, more):
+def _jointly(rule: Callable, g: Any, y: Any, arguments: tuple, more: Mapping[str, Any]) -> Iterable[Callable]:
     """One rule that finds the gradients of all arguments together, handed out one by one."""
     found: list = []
 
-    def part(i):
+    def part(i: int) -> Any:
         if not found:
             found.extend(rule(g, y, arguments, **more))
         return found[i]
     return map(functools.partial, itertools.repeat(part), range(len(arguments)))
 
 
-def _leave(part, entry, lead):
+def _leave(part: Later, entry: list[Any], lead: int) -> None:
     """Let ``part`` wait beside others of its kind; when there are several, they are added first."""
     waiting = entry[3]
     if waiting and (len(waiting) == _SEVERAL or type(waiting[0]) is not type(part)):
@@ -134,7 +140,7 @@ def _leave(part, entry, lead):
     entry[3] = [*(entry[3] or ()), part]
 
 
-def _add_later(entry, lead):
+def _add_later(entry: list[Any], lead: int) -> None:
     """Add what was left for later, into an array of the walk's own."""
     _, total, owned, waiting = entry
     if total is not None and not owned:
@@ -142,9 +148,9 @@ def _add_later(entry, lead):
     entry[1:] = type(waiting[0]).add(waiting, total, lead), True, None
 
 
-def _leading_to(wanted, roots, stops):
+def _leading_to(wanted: Iterable[int], roots: Iterable[Tensor], stops: Collection[int]) -> set[int]:
     """Indices of all that lies on a path from roots to a wanted one: elsewhere no gradient is computed."""
-    nodes, seen, stack, needed = [], set(), list(roots), set(wanted)
+    nodes, seen, stack, needed = list[Tensor](), set[int](), list(roots), set(wanted)
     while stack:
         node = stack.pop()
         if node.op is not None and node.requires_grad and node.index not in seen and node.index not in stops:
@@ -157,7 +163,7 @@ def _leading_to(wanted, roots, stops):
     return needed
 
 
-def _unbroadcast(g, shape, lead):
+def _unbroadcast(g: Any, shape: tuple[int, ...], lead: int) -> Any:
     """Sum g over the axes along which an operand of ``shape`` was stretched; leading axes of several walks stay."""
     if lead == 0 and type(g) is ndarray:        # the commonest first
         if g.size == math.prod(shape):
@@ -174,7 +180,7 @@ def _unbroadcast(g, shape, lead):
     return g.reshape(g.shape[:lead] + shape)
 
 
-def _add_note(error, node):
+def _add_note(error: Exception, node: Any) -> None:
     if type(error) is not RuntimeError and hasattr(error, "add_note"):
         made = _made_at.get(node.index)
         error.add_note(f"in the gradient of {node.op.name}{at(node.place)}" + (f", made at {made}" if made else
@@ -183,7 +189,7 @@ def _add_note(error, node):
 
 # ---- what people call -----------------------------------------------------------------------------------------------------
 
-def _as_cotangent(output, cotangent, what, keep=False):
+def _as_cotangent(output: Tensor, cotangent: Any, what: str, keep: bool = False) -> Any:
     if not isinstance(output, Tensor):
         raise TypeError(f"{what} needs a Tensor, got {type(output).__name__}")
     if not output.requires_grad:
@@ -202,7 +208,7 @@ def _as_cotangent(output, cotangent, what, keep=False):
     return cotangent if keep and isinstance(cotangent, Tensor) else array.astype(output.array.dtype, copy=True)
 
 
-def backward(self, cotangent=None, keep=False):
+def backward(self: Tensor, cotangent: Any = None, keep: bool = False) -> None:
     """Add the gradient of this tensor to ``.grad`` of every leaf it depends on.
 
     cotangent  array of this tensor's shape, the gradient that arrives; may be left out for a scalar (then 1)
@@ -220,7 +226,7 @@ def backward(self, cotangent=None, keep=False):
         x.grad = np.array(g, x.array.dtype)
 
 
-def grad(output, inputs, *, cotangent=None, create_graph=False):
+def grad(output: Tensor, inputs: Tensor | Sequence[Tensor], *, cotangent: Any = None, create_graph: bool = False) -> tuple[Tensor, ...]:
     """Gradients of ``output`` with respect to ``inputs``: a tuple of Tensors, zeros where output does not depend on one.
 
     inputs        a Tensor or a sequence of Tensors, leaves or intermediate results
@@ -247,7 +253,7 @@ def grad(output, inputs, *, cotangent=None, create_graph=False):
     return tuple(_leaf(np.array(found[x.index][1], x.array.dtype) if x.index in found else np.zeros_like(x.array)) for x in inputs)
 
 
-def jacobian(output, input, *, create_graph=False):
+def jacobian(output: Tensor, input: Tensor, *, create_graph: bool = False) -> Tensor:
     """All first derivatives: an array-shaped Tensor of shape ``output.shape + input.shape``.
 
     Every rule holds with leading axes, so all rows are one walk with an identity in front.
@@ -270,10 +276,10 @@ def jacobian(output, input, *, create_graph=False):
     if input.index not in found:
         return _leaf(np.zeros(shape, input.array.dtype))
     g = found[input.index][1]
-    return np.reshape(g, shape) if create_graph else _leaf(np.array(g, input.array.dtype).reshape(shape))
+    return g.reshape(shape) if create_graph else _leaf(np.array(g, input.array.dtype).reshape(shape))
 
 
-def cotangents(root, cotangent=None):
+def cotangents(root: Tensor, cotangent: Any = None) -> dict[int, ndarray]:
     """The gradient of ``root`` with respect to every recorded node: a dict ``Tensor.index -> ndarray``; no ``.grad`` is touched."""
     found = _walk([root], [_plain(_as_cotangent(root, cotangent, "cotangents()"))], keep=True)
     return {index: np.asarray(g) for index, (_, g) in found.items()}

@@ -82,7 +82,7 @@ class captures:
         mode.watch = self.watch
 
 
-def remember(name: str, array: np.ndarray, tensors: Sequence[Tensor], gradients: Callable[..., list], **plan: Any) -> Tensor:
+def remember(name: str, array: np.ndarray, tensors: tuple[Tensor, ...], gradients: Callable[..., list], **plan: Any) -> Tensor:
     """A node that holds a value computed already; ``gradients(g, y, tensors=…, **plan)`` gives those of all its tensors at once."""
     op = Op(name, _Constant(array, [x.array for x in tensors]), (_rule,), None, name + "({*})", False, "jointly", None)
     return record(op, tensors, dict(name=name, tensors=tensors, stamps=[x.index for x in tensors], gradients=gradients, **plan))

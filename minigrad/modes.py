@@ -1,40 +1,46 @@
 """Switches of this thread: ``no_grad``, under which nothing is recorded, and ``debug``, under which everything is looked at."""
+from __future__ import annotations
+
 import functools
 import inspect
 import os
+from typing import Any, Callable, TypeVar
 
 import numpy as np
 
 from .errors import at
 from .tensor import Tensor, _plain, mode, ndarray
 
+Function = TypeVar("Function", bound=Callable[..., Any])
+
 
 class _Switch:
     """A context manager and decorator that sets one field of this thread's mode."""
-    def __init__(self, field, value):
-        self.field, self.value, self.before = field, value, []
+    def __init__(self, field: str, value: Any) -> None:
+        self.field, self.value = field, value
+        self.before: list[Any] = []
 
-    def __enter__(self):
+    def __enter__(self) -> _Switch:
         self.before.append(getattr(mode, self.field))
         setattr(mode, self.field, self.value)
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         setattr(mode, self.field, self.before.pop())
 
-    def __call__(self, fn):
+    def __call__(self, fn: Function) -> Function:
         @functools.wraps(fn)
-        def inside(*args, **kwargs):
+        def inside(*args: Any, **kwargs: Any) -> Any:
             with self.fresh():
                 return fn(*args, **kwargs)
-        return inside
+        return inside       # type: ignore[return-value]    # wraps keeps the signature
 
-    def fresh(self):
+    def fresh(self) -> _Switch:
         """Another of the same: a decorated function may call itself, also from other threads."""
         return _Switch(self.field, self.value)
 
 
-def no_grad():
+def no_grad() -> _Switch:
     """Nothing is recorded inside: ``with mg.no_grad(): …`` (or as a decorator). Per thread.
 
     >>> x = Tensor(2., requires_grad=True)
@@ -64,19 +70,19 @@ class debug(_Switch):
         ...
     ValueError: assignment destination is read-only
     """
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__("watch", _inspect)
-        self.locked = []
+        self.locked: list[ndarray] = []
 
-    def fresh(self):
+    def fresh(self) -> debug:
         return debug()
 
-    def __enter__(self):
+    def __enter__(self) -> debug:
         super().__enter__()
         _locks.append(self.locked)
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         super().__exit__(*error)
         _locks[:] = [held for held in _locks if held is not self.locked]      # by identity: lists of arrays do not compare
         for array in self.locked:
@@ -90,10 +96,10 @@ class debug(_Switch):
             _made_at.clear()
 
 
-_locks: list[list] = []
+_locks: list[list[ndarray]] = []
 
 
-def _inspect(out):
+def _inspect(out: Any) -> None:
     """Called with every recorded tensor in mg.debug()."""
     for frame in inspect.stack(context=0)[2:]:
         if not frame.filename.startswith(_here):
@@ -109,7 +115,7 @@ def _inspect(out):
                                  f" (inputs {', '.join(_range(x) for x in out.inputs)}), made at {_made_at.get(out.index, '?')}")
 
 
-def _range(x):
+def _range(x: Any) -> str:
     a = _plain(x)
     if not isinstance(a, ndarray):
         return repr(a)
@@ -120,7 +126,7 @@ def _range(x):
     return f"{getattr(x, 'name', None) or ''}{a.shape} {values}"
 
 
-def _look(g, node):
+def _look(g: ndarray, node: Any) -> None:
     if not np.isfinite(g).all():
         raise FloatingPointError(f"the gradient of {node.op.name}{at(node.place)} made NaN or infinity; the op was made at "
                                  f"{_made_at.get(node.index, 'an unknown place')}, its output in {_range(node)}")

@@ -30,7 +30,7 @@ REPEATS = 15         # timings, of which the median is told
 class Subject:
     """The cell, and inputs xs (T, B, D) drawn from N(0, 1) for it."""
     cell: Any
-    xs: np.ndarray
+    xs: np.ndarray | mg.Tensor
 
     def run(self, xs: Any = None, over: Any = None, state: Nested = None, **options: Any) -> tuple[Any, ...]:
         over = over or mg.unroll

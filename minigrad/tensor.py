@@ -3,10 +3,13 @@
 Here live the recording of ops, the operators and the NumPy protocol. How gradients flow is in ``autodiff.py``, what can
 be computed is in ``ops/``.
 """
+from __future__ import annotations
+
 import itertools
 import operator
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -16,29 +19,31 @@ from .ops import FUNCTIONS, TABLE
 from .protocol import KEYWORDS, PLAIN_FUNCTIONS, no_rule
 
 ndarray = np.ndarray
+Value = Any         # what an op gives, a Tensor: NumPy's stubs say that np.tanh of a Tensor is an ndarray, and no checked cell could use it
+Binary = Callable[["Tensor", Any], Value]
 _clock = itertools.count(1).__next__     # creation order, one for the process: a topological order of every graph
 
 
 class _Mode(threading.local):
     """What recording looks like in this thread: on or off, at which time step, and who watches."""
-    def __init__(self):
+    def __init__(self) -> None:
         self.recording = True
-        self.place = None     # the time step that ops are recorded in
-        self.watch = None     # called with every recorded Tensor: mg.debug() and the naming of one traced step
+        self.place: Any = None                                  # the time step that ops are recorded in
+        self.watch: Callable[[Tensor], Any] | None = None       # called with every recorded Tensor: mg.debug() and the naming of one step
 
 
 mode = _Mode()
 
 
-def _operator(name):
+def _operator(name: str) -> tuple[Binary, Binary]:
     """The two methods of a binary operator: ``self op other`` and ``other op self``."""
     op = TABLE[name]
     return (lambda self, other: record(op, (self, other))), (lambda self, other: record(op, (other, self)))
 
 
-def _number(convert):
+def _number(convert: Any) -> Callable[[Tensor], Any]:
     """The conversion of a Tensor without gradients to a Python number."""
-    def conversion(self):
+    def conversion(self: Tensor) -> Any:
         if self.requires_grad:
             raise TypeError(f"{convert.__name__}() of {self.label()}, which requires gradients, would cut it from the graph; "
                             f"use .item() for the number, np.where(…) for a choice")
@@ -49,10 +54,10 @@ def _number(convert):
     return conversion
 
 
-def _comparison(compare):
+def _comparison(compare: Callable[[Any, Any], Any]) -> Callable[[Tensor, Any], Any]:
     exact = compare in (operator.eq, operator.ne)
 
-    def comparison(self, other):
+    def comparison(self: Tensor, other: Any) -> Any:
         try:
             return compare(self.array, _plain(other)) if exact else compare(_real(self), _real(other))
         except Exception as error:
@@ -61,11 +66,11 @@ def _comparison(compare):
     return comparison
 
 
-def _method(function):
+def _method(function: Any) -> Callable[..., Value]:
     """NumPy's function of that name as a method."""
     op = FUNCTIONS[function]
 
-    def method(self, *args, **kwargs):
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Value:
         return _apply(op, (self, *args), kwargs)
     method.__name__, method.__doc__ = function.__name__, f"As ``np.{function.__name__}(self, …)``."
     return method
@@ -88,14 +93,20 @@ class Tensor:
     __slots__ = ("array", "op", "inputs", "arrays", "attributes", "saved", "index", "requires_grad", "grad", "name", "place", "__weakref__")
     __array_priority__ = 1000.0
     array: ndarray
-    op: ops.Op | None
+    op: ops.Op | None                       # None: a leaf
+    inputs: tuple[Any, ...]                 # what the op was given: Tensors, arrays, numbers; and their values
+    arrays: tuple[Any, ...]
+    attributes: dict[str, Any] | None
+    saved: Any                              # what the op's value leaves for its rules
+    index: int                              # when it was made
+    place: Any                              # and in which step: a Place
+    requires_grad: bool
     grad: ndarray | None
     name: str | None
-    requires_grad: bool
-    index: int
-    backward: Callable[..., None]     # the reverse walk; autodiff.py puts it here
+    backward: Callable[..., None]           # the reverse walk; autodiff.py puts it here
+    follow: Callable[..., Tensor]           # how values that are being traced record (compile/traced.py)
 
-    def __init__(self, data, requires_grad=False, name=None):
+    def __init__(self, data: Any, requires_grad: bool = False, name: str | None = None) -> None:
         if isinstance(data, Tensor):
             data = data.data
         elif isinstance(data, (list, tuple)) and any(type(x) is Tensor for x in data):
@@ -114,19 +125,19 @@ class Tensor:
         _fill(self, array, None, (), None, bool(requires_grad), mode.place)
         self.name = name
 
-    def __init_subclass__(cls, **kwargs):
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         if cls.__module__.startswith("minigrad."):      # values that are being traced (compile/)
             return
         raise TypeError("Tensor is not made to be subclassed; keep a Tensor as an attribute of a Module instead")
 
     # ---- the array and its properties ---------------------------------------------------------------------------
     @property
-    def data(self):
+    def data(self) -> ndarray:
         """The values, an ndarray. Assigning stamps the tensor, so that a graph made before cannot be differentiated."""
         return self.array
 
     @data.setter
-    def data(self, value):
+    def data(self, value: Any) -> None:
         if self.op is not None:
             raise RuntimeError(f"the result of {self.op.name} cannot be given other data: its gradient would be wrong; "
                                "compute with np.where(…), or take t.detach() and change that")
@@ -152,36 +163,36 @@ class Tensor:
     real = property(lambda self: np.real(self))
 
     @property
-    def mT(self):
+    def mT(self) -> Value:
         n = self.array.ndim
         if n < 2:
             raise ValueError(f"mT swaps the last two axes; got an array of shape {self.array.shape}")
         return record(_transpose, (self,), {"axes": (*range(-n, -2), -1, -2)})
 
-    def label(self):
+    def label(self) -> str:
         """How a message calls this tensor."""
         return f"{'parameter' if self.requires_grad and self.op is None else 'tensor'} {self.name!r}" if self.name else (
             f"a tensor of shape {self.array.shape}" if self.op is None else f"the result of {self.op.name}")
 
-    def item(self):
+    def item(self) -> Any:
         """The only element as a Python number."""
         if self.array.size != 1:
             raise ValueError(f"item() needs exactly one element, got shape {self.array.shape}; use .data")
         return self.array.item()
 
-    def numpy(self):
+    def numpy(self) -> ndarray:
         return self.array
 
-    def detach(self):
+    def detach(self) -> Tensor:
         """The same values as a leaf without history: nothing flows back through it."""
         out = _leaf(self.array.copy())
         out.name = self.name
         return out
 
-    def copy(self):
+    def copy(self) -> Tensor:
         return record(TABLE["multiply"], (self, 1))
 
-    def astype(self, dtype):
+    def astype(self, dtype: Any) -> Tensor:
         """The values in another dtype; records nothing when the dtype is the same, else gradients flow through."""
         try:
             dtype = np.dtype(dtype)
@@ -195,33 +206,33 @@ class Tensor:
             return _leaf(self.array.astype(dtype))
         return record(TABLE["astype"], (self,), {"dtype": dtype})
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.array)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Tensor]:
         if self.array.ndim == 0:
             raise TypeError("cannot iterate over a 0-d Tensor")
         return (self[i] for i in range(len(self.array)))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         more = "".join([f", name={self.name!r}" if self.name else "",
                         f", op={self.op.name}" if self.op else ", requires_grad=True" if self.requires_grad else ""])
         return f"Tensor({np.array2string(self.array, separator=', ', prefix='Tensor(')}{more})"
 
-    def __format__(self, spec):
+    def __format__(self, spec: str) -> str:
         return format(self.array.item() if spec and self.array.size == 1 else str(self), spec)
 
     __hash__ = object.__hash__
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         """Pickling and copying give a leaf with a fresh index: history is not copied."""
         return Tensor, (self.array, self.requires_grad, self.name)
 
-    def __deepcopy__(self, memo):
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         return memo.setdefault(id(self), Tensor(self.array, self.requires_grad, self.name))
 
     # ---- what would cut the graph silently raises -----------------------------------------------------------------
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> ndarray:
         if self.requires_grad:
             raise TypeError(f"{self.label()} requires gradients, and turning it into a NumPy array would cut it from the graph; "
                             "join Tensors with np.stack(…), or take .data if no gradient is meant to flow")
@@ -229,7 +240,7 @@ class Tensor:
 
     __float__, __int__, __index__, __bool__ = map(_number, (float, int, operator.index, bool))
 
-    def __setitem__(self, index, value):
+    def __setitem__(self, index: Any, value: Any) -> NoReturn:
         raise TypeError(f"assignment into {self.label()}: a Tensor does not change, its gradient would be wrong. Collect the parts in a "
                         "list and join them with np.stack(…), choose with np.where(…), or write into .data[…] of a leaf before it is used")
 
@@ -240,27 +251,27 @@ class Tensor:
     __truediv__, __rtruediv__ = _operator("divide")
     _power, __rpow__ = _operator("power")
 
-    def __pow__(self, other):
+    def __pow__(self, other: Any) -> Value:
         return record(_square, (self,)) if type(other) is int and other == 2 else self._power(other)
 
-    def __matmul__(self, other):
+    def __matmul__(self, other: Any) -> Value:
         if type(other) is Tensor and self.array.ndim > 1 < other.array.ndim:        # the rule itself
             return record(_matmul, (self, other))
         return _product(self, other)
 
-    def __rmatmul__(self, other):
+    def __rmatmul__(self, other: Any) -> Value:
         return _product(other, self)
 
-    def __neg__(self):
+    def __neg__(self) -> Value:
         return record(_negative, (self,))
 
-    def __pos__(self):
+    def __pos__(self) -> Tensor:
         return self
 
-    def __abs__(self):
+    def __abs__(self) -> Value:
         return record(TABLE["absolute"], (self,))
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> Value:
         if type(index) is int:      # the commonest: one step of a sequence
             n = self.array.ndim
             if n:
@@ -275,10 +286,10 @@ class Tensor:
     __lt__, __le__, __gt__, __ge__ = map(_comparison, (operator.lt, operator.le, operator.gt, operator.ge))
     __eq__, __ne__ = map(_comparison, (operator.eq, operator.ne))
 
-    def __floordiv__(self, other):
+    def __floordiv__(self, other: Any) -> ndarray:
         return np.floor_divide(self, other)
 
-    def __mod__(self, other):
+    def __mod__(self, other: Any) -> NoReturn:
         raise TypeError(no_rule(np.remainder))
 
     # ---- methods named as in NumPy ----------------------------------------------------------------------------------
@@ -286,21 +297,21 @@ class Tensor:
     cumsum, swapaxes, squeeze, dot, ravel = map(_method, (np.cumsum, np.swapaxes, np.squeeze, np.dot, np.ravel))
     flatten = ravel
 
-    def argmax(self, axis=None):
+    def argmax(self, axis: int | None = None) -> Any:
         return np.argmax(self, axis)
 
-    def argmin(self, axis=None):
+    def argmin(self, axis: int | None = None) -> Any:
         return np.argmin(self, axis)
 
-    def reshape(self, *shape):
+    def reshape(self, *shape: Any) -> Value:
         return np.reshape(self, shape[0] if len(shape) == 1 else shape)
 
-    def transpose(self, *axes):
+    def transpose(self, *axes: Any) -> Value:
         axes = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
         return np.transpose(self, None if type(axes) is tuple and not axes else axes)
 
     # ---- the NumPy protocol -----------------------------------------------------------------------------------------
-    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if method == "__call__" and not kwargs:
             op = FUNCTIONS.get(ufunc)
             if op is not None:
@@ -313,7 +324,7 @@ class Tensor:
                     raise
         return _unusual(ufunc, method, inputs, kwargs)
 
-    def __array_function__(self, function, types, args, kwargs):
+    def __array_function__(self, function: Callable, types: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         op = FUNCTIONS.get(function)
         if op is not None:
             return _apply(op, args, kwargs)
@@ -326,7 +337,7 @@ class Tensor:
             raise
 
 
-def _unusual(ufunc, method, inputs, kwargs):
+def _unusual(ufunc: np.ufunc, method: str, inputs: tuple, kwargs: dict[str, Any]) -> Any:
     """A ufunc's methods and keywords: those that are a function of the table, else an error that says what to write."""
     kwargs = {k: v for k, v in kwargs.items() if v is not (True if k == "where" else None)}
     if any(x is not None for x in kwargs.pop("out", ())):
@@ -348,9 +359,10 @@ def _unusual(ufunc, method, inputs, kwargs):
 
 # ---- recording ----------------------------------------------------------------------------------------------------------
 
-def record(op, inputs, attributes=None):
+def record(op: ops.Op, inputs: tuple, attributes: dict[str, Any] | None = None) -> Tensor:
     """Compute ``op`` on inputs (Tensors, arrays, Python numbers) and remember it: graphs are made here (a scan makes its one node)."""
-    arrays, track = [], False
+    arrays: list[Any] = []
+    track = False
     for x in inputs:
         if type(x) is Tensor:
             arrays.append(x.array)
@@ -388,7 +400,7 @@ def record(op, inputs, attributes=None):
     return out
 
 
-def _operand(x):
+def _operand(x: Any) -> Any:
     """What an op takes besides Tensors: Python and 0-d numbers stay weak; arrays are copied, since they may change."""
     if type(x) is Tensor or type(x) in _NUMBERS:
         return x
@@ -406,7 +418,7 @@ def _operand(x):
     return number if type(number) in _NUMBERS else _NUMBER_OF[array.dtype.kind](number)         # a longdouble's item is one again
 
 
-def _apply(op, args, kwargs):
+def _apply(op: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     """A call through the NumPy protocol: an op, or a composition of ops."""
     try:
         if type(op) is not ops.Op:
@@ -420,14 +432,14 @@ def _apply(op, args, kwargs):
         inputs, attributes = op.call(*args, **kwargs)
     except Exception as error:
         name = getattr(op, "name", None) or op.__name__
-        if type(error) is TypeError and error.__traceback__.tb_next is None:     # the call itself does not fit
+        if type(error) is TypeError and error.__traceback__ and error.__traceback__.tb_next is None:     # the call itself does not fit
             return _apply(op, args, _fitting(name, kwargs, error))
         explain_call(error, name, args, kwargs)
         raise
     return record(op, inputs, attributes)
 
 
-def _fitting(name, kwargs, error):
+def _fitting(name: str, kwargs: dict[str, Any], error: TypeError) -> dict[str, Any]:
     """kwargs without the one that minigrad does not know, if it changes nothing (out=None); else say what to write instead."""
     extra = [k for k in kwargs if f"'{k}'" in str(error)]
     if extra and extra[0] in ("out", "dtype", "where") and kwargs[extra[0]] is (True if extra[0] == "where" else None):
@@ -436,11 +448,11 @@ def _fitting(name, kwargs, error):
                     + "".join(f"; {k}=: {KEYWORDS[k]}" for k in extra if k in KEYWORDS)) from None
 
 
-def _unknown(op, kwargs):
+def _unknown(op: ops.Op, kwargs: Mapping[str, Any]) -> NoReturn:
     raise TypeError(f"{op.name} on Tensors does not take {', '.join(kwargs)}")
 
 
-def _product(a, b):
+def _product(a: Any, b: Any) -> Value:
     """a @ b: recorded at once for two matrices, which is the rule; else through a composition."""
     try:
         x = a.array if isinstance(a, Tensor) else np.asarray(a)
@@ -454,32 +466,33 @@ def _product(a, b):
     return record(_matmul, (a, b)) if found is NotImplemented else found
 
 
-def _fill(out, array, op, inputs, attributes, requires_grad, place):
+def _fill(out: Tensor, array: ndarray, op: ops.Op | None, inputs: tuple, attributes: dict[str, Any] | None, requires_grad: bool,
+          place: Any) -> None:
     out.array, out.op, out.inputs, out.attributes, out.requires_grad = array, op, inputs, attributes, requires_grad
     out.grad = out.name = None
     out.arrays = ()
     out.place, out.index = place, _clock()
 
 
-def _leaf(array):
+def _leaf(array: ndarray) -> Tensor:
     """A constant Tensor around an array, which is not copied."""
     out = _new(Tensor)
     _fill(out, array, None, (), None, False, mode.place)
     return out
 
 
-def _plain(x):
+def _plain(x: Any) -> Any:
     if isinstance(x, (list, tuple)):
         return type(x)(_plain(v) for v in x)
     return x.array if type(x) is Tensor else x.numpy() if isinstance(x, Tensor) else x
 
 
-def _real(x):
+def _real(x: Any) -> Any:
     x = x.array if type(x) is Tensor else x
     return x.real if isinstance(x, (ndarray, complex)) else x
 
 
-def parameter(data, name=None):
+def parameter(data: Any, name: str | None = None) -> Tensor:
     """A Tensor whose gradient is wanted: ``Tensor(data, requires_grad=True)``; integers become float64.
 
     >>> parameter([1, 2], name="b")

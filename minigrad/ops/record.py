@@ -139,6 +139,7 @@ def real(x):
 class Later:
     """A gradient that a rule leaves to the walk to compute: ``dense()`` is the array; ``add`` sums several of one kind at once."""
     __slots__ = ()
+    dense: Callable[[], Any]
 
 
 class At(Later):

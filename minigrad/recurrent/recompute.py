@@ -84,8 +84,9 @@ def recomputed(run: Callable[..., Any], cell: Cell, xs: Any, state: Nested, time
     for i, part in plan.packed.items():
         if last[i].requires_grad:
             leaves[i] = node[part].reshape(last[i].shape).astype(last[i].dtype)
-    ys = node[:ys.size].reshape(ys.shape).astype(dtype) if trained and plan.outputs else _leaf(ys.astype(dtype, copy=False))
-    return ys, rebuild(state, leaves)
+    of_node = trained and plan.outputs
+    result = node[:ys.size].reshape(ys.shape).astype(dtype) if of_node else _leaf(ys.astype(dtype, copy=False))
+    return result, rebuild(state, leaves)
 
 
 def _array(y: Any) -> np.ndarray:

@@ -122,7 +122,7 @@ def _variables(frame: FrameType) -> list:
 def _remember(loop: Loop, frame: FrameType, place: Place) -> None:
     """Once per loop, after its first step: what the author calls the values made in it."""
     for name, x in variables(frame):
-        if type(x) is Tensor and x.place is place:          # type: ignore[attr-defined]    # not declared in tensor.py
+        if type(x) is Tensor and x.place is place:
             loop.names[x.index - place.start] = name, x.op.name if x.op else None
 
 

@@ -138,7 +138,7 @@ def check_parameters(results: Nested, cell: Cell, place: Place) -> None:
                 what = x.label() if not x.name else f"{x.label()} of shape {x.array.shape}"
                 raise ValueError(f"{called(cell)} made {what} inside its step t={place.step}: it would be a new one in every step, and "
                                  "none would be trained. Make parameters once, in __init__ or outside the cell")
-            stack += x.inputs           # type: ignore[attr-defined]    # not declared in tensor.py
+            stack += x.inputs
 
 
 def explain_state(error: Exception, cell: Any, state: Nested, batch: int | None) -> None:

@@ -21,17 +21,18 @@ Shapes: x^(t) (n, 1), h^(t) and b (m, 1), o^(t), y^(t) and c (C, 1), U (m, n), W
 """
 
 import sys
-from typing import Any, NamedTuple
+from typing import Callable, Iterable, Mapping, NamedTuple, Sequence
 import numpy as np
 import minigrad as mg
 from . import _report as report
+from ._report import Array, Arrays, Gradients
 
 PARAMETERS = ("b", "c", "U", "V", "W")
 
 
 # ---- the model ------------------------------------------------------------------------------------------------------
 
-def softmax(o, axis=0):
+def softmax(o: Array, axis: int = 0) -> Array:
     """e^{o_i} / Σ_j e^{o_j} down each column; the largest o is taken out first, which changes nothing but overflow."""
     e = np.exp(o - np.max(o.real, axis=axis, keepdims=True))
     return e / e.sum(axis=axis, keepdims=True)
@@ -39,16 +40,17 @@ def softmax(o, axis=0):
 
 class Run(NamedTuple):
     """One forward pass: dictionaries with keys t = 1 … τ; h also holds the initial state h[0]. L is the whole loss."""
-    x: dict
-    y: dict
-    a: dict
-    h: dict
-    o: dict
-    y_hat: dict
-    L: Any
+    x: dict[int, Array]
+    y: dict[int, Array]
+    a: dict[int, Array]
+    h: dict[int, Array]
+    o: dict[int, Array]
+    y_hat: dict[int, Array]
+    L: Array
 
 
-def model(p, xs, ys, *, steps=iter, softmax=softmax):
+def model(p: Mapping[str, Array], xs: Array, ys: Array, *, steps: Callable[[Array], Iterable[Array]] = iter,
+          softmax: Callable[..., Array] = softmax) -> Run:
     """Run the network over xs (τ, n, 1) with one-hot targets ys (τ, C, 1), in columns as the notes have them.
 
     Arrays stay arrays; with Tensors, steps=mg.steps and softmax=mg.softmax a graph is recorded.
@@ -68,7 +70,7 @@ def model(p, xs, ys, *, steps=iter, softmax=softmax):
     return run._replace(L=total)
 
 
-def probe(seed=0):
+def probe(seed: int = 0) -> tuple[Arrays, np.ndarray, np.ndarray]:
     """(parameters, xs, ys): sizes all different, τ=4 n=5 m=6 C=7, weights 0.7·randn, biases and h^(0) not zero."""
     rng = np.random.default_rng(seed)
     steps, n, m, C = 4, 5, 6, 7
@@ -79,23 +81,27 @@ def probe(seed=0):
 
 # ---- H and the adjoints ---------------------------------------------------------------------------------------------
 
-def H(h):
+Slope = Callable[[np.ndarray], np.ndarray]                              # H, or another reading of it
+Carry = Callable[[Run, Arrays, int, np.ndarray], np.ndarray]         # (run, p, t, ∇_{h(t+1)}L): what it adds to ∇_{h(t)}L
+
+
+def H(h: np.ndarray) -> np.ndarray:
     """H^(t) = diag(1 − (h^(t))²) = ∂h^(t)/∂a^(t), a matrix (m, m), from the column h^(t)."""
     return np.diag(1 - h.ravel() ** 2)
 
 
-def H_of_other_brackets(h):
+def H_of_other_brackets(h: np.ndarray) -> np.ndarray:
     """(diag(1 − h^(t)))²: the other reading of "diag(1 − h^(t))²"."""
     return np.diag(1 - h.ravel()) @ np.diag(1 - h.ravel())
 
 
 class Adjoints(NamedTuple):
     """∇_{o(t)}L, t = 1 … τ, and ∇_{h(t)}L, t = 0 … τ: what every loss at t and after says about o^(t) and h^(t)."""
-    o: dict
-    h: dict
+    o: dict[int, Array]
+    h: dict[int, Array]
 
 
-def adjoints(run, p, *, H=H, carry=None):
+def adjoints(run: Run, p: Arrays, *, H: Slope = H, carry: Carry | None = None) -> Adjoints:
     """The reverse recursion, from τ down to 0.
 
     carry(run, p, t, grad): what ∇_{h(t+1)}L = grad adds to ∇_{h(t)}L; by default Wᵀ H^(t+1) grad.
@@ -110,7 +116,7 @@ def adjoints(run, p, *, H=H, carry=None):
     return Adjoints(grad_o, grad_h)
 
 
-def gradients(run, adjoint, *, H=H, H_of_b=None):
+def gradients(run: Run, adjoint: Adjoints, *, H: Slope = H, H_of_b: Slope | None = None) -> Gradients:
     """The five sums over t, from the adjoints, and ∇_{h(0)}L.  H_of_b: another H for the line of ∇_b alone."""
     H_of_b = H_of_b or H
     steps = list(run.x)
@@ -122,7 +128,7 @@ def gradients(run, adjoint, *, H=H, H_of_b=None):
             "h_0": adjoint.h[0]}
 
 
-def untied_form(run, p, name):
+def untied_form(run: Run, p: Arrays, name: str) -> np.ndarray:
     """Σ_t Σ_i (∂L/∂h_i^(t)) ∇_{W^(t)} h_i^(t) for W, U or b: W^(t) is a copy of W that is used at step t only.
 
     ∇_{W^(t)} h_i^(t) has one row that is not zero, row i: (1 − h_i²) times what W multiplies.
@@ -138,13 +144,13 @@ def untied_form(run, p, name):
     return result
 
 
-def gradient_of_c(run, p):
+def gradient_of_c(run: Run, p: Arrays) -> np.ndarray:
     """∇_c L = Σ_t (∂o^(t)/∂c)ᵀ ∇_{o(t)}L, where ∂o^(t)/∂c = I."""
     do_dc = np.eye(p["c"].size)
     return sum(do_dc.T @ grad_o for grad_o in adjoints(run, p).o.values())
 
 
-def hand_gradients(p, xs, ys, *, as_written=False):
+def hand_gradients(p: Arrays, xs: np.ndarray, ys: np.ndarray, *, as_written: bool = False) -> Gradients:
     """{name: ∇_name L} in plain NumPy for b, c, U, V, W and h_0.
 
     as_written: the brackets in ∇_b L = Σ_t diag(1 − h^(t))² ∇_{h(t)}L as they stand on the page, (diag(1 − h))².
@@ -153,16 +159,16 @@ def hand_gradients(p, xs, ys, *, as_written=False):
     return gradients(run, adjoints(run, p), H_of_b=H_of_other_brackets if as_written else H)
 
 
-def engine(p, xs, ys):
+def engine(p: Arrays, xs: np.ndarray, ys: np.ndarray) -> tuple[Run, dict[str, mg.Tensor]]:
     """(run, leaves): the same model recorded by minigrad; run.L is the loss to differentiate or draw."""
     leaves = report.parameters(p)
-    ys = report.columns_of_time("y", ys)
-    return model(leaves, mg.Tensor(xs), ys, steps=mg.steps, softmax=mg.softmax), leaves
+    y = report.columns_of_time("y", ys)
+    return model(leaves, mg.Tensor(xs), y, steps=mg.steps, softmax=mg.softmax), leaves
 
 
 # ---- one reading, three exercises -----------------------------------------------------------------------------------
 
-def slips(p, xs, ys):
+def slips(p: Arrays, xs: np.ndarray, ys: np.ndarray) -> list[report.Slip]:
     """What the page leaves open."""
     run = model(p, xs, ys)
     return [report.Slip(
@@ -186,18 +192,18 @@ NEAR_MISSES = {
 }
 
 
-def exercises(p, xs, ys):
+def exercises(p: Arrays, xs: np.ndarray, ys: np.ndarray) -> list[report.Slip]:
     """Near misses of Wᵀ H^(t+1) ∇_{h(t+1)}L that conform and run: none is on the page. Why do V and c stay exact?"""
     run = model(p, xs, ys)
 
-    def with_carry(carry):
+    def with_carry(carry: Carry) -> Callable[[], Gradients]:
         return lambda: gradients(run, adjoints(run, p, carry=carry))
 
     return [report.Slip("exercise", line, why, {"if you wrote that": with_carry(carry)})
             for line, (carry, why) in NEAR_MISSES.items()]
 
 
-def print_adjoints(run, p, recorded):
+def print_adjoints(run: Run, p: Arrays, recorded: Run) -> bool:
     """Print the adjoints of every step beside the engine's; True if they agree."""
     adjoint = adjoints(run, p)
     engine_h = mg.grad(recorded.L, list(recorded.h.values()))
@@ -216,18 +222,18 @@ def print_adjoints(run, p, recorded):
     return agrees
 
 
-def print_rule(seed):
+def print_rule(seed: int) -> bool:
     """f = A x ⇒ ∂f/∂x = Aᵀ on an example; True if the engine agrees."""
     rng = np.random.default_rng(seed)
-    A, x, grad_f = (rng.standard_normal(shape) for shape in ((3, 4), (4, 1), (3, 1)))
-    x = mg.parameter(x, name="x")
+    A, column, grad_f = (rng.standard_normal(shape) for shape in ((3, 4), (4, 1), (3, 1)))
+    x = mg.parameter(column, name="x")
     grad_x, = mg.grad(A @ x, [x], cotangent=grad_f)
     error = report.relative_error(A.T @ grad_f, grad_x.data)
     print(f"the rule f = A x ⇒ ∇_x = Aᵀ ∇_f on an example: error {error:.1e}")
     return error <= report.AGREES
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Compare, name the reading, set the exercises, draw; exit status 0 if the gradients equal the engine's."""
     options = report.parser(__doc__, "python -m models.derivations.matrix_recursion").parse_args(argv)
     p, xs, ys = probe(options.seed)
