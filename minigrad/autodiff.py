@@ -20,7 +20,7 @@ from .errors import at
 from .ops import Later
 from .ops.values import sum_rows
 from .modes import _locks, _look, _made_at
-from .tensor import Tensor, _leaf, _plain, mode, ndarray
+from .tensor import Tensor, Value, _leaf, _plain, mode, ndarray
 
 _by_index = attrgetter("index")
 _SEVERAL = 8        # so many gradients that are left for later wait at most: enough for one good product, little to hold
@@ -189,7 +189,7 @@ def _add_note(error: Exception, node: Any) -> None:
 
 # ---- what people call -----------------------------------------------------------------------------------------------------
 
-def _as_cotangent(output: Tensor, cotangent: Any, what: str, keep: bool = False) -> Any:
+def _as_cotangent(output: Value, cotangent: Any, what: str, keep: bool = False) -> Any:
     if not isinstance(output, Tensor):
         raise TypeError(f"{what} needs a Tensor, got {type(output).__name__}")
     if not output.requires_grad:
@@ -226,7 +226,7 @@ def backward(self: Tensor, cotangent: Any = None, keep: bool = False) -> None:
         x.grad = np.array(g, x.array.dtype)
 
 
-def grad(output: Tensor, inputs: Tensor | Sequence[Tensor], *, cotangent: Any = None, create_graph: bool = False) -> tuple[Tensor, ...]:
+def grad(output: Value, inputs: Tensor | Sequence[Tensor], *, cotangent: Any = None, create_graph: bool = False) -> tuple[Tensor, ...]:
     """Gradients of ``output`` with respect to ``inputs``: a tuple of Tensors, zeros where output does not depend on one.
 
     inputs        a Tensor or a sequence of Tensors, leaves or intermediate results
@@ -253,7 +253,7 @@ def grad(output: Tensor, inputs: Tensor | Sequence[Tensor], *, cotangent: Any = 
     return tuple(_leaf(np.array(found[x.index][1], x.array.dtype) if x.index in found else np.zeros_like(x.array)) for x in inputs)
 
 
-def jacobian(output: Tensor, input: Tensor, *, create_graph: bool = False) -> Tensor:
+def jacobian(output: Value, input: Tensor, *, create_graph: bool = False) -> Tensor:
     """All first derivatives: an array-shaped Tensor of shape ``output.shape + input.shape``.
 
     Every rule holds with leading axes, so all rows are one walk with an identity in front.
@@ -279,7 +279,7 @@ def jacobian(output: Tensor, input: Tensor, *, create_graph: bool = False) -> Te
     return g.reshape(shape) if create_graph else _leaf(np.array(g, input.array.dtype).reshape(shape))
 
 
-def cotangents(root: Tensor, cotangent: Any = None) -> dict[int, ndarray]:
+def cotangents(root: Value, cotangent: Any = None) -> dict[int, ndarray]:
     """The gradient of ``root`` with respect to every recorded node: a dict ``Tensor.index -> ndarray``; no ``.grad`` is touched."""
     found = _walk([root], [_plain(_as_cotangent(root, cotangent, "cotangents()"))], keep=True)
     return {index: np.asarray(g) for index, (_, g) in found.items()}
