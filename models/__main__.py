@@ -16,7 +16,7 @@ from pathlib import Path  # noqa: E402
 HERE = Path(__file__).parent
 
 
-def systems():
+def systems() -> dict[str, tuple[str, str]]:
     """name -> (module, first line of its docstring) for everything here that has a main(); none is imported."""
     found = {}
     for path in sorted(HERE.rglob("*.py"), key=lambda path: (len(path.parts), path)):
@@ -29,7 +29,7 @@ def systems():
     return found
 
 
-def main():
+def main() -> int:
     known = systems()
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
         width = max(map(len, known), default=0)

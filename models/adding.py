@@ -11,6 +11,7 @@ squared error 1/6. Training sequences are new in every batch, and of the length 
 """
 import math
 import sys
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from .task import RMSE, Batch, Data, Reference, Task, squared_error
 STEPS, ROWS, BATCHES = 100, 64, 100     # T of the test; sequences in a batch; batches in an epoch
 
 
-def sequences(rng, rows, steps):
+def sequences(rng: np.random.Generator, rows: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """xs (T, B, 2), numbers and markers, and targets (B, 1), the sums of the two marked numbers."""
     row, half = np.arange(rows), steps // 2
     first, second = rng.integers(0, half, rows), rng.integers(half, steps, rows)
@@ -29,8 +30,8 @@ def sequences(rng, rows, steps):
     return xs, (xs[first, row, 0] + xs[second, row, 0])[:, None]
 
 
-def data():
-    def epoch(rng, progress):
+def data() -> Data:
+    def epoch(rng: np.random.Generator, progress: Callable[[], float]) -> Iterator[Batch]:
         for _ in range(BATCHES):
             share = min(1.0, 0.1 + 1.3 * progress())                # T / 10 at first, T in the last third
             yield Batch(*sequences(rng, ROWS, max(2, math.ceil(share * STEPS))))
@@ -46,7 +47,7 @@ TASK = Task("adding", f"say the sum of the two marked numbers among {STEPS}", in
                         Reference("always 1", math.sqrt(1 / 6), "√(1/6)")))
 
 
-def main():
+def main() -> int:
     return TASK.main()
 
 

@@ -5,14 +5,19 @@ import importlib
 import importlib.util
 import inspect
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import minigrad as mg
 
 from .data import Unusable
 
+Maker = Callable[..., Any]          # (input_size, hidden_size, *, rng, dtype) -> cell: a class, or a function
 
-def _module(place, name):
+
+def _module(place: str, name: str) -> ModuleType:
     """The module in the file ``path.py``, or the one of that dotted name."""
     if not place.endswith(".py"):
         try:
@@ -27,7 +32,7 @@ def _module(place, name):
     return module
 
 
-def find_cell(name):
+def find_cell(name: str | Maker) -> Maker:
     """A cell's class from its name: one of minigrad's, ``path.py:Class`` or ``module:Class``. A callable stays what it is."""
     if callable(name):
         return name
@@ -45,13 +50,13 @@ def find_cell(name):
     return getattr(mg, name)
 
 
-def called(make):
+def called(make: Maker) -> str:
     """A cell's class or function by its name."""
     return getattr(make, "__name__", type(make).__name__)
 
 
 @contextlib.contextmanager
-def usable(make, inputs, hidden):
+def usable(make: Maker, inputs: int, hidden: int) -> Iterator[None]:
     """Around the making of a cell and its first step: what is wrong with it, as Unusable."""
     try:
         yield

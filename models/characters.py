@@ -17,16 +17,23 @@ import inspect  # noqa: E402
 import math  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
+from collections.abc import Callable, Iterator  # noqa: E402
+from typing import Any  # noqa: E402
 
 import numpy as np  # noqa: E402
 
 import minigrad as mg  # noqa: E402
 
 from . import figures  # noqa: E402
-from .task import BITS, Reference, Task, Unusable, called, find_cell, minibatches, usable  # noqa: E402
+from .cell_by_name import Maker  # noqa: E402
+from .data import Sequences  # noqa: E402
+from .task import BITS, Data, Reference, Task, Unusable, called, find_cell, minibatches, usable  # noqa: E402
 
 STEPS, ROWS = 25, 32                    # T, steps unrolled at once; B, places in the text that are read side by side
 LEARNING_RATE = 4e-3                    # falls to 0 as training ends
+
+State = Any                             # a Tensor, or a tuple or dict of them, nested
+History = dict[str, tuple[list[float], list[float]]]      # name of a curve -> (steps, bits per character)
 
 
 # ---- the model -----------------------------------------------------------------------------------------------------
@@ -37,29 +44,30 @@ class CharacterModel(mg.Module):
     xs (T, B, V) one-hot -> logits (T, B, V) and the state after the last step.
     """
 
-    def __init__(self, characters, hidden, *, rng, cell=mg.RNNCell, dtype=np.float32, through=mg.scan):
+    def __init__(self, characters: int, hidden: int, *, rng: np.random.Generator, cell: Maker = mg.RNNCell,
+                 dtype: type = np.float32, through: Callable[..., Any] = mg.scan) -> None:
         self.through = through                                                  # time: mg.scan, compiled, or mg.unroll, step by step
         self.cell = cell(characters, hidden, rng=rng, dtype=dtype)              # <- your own cell goes here
         bound = 1 / np.sqrt(hidden)
         self.W_y = mg.parameter(rng.uniform(-bound, bound, (hidden, characters)).astype(dtype), name="W_y")
         self.b_y = mg.parameter(np.zeros(characters, dtype), name="b_y")
 
-    def __call__(self, xs, state=None):
+    def __call__(self, xs: np.ndarray, state: State = None) -> tuple[mg.Tensor, State]:
         hs, state = self.through(self.cell, xs, state)
         T, B, H = hs.shape
         logits = hs.reshape(T * B, H) @ self.W_y + self.b_y
         return logits.reshape(T, B, -1), state
 
 
-def layered(cell, layers):
+def layered(cell: Maker, layers: int) -> Maker:
     """Makes ``layers`` cells on top of each other where ``cell`` makes one."""
-    def make(inputs, hidden, **options):
+    def make(inputs: int, hidden: int, **options: Any) -> Callable[..., Any]:
         return mg.stacked(*(cell(hidden if layer else inputs, hidden, **options) for layer in range(layers)))
     make.__name__ = f"{layers} layers of {called(cell)}"
     return make if layers > 1 else cell
 
 
-def step_losses(model, xs, targets, state):
+def step_losses(model: CharacterModel, xs: np.ndarray, targets: np.ndarray, state: State) -> tuple[list[mg.Tensor], list[State]]:
     """The same network as a loop written by hand, with a loss at every step: what the pictures show.
 
     Returns the list of T losses L_t and the list of T + 1 states h_0 … h_T.
@@ -76,7 +84,8 @@ def step_losses(model, xs, targets, state):
 
 # ---- the derivation by hand ----------------------------------------------------------------------------------------
 
-def hand_gradients(W_x, W_h, b_h, W_y, b_y, xs, ys, h_0):
+def hand_gradients(W_x: np.ndarray, W_h: np.ndarray, b_h: np.ndarray, W_y: np.ndarray, b_y: np.ndarray, xs: np.ndarray,
+                   ys: np.ndarray, h_0: np.ndarray) -> dict[str, np.ndarray]:
     """Back-propagation through time for the Elman network, derived by hand (row vectors). Plain NumPy, no minigrad.
 
         h_t = tanh(x_t W_x + h_{t-1} W_h + b_h)      o_t = h_t W_y + b_y      ŷ_t = softmax(o_t)
@@ -113,7 +122,7 @@ def hand_gradients(W_x, W_h, b_h, W_y, b_y, xs, ys, h_0):
     return {"W_x": dW_x, "W_h": dW_h, "b_h": db_h, "W_y": dW_y, "b_y": db_y, "h_0": from_next_step}
 
 
-def check_gradients(ids, V, cell, seed=0, T=5, B=3, H=8):
+def check_gradients(ids: np.ndarray, V: int, cell: Maker, seed: int = 0, T: int = 5, B: int = 3, H: int = 8) -> mg.check.Report:
     """minigrad's gradients on the first B snippets of the text against hand_gradients, in float64. Returns a Report.
 
     A probe that hides nothing: weights of size 0.7, biases and h_0 not zero, all sizes different.
@@ -143,7 +152,7 @@ def check_gradients(ids, V, cell, seed=0, T=5, B=3, H=8):
 
 # ---- the text ------------------------------------------------------------------------------------------------------
 
-def read_text(path=None):
+def read_text(path: str | None = None) -> str:
     """The file's text, or the topics of Python's own documentation."""
     if path is None:
         from pydoc_data.topics import topics
@@ -158,7 +167,7 @@ def read_text(path=None):
                        f"convert it first, for example: iconv -f latin1 -t utf-8 {path} > text.txt") from None
 
 
-def encode(text):
+def encode(text: str) -> tuple[np.ndarray, str]:
     """The text as integers, and the characters they stand for."""
     if not text:
         raise Unusable("the text is empty; give a file with a few thousand characters or more")
@@ -173,7 +182,7 @@ def encode(text):
     return ids.ravel(), "".join(map(chr, characters))
 
 
-def entropies(train, test, V):
+def entropies(train: np.ndarray, test: np.ndarray, V: int) -> tuple[float, float]:
     """Bits per character of ``test`` after its first, by unigram and bigram counts of ``train``, one added to each."""
     before, after = test[:-1], test[1:]
     unigram = (np.bincount(train, minlength=V)[after] + 1) / (len(train) + V)
@@ -184,12 +193,12 @@ def entropies(train, test, V):
     return -np.mean(np.log2(unigram)), -np.mean(np.log2(bigram))
 
 
-def side_by_side(ids):
+def side_by_side(ids: np.ndarray) -> int:
     """In how many places the text is read: in each there is room for a batch."""
     return max(1, min(ROWS, len(ids) // (STEPS + 1)))
 
 
-def batches(ids, V, progress):
+def batches(ids: np.ndarray, V: int, progress: Callable[[], float]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(xs, targets) of STEPS steps each. Row b reads its own stretch of the text, on and on, until progress() ≥ 1."""
     rows = side_by_side(ids)
     length = len(ids) // rows
@@ -202,7 +211,7 @@ def batches(ids, V, progress):
                 return
 
 
-def bits_per_character(model, ids, V, rows=64, chunk=50):
+def bits_per_character(model: CharacterModel, ids: np.ndarray, V: int, rows: int = 64, chunk: int = 50) -> float:
     """The model's bits per character of ``ids`` after the first of each row; the text is read in rows side by side."""
     rows = max(1, min(rows, len(ids) // 50))
     window, one_hot = ids[:len(ids) // rows * rows].reshape(rows, -1).T, np.eye(V, dtype=np.float32)
@@ -215,7 +224,8 @@ def bits_per_character(model, ids, V, rows=64, chunk=50):
     return total / (rows * (len(window) - 1)) / np.log(2)
 
 
-def sample(model, characters, prompt, count, rng, temperature=0.7):
+def sample(model: CharacterModel, characters: str, prompt: np.ndarray, count: int, rng: np.random.Generator,
+           temperature: float = 0.7) -> str:
     """``count`` characters that the model writes after ``prompt`` (integers), each fed back as the next input."""
     V = len(characters)
     one_hot, written = np.eye(V, dtype=np.float32), []
@@ -235,14 +245,14 @@ def sample(model, characters, prompt, count, rng, temperature=0.7):
 ALPHABET, SNIPPET = 128, 50             # at least as many characters as the text has; the steps of a snippet
 
 
-def data():
+def data() -> Data:
     """Snippets, each read from a state of zeros, to train on; and the last tenth, read in 64 rows side by side."""
     ids, _ = encode(read_text())
     cut = len(ids) * 9 // 10
 
-    def stretches(ids, rows):
+    def stretches(ids: np.ndarray, rows: int) -> Sequences:
         window, = mg.train.windows(ids[:-1], ids[1:], steps=(len(ids) - 1) // rows, rows=rows)
-        return *window, None
+        return window[0], window[1], None
 
     return minibatches(stretches(ids[:cut], (cut - 1) // SNIPPET), stretches(ids[cut:], 64), ROWS)
 
@@ -254,7 +264,7 @@ TASK = Task("characters", "the next character of Python's documentation", inputs
 
 # ---- the pictures --------------------------------------------------------------------------------------------------
 
-def draw_unrolled(model, ids, V, path, T=4, **options):
+def draw_unrolled(model: CharacterModel, ids: np.ndarray, V: int, path: str, T: int = 4, **options: Any) -> None:
     """The network unrolled over the first T characters, drawn with mg.draw."""
     xs = np.eye(V, dtype=np.float32)[ids[:T, None]]
     state = model.cell.initial_state(1)
@@ -266,7 +276,7 @@ def draw_unrolled(model, ids, V, path, T=4, **options):
     mg.draw(loss, **options).save(path)
 
 
-def reach(model, ids, V, T=STEPS, rows=16):
+def reach(model: CharacterModel, ids: np.ndarray, V: int, T: int = STEPS, rows: int = 16) -> list[list[float | None]]:
     """How far back each loss reaches: matrix[t-1][k-1] = ‖∂L_t/∂(state after step k)‖, None where k > t."""
     snippets = np.resize(ids, (rows, T + 1)).T
     xs = np.eye(V, dtype=np.float32)[snippets[:-1]]
@@ -280,7 +290,7 @@ def reach(model, ids, V, T=STEPS, rows=16):
     return matrix
 
 
-def parts(state):
+def parts(state: State) -> list[mg.Tensor]:
     """The Tensors in a state: a Tensor, or a tuple or dict of them, nested."""
     if isinstance(state, dict):
         state = tuple(state.values())
@@ -289,7 +299,7 @@ def parts(state):
 
 # ---- the run -------------------------------------------------------------------------------------------------------
 
-def arguments():
+def arguments() -> tuple[argparse.Namespace, Maker]:
     parser = argparse.ArgumentParser(prog="python -m models characters", description=__doc__.partition("\n")[0])
     parser.add_argument("file", nargs="?", help="a UTF-8 text; default: the text of pydoc_data.topics")
     parser.add_argument("--seconds", type=float, default=30.0, help="how long to train (default 30)")
@@ -318,7 +328,7 @@ def arguments():
     return options, layered(cell, options.layers)
 
 
-def main():
+def main() -> int:
     options, cell = arguments()
     try:
         return run(options, cell)
@@ -330,7 +340,7 @@ def main():
         return 1
 
 
-def run(options, cell):
+def run(options: argparse.Namespace, cell: Maker) -> int:
     text = read_text(options.file)
     ids, characters = encode(text)
     V, cut = len(characters), len(ids) * 9 // 10
@@ -394,19 +404,21 @@ Next
     return 0 if report.ok else 1
 
 
-def train_model(model, train, test, V, options, files, unigram, bigram):
+def train_model(model: CharacterModel, train: np.ndarray, test: np.ndarray, V: int, options: argparse.Namespace,
+                files: dict[str, str], unigram: float, bigram: float) -> History:
     """Truncated BPTT for ``options.seconds``, printing bits per character. Returns the curves: name -> (xs, ys)."""
     optimizer = mg.train.Adam(model, LEARNING_RATE)
-    history, recent = {"trained": ([], []), "held out": ([], [])}, []
+    history: History = {"trained": ([], []), "held out": ([], [])}
+    recent: list[float] = []
     interval = max(options.seconds / 12, 0.5)
-    begin = math.inf                                                # the clock starts with the first step, after what --resume skips
+    begin = due = math.inf                                          # the clock starts with the first step, after what --resume skips
     print(f"{'seconds':>8} {'step':>6} {'trained':>8} {'held out':>9} {'perplexity':>11}    "
           f"bits per character; bigram {bigram:.2f}, unigram {unigram:.2f}", flush=True)
 
-    def progress():
+    def progress() -> float:
         return max(0.0, time.perf_counter() - begin) / options.seconds
 
-    def show(record):
+    def show(record: dict[str, Any]) -> None:
         step, trained, held_out = record["step"], float(np.mean(recent)), bits_per_character(model, test, V)
         for name, bits in (("trained", trained), ("held out", held_out)):
             history[name][0].append(step)
@@ -414,20 +426,21 @@ def train_model(model, train, test, V, options, files, unigram, bigram):
         recent.clear()
         print(f"{time.perf_counter() - begin:8.1f} {step:6d} {trained:8.2f} {held_out:9.2f} {2 ** held_out:11.2f}", flush=True)
 
-    def watch(record):
+    def watch(record: dict[str, Any]) -> None:
         record["bits"] = record["loss"] / np.log(2)
         recent.append(record["bits"])
         optimizer.learning_rate = LEARNING_RATE * max(0.0, 1 - progress())
-        if time.perf_counter() >= watch.due:
+        nonlocal due
+        if time.perf_counter() >= due:
             show(record)
             record["held_out_bits"] = history["held out"][1][-1]
-            watch.due = time.perf_counter() + interval
+            due = time.perf_counter() + interval
 
-    def loss(xs, targets, state):
-        nonlocal begin
+    def loss(xs: np.ndarray, targets: np.ndarray, state: State) -> tuple[mg.Tensor, State]:
+        nonlocal begin, due
         if begin == math.inf:
             begin = time.perf_counter()
-            watch.due = begin + interval / 2
+            due = begin + interval / 2
         logits, state = model(xs, state)
         return mg.softmax_cross_entropy(logits, targets), state
 
@@ -445,7 +458,8 @@ def train_model(model, train, test, V, options, files, unigram, bigram):
     return history
 
 
-def draw_results(model, train, V, files, history, unigram, bigram):
+def draw_results(model: CharacterModel, train: np.ndarray, V: int, files: dict[str, str], history: History, unigram: float,
+                 bigram: float) -> None:
     draw_unrolled(model, train, V, files["gradients.svg"], heat=True)
     with open(files["loss.svg"], "w", encoding="utf-8") as file:
         file.write(figures.curves(history, {"unigram": unigram, "bigram": bigram},
@@ -455,7 +469,7 @@ def draw_results(model, train, V, files, history, unigram, bigram):
                                 "k, the state after step k", "t, the loss at step t"))
 
 
-def own_cell_line():
+def own_cell_line() -> str:
     """Where CharacterModel makes its cell, as file:line and the line itself."""
     lines, first = inspect.getsourcelines(CharacterModel)
     number, line = next((n, line) for n, line in enumerate(lines, first) if "your own cell" in line)

@@ -20,14 +20,16 @@ import importlib.util  # noqa: E402
 import json  # noqa: E402
 import math  # noqa: E402
 import sys  # noqa: E402
-from typing import NamedTuple  # noqa: E402
+from collections.abc import Callable, Iterable, Iterator, Sequence  # noqa: E402
+from typing import Any, NamedTuple, TextIO  # noqa: E402
 
 import numpy as np  # noqa: E402
 
 from . import figures  # noqa: E402
-from .task import Budget, Unusable, extra, find_cell, tasks  # noqa: E402
+from .task import Budget, Measure, Task, Unusable, extra, find_cell, tasks  # noqa: E402
 
 BACKENDS = ("sequential", "processes", "dask")
+Row = dict[str, Any]                    # one run's result: COLUMNS, and "curve", a list of records
 COLUMNS = ("task", "cell", "hidden", "parameters", "seed", "steps", "seconds", "measure", "value", "error")
 
 
@@ -45,7 +47,7 @@ class Run(NamedTuple):
     learning_rate: float | None = None
 
 
-def find_task(name):
+def find_task(name: str) -> Task:
     known = tasks()
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
@@ -53,8 +55,8 @@ def find_task(name):
     return known[name]
 
 
-def train(run):
-    """The run's result as a dict: COLUMNS and "curve", a list of records. A run that diverges has an error and no value."""
+def train(run: Run) -> Row:
+    """The run's result. A run that diverges has an error and no value."""
     task = find_task(run.task)
     row = {"task": run.task, "cell": run.cell, "hidden": run.hidden, "parameters": size(task, run.cell, run.hidden),
            "seed": run.seed, "steps": None, "seconds": None, "measure": task.measure.name, "value": None, "error": None}
@@ -68,13 +70,13 @@ def train(run):
 
 # ---- the same number of parameters ---------------------------------------------------------------------------------
 
-def size(task, cell, hidden):
+def size(task: Task, cell: str, hidden: int) -> int:
     """The number of trained numbers in the task's network around this cell."""
     network = task.made(find_cell(cell), hidden, np.random.default_rng(0))
     return sum(p.size for p in network.parameters().values())
 
 
-def hidden_for(task, cell, parameters):
+def hidden_for(task: Task, cell: str, parameters: int) -> int:
     """The hidden size whose network comes nearest to so many parameters, of those that the cell accepts."""
     nearest, refused = None, None
     for hidden in range(1, parameters + 1):                         # a head alone has more parameters than hidden units
@@ -96,8 +98,9 @@ def hidden_for(task, cell, parameters):
 
 # ---- many runs -----------------------------------------------------------------------------------------------------
 
-def compare(task, cells, seeds=3, budget=None, *, hidden=None, parameters=None, learning_rate=None, backend="sequential",
-            jobs=1, scheduler=None, tell=None):
+def compare(task: str, cells: Sequence[str], seeds: int = 3, budget: Budget | None = None, *, hidden: int | None = None,
+            parameters: int | None = None, learning_rate: float | None = None, backend: str = "sequential", jobs: int = 1,
+            scheduler: str | None = None, tell: Callable[[int, int, Row], None] | None = None) -> list[Row]:
     """Train every cell with seeds 0 … seeds−1. Returns the runs' dicts (see ``train``), by cell, then by seed.
 
     task        a name, as in ``python -m models``
@@ -123,7 +126,7 @@ def compare(task, cells, seeds=3, budget=None, *, hidden=None, parameters=None, 
     return sorted(rows, key=lambda row: (cells.index(row["cell"]), row["seed"]))
 
 
-def results(runs, backend, jobs, scheduler):
+def results(runs: Sequence[Run], backend: str, jobs: int, scheduler: str | None) -> Iterator[Row]:
     """The runs' results, in the order in which they become ready."""
     if backend == "sequential":
         yield from map(train, runs)
@@ -135,16 +138,16 @@ def results(runs, backend, jobs, scheduler):
         yield from joblib.Parallel(return_as="generator_unordered")(joblib.delayed(elsewhere())(*run) for run in runs)
 
 
-def elsewhere():
+def elsewhere() -> Callable[..., Row]:
     """``train`` for another process. It travels by value, so that a scheduler, which only hands it on, needs no models."""
-    def trained(task, cell, seed, hidden, epochs, seconds, learning_rate):
+    def trained(*fields: Any) -> Row:
         from models import compare
-        return compare.train(compare.Run(task, cell, seed, hidden, epochs, seconds, learning_rate))
+        return compare.train(compare.Run(*fields))
     return trained
 
 
 @contextlib.contextmanager
-def cluster(scheduler, jobs):
+def cluster(scheduler: str | None, jobs: int) -> Iterator[None]:
     """joblib's work goes to the Dask scheduler at this address, or to ``jobs`` new workers on this machine."""
     joblib, distributed = extra("joblib", "parallel", "parallel runs come"), extra("distributed", "cluster", "Dask comes")
     where = {"address": scheduler} if scheduler else {"n_workers": jobs, "threads_per_worker": 1, "dashboard_address": None}
@@ -154,7 +157,7 @@ def cluster(scheduler, jobs):
     except (OSError, ValueError) as error:
         raise Unusable(f"no Dask scheduler answers at {scheduler!r} ({error}); {begin}") from None
 
-    def ready():                                                    # by value, as in elsewhere()
+    def ready() -> None:                                                    # by value, as in elsewhere()
         import joblib  # noqa: F401
         import models.compare  # noqa: F401
 
@@ -173,12 +176,12 @@ def cluster(scheduler, jobs):
 
 # ---- what a person sees --------------------------------------------------------------------------------------------
 
-def short(cell):
+def short(cell: str) -> str:
     """The class's name."""
     return cell.rpartition(":")[2]
 
 
-def by_cell(rows):
+def by_cell(rows: Iterable[Row]) -> dict[str, list[Row]]:
     """name -> its rows; the name is the class's, or where two cells share one, all that was given."""
     cells = dict.fromkeys(row["cell"] for row in rows)
     names = [short(cell) for cell in cells]
@@ -186,12 +189,12 @@ def by_cell(rows):
             for name, cell in zip(names, cells)}
 
 
-def heading(measure):
+def heading(measure: Measure) -> str:
     """RMSE, accuracy %, bits: what is measured, and its unit where that says more."""
     return measure.name if measure.unit in ("", measure.name) else f"{measure.name} {measure.unit}"
 
 
-def table(rows):
+def table(rows: Sequence[Row]) -> str:
     """The comparison as text, best mean first: each cell's mean and standard deviation over its seeds; references below."""
     task = find_task(rows[0]["task"])
     measure, sign = task.measure, -1 if task.measure.higher_is_better else 1
@@ -211,13 +214,13 @@ def table(rows):
     given = [[reference.name, "", "", f"{reference.value:.4g}", reference.source] for reference in task.references]
     widths = [max(len(line[i]) for line in texts + given if i < len(line) and (i != 4 or line not in given)) for i in range(9)]
 
-    def aligned(line):                                              # what is text to the left, numbers to the right
+    def aligned(line: Sequence[str]) -> str:                        # what is text to the left, numbers to the right
         return "  ".join(f"{word:{'<' if i in (0, 4, 8) else '>'}{widths[i]}}" for i, word in enumerate(line)).rstrip()
 
     return "\n".join(map(aligned, texts)) + "".join(f"\n{'' if i else chr(10)}{aligned(line)}" for i, line in enumerate(given))
 
 
-def picture(rows, across="epoch"):
+def picture(rows: Sequence[Row], across: str = "epoch") -> str:
     """The mean curve of each cell, between the lowest and the highest of its seeds, as SVG."""
     task = find_task(rows[0]["task"])
     lines, bands = {}, {}
@@ -236,12 +239,12 @@ def picture(rows, across="epoch"):
                           f"test {heading(task.measure)}", bands=bands, log=log)
 
 
-def write(rows, out, across="epoch"):
+def write(rows: Sequence[Row], out: str, across: str = "epoch") -> list[str]:
     """runs.jsonl (with the curves), runs.csv and curves.svg in the folder ``out``, each beside and then renamed."""
-    def jsonl(file):
+    def jsonl(file: TextIO) -> None:
         file.writelines(json.dumps(row) + "\n" for row in rows)
 
-    def table_of_runs(file):
+    def table_of_runs(file: TextIO) -> None:
         writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
@@ -260,7 +263,7 @@ def write(rows, out, across="epoch"):
 
 # ---- the command ---------------------------------------------------------------------------------------------------
 
-def arguments(argv=None):
+def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m models compare", description=__doc__.partition("\n")[0])
     parser.add_argument("--cells", default="RNNCell,GRUCell,LSTMCell", metavar="A,B,…",
                         help="names, path.py:Class or module:Class (default RNNCell,GRUCell,LSTMCell)")
@@ -293,7 +296,7 @@ def arguments(argv=None):
     return options
 
 
-def processes(options):
+def processes(options: argparse.Namespace) -> tuple[str, int]:
     """(backend, jobs) where the options leave them open: all cores if joblib is there, else one run after the other."""
     jobs = options.jobs or os.cpu_count() or 1
     if options.backend:
@@ -303,7 +306,7 @@ def processes(options):
     return ("processes" if jobs > 1 else "sequential"), jobs
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """0: compared, 1: a run diverged, 2: unusable."""
     options = arguments(argv)
     try:
@@ -313,7 +316,7 @@ def main(argv=None):
         return 2
 
 
-def run(options):
+def run(options: argparse.Namespace) -> int:
     task = find_task(options.task)
     for cell in options.cells:
         find_cell(cell)                                             # before the data is read
@@ -322,7 +325,7 @@ def run(options):
     backend, jobs = processes(options)
     print(f"{task.name}: {task.about}\n", flush=True)
 
-    def tell(done, every, row):
+    def tell(done: int, every: int, row: Row) -> None:
         value = f"{row['measure']} {row['value']:.4g}   {row['seconds']:.1f} s" if row["value"] is not None else row["error"]
         print(f"[{done}/{every}] {short(row['cell'])}, seed {row['seed']}: {value}", flush=True)
 

@@ -9,6 +9,7 @@ the mark's step is over and then the ten symbols (Hochreiter & Schmidhuber 1997;
 """
 import math
 import sys
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -19,7 +20,7 @@ BLANK, MARK = SYMBOLS, SYMBOLS + 1
 ROWS, BATCHES = 64, 100
 
 
-def sequences(rng, rows, wait, copied=COPIED):
+def sequences(rng: np.random.Generator, rows: int, wait: int, copied: int = COPIED) -> tuple[np.ndarray, np.ndarray]:
     """xs and targets (T + 20, B), integers below 10 and below 9."""
     symbols = rng.integers(0, SYMBOLS, (copied, rows))
     xs = np.full((wait + 2 * copied, rows), BLANK)
@@ -29,13 +30,13 @@ def sequences(rng, rows, wait, copied=COPIED):
     return xs, targets
 
 
-def memoryless(wait):
+def memoryless(wait: int) -> float:
     """Nats a step of the best answer without memory."""
     return COPIED * math.log(SYMBOLS) / (wait + 2 * COPIED)
 
 
-def data():
-    def epoch(rng, progress):
+def data() -> Data:
+    def epoch(rng: np.random.Generator, progress: Callable[[], float]) -> Iterator[Batch]:
         for _ in range(BATCHES):
             share = min(1.0, 0.1 + 1.3 * progress())                # one symbol, one step at first
             yield Batch(*sequences(rng, ROWS, math.ceil(share * WAIT), math.ceil(share * COPIED)))
@@ -43,7 +44,7 @@ def data():
     return Data(epoch, [Batch(*sequences(np.random.default_rng(1997), 500, WAIT))], BATCHES, growing=True)
 
 
-def _nats(outputs, batch):
+def _nats(outputs: np.ndarray, batch: Batch) -> tuple[float, float]:
     shifted = outputs.astype(float) - outputs.max(axis=-1, keepdims=True)
     chosen = np.take_along_axis(shifted, batch.targets[..., None], axis=-1)[..., 0]
     return float(np.sum(np.log(np.exp(shifted).sum(axis=-1)) - chosen)), chosen.size
@@ -55,7 +56,7 @@ TASK = Task("copy_memory", f"say {COPIED} symbols again after {WAIT} steps", inp
             references=(Reference("memoryless", memoryless(WAIT), f"10 ln 8 / {WAIT + 20}"),))
 
 
-def main():
+def main() -> int:
     return TASK.main()
 
 

@@ -1,12 +1,15 @@
 """Data for tasks: batches of sequences, an epoch of them, and packages that may be missing. No model and no measure."""
 import importlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
 
 import minigrad as mg
+
+Sequences = tuple[np.ndarray, np.ndarray, np.ndarray | None]         # xs (T, N, …), targets, lengths (N,)
 
 
 class Unusable(Exception):
@@ -31,20 +34,20 @@ class Data(NamedTuple):
     growing: bool = False
 
 
-def rows(xs, targets, lengths, chosen):
+def rows(xs: np.ndarray, targets: np.ndarray, lengths: np.ndarray | None, chosen: np.ndarray) -> Batch:
     """The chosen rows as a Batch that is no longer than its longest row. xs (T, N, …); targets (N,) or (T, N, …)."""
     T = None if lengths is None else lengths[chosen].max()
     targets = targets[chosen] if targets.ndim == 1 else targets[:T, chosen]
     return Batch(xs[:T, chosen], targets, None if lengths is None else lengths[chosen])
 
 
-def minibatches(train, test, size=32):
+def minibatches(train: Sequences, test: Sequences, size: int = 32) -> Data:
     """Data from two tuples (xs (T, N, …), targets, lengths (N,) or None), shuffled anew in every epoch.
     Targets are (N,), one for each row, or (T, N, …), one for each step.
 
     With lengths, rows of similar length come side by side, so that padding costs little.
     """
-    def epoch(rng):
+    def epoch(rng: np.random.Generator) -> Iterator[Batch]:
         for chosen in mg.train.Minibatches(N, size, rng=rng, lengths=train[2]):
             yield rows(*train, chosen)
 
@@ -53,7 +56,7 @@ def minibatches(train, test, size=32):
     return Data(epoch, [rows(*test, order[n:n + 256]) for n in range(0, tested, 256)], math.ceil(N / size))
 
 
-def extra(module, name, what):
+def extra(module: str, name: str, what: str) -> ModuleType:
     """The module of a data package, imported now; Unusable names the extra that brings it."""
     try:
         return importlib.import_module(module)

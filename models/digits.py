@@ -10,10 +10,10 @@ import sys
 
 import numpy as np
 
-from .task import Reference, Task, extra, minibatches
+from .task import Data, Reference, Task, extra, minibatches
 
 
-def data():
+def data() -> Data:
     digits = extra("sklearn.datasets", "data", "the digits come").load_digits()
     xs = (digits.images / 16).astype(np.float32).transpose(1, 0, 2)             # (8 rows, 1797 images, 8 pixels)
     cut = xs.shape[1] * 4 // 5
@@ -26,7 +26,7 @@ TASK = Task("digits", "handwritten digits row by row, 8 steps of 8 pixels", inpu
             learning_rate=2e-2, weight_decay=0.1)
 
 
-def main():
+def main() -> int:
     return TASK.main()
 
 

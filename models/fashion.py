@@ -14,17 +14,18 @@ from pathlib import Path
 import numpy as np
 
 from . import digits
-from .task import Reference, Task, Unusable, minibatches
+from .data import Sequences
+from .task import Data, Reference, Task, Unusable, minibatches
 
 FOLDERS = Path("/usr/share/datasets/fashion-mnist"), Path.home() / ".keras/datasets/fashion-mnist"
 
 
-def folder():
+def folder() -> Path | None:
     """Where the files are, or None."""
     return next((path for path in FOLDERS if (path / "train-images-idx3-ubyte.gz").exists()), None)
 
 
-def part(name):
+def part(name: str) -> Sequences:
     """xs (28 rows, N pictures, 28 pixels) from 0 to 1, and labels (N,). The files: Y. LeCun's IDX, a header and bytes."""
     path = folder()
     if path is None:
@@ -36,7 +37,7 @@ def part(name):
     return pictures.transpose(1, 0, 2).astype(np.float32) / 255, labels, None
 
 
-def data():
+def data() -> Data:
     return minibatches(part("train"), part("t10k"), size=64)
 
 
@@ -46,7 +47,7 @@ TASK = Task("fashion", "Fashion-MNIST row by row, 28 steps of 28 pixels", inputs
             cell="GRUCell", hidden=64, epochs=8, learning_rate=1e-2)
 
 
-def main():
+def main() -> int:
     if folder() is None:
         print("python -m models fashion: Fashion-MNIST is not here (apt install dataset-fashion-mnist); "
               "reading scikit-learn's digits instead\n", file=sys.stderr)

@@ -1,49 +1,52 @@
 """Two small figures as SVG text, with no plotting library: curves over time, and a matrix as heat."""
 import math
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from typing import Any
 
+Curve = tuple[Sequence[float], Sequence[float]]
 INK, PALE = "#333333", "#dddddd"
 HUES = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00"                   # Okabe and Ito's hues
 
 
-def _text(x, y, words, anchor="middle", colour=INK, size=12):
+def _text(x: float, y: float, words: Any, anchor: str = "middle", colour: str = INK, size: int = 12) -> str:
     look = f'text-anchor="{anchor}" fill="{colour}" font-size="{size}"'
     return f'<text x="{x:.1f}" y="{y:.1f}" {look}>{escape(str(words))}</text>'
 
 
-def _shade(share):
+def _shade(share: float) -> str:
     """From white (0) to vermilion (1)."""
     return f"rgb({255 - 42 * share:.0f},{255 - 161 * share:.0f},{255 - 255 * share:.0f})"
 
 
-def _svg(width, height, parts):
+def _svg(width: int, height: int, parts: Iterable[str]) -> str:
     size = f'width="{width}" height="{height}"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" {size} font-family="sans-serif">'
     return "\n".join([head, f'<rect {size} fill="white"/>', *parts, "</svg>", ""])
 
 
-def _step(low, high, count=5):
+def _step(low: float, high: float, count: int = 5) -> float:
     """A round distance, so that about ``count`` of it fit between low and high."""
     rough = (high - low) / count or 1.0
     power = 10.0 ** math.floor(math.log10(rough))
     return next(m * power for m in (1, 2, 5, 10) if m * power >= rough * 0.999)
 
 
-def _ticks(low, high):
+def _ticks(low: float, high: float) -> list[float]:
     """Round numbers from low to high."""
     step = _step(low, high)
     first = math.ceil(low / step - 1e-9)
     return [round(k * step, 10) for k in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def _powers(low, high):
+def _powers(low: float, high: float) -> list[float]:
     """1, 2 and 5 times powers of ten from low to high; the powers alone if those are many."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks = [m * 10.0 ** k for k in decades for m in ((1, 2, 5) if len(decades) < 5 else (1,))]
     return [tick for tick in ticks if low * 0.999 <= tick <= high * 1.001]
 
 
-def _apart(places, gap, bottom):
+def _apart(places: Iterable[float], gap: float, bottom: float) -> list[float]:
     """Sorted places moved so that they are ``gap`` apart and not below ``bottom``, if they fit."""
     moved: list[float] = []
     for place in places:                                            # from the top down, each below the one before
@@ -54,12 +57,13 @@ def _apart(places, gap, bottom):
     return moved
 
 
-def decades(ys):
+def decades(ys: Sequence[float]) -> bool:
     """Are these numbers positive and so far apart that a logarithmic axis shows them better?"""
     return min(ys) > 0 and max(ys) / min(ys) > 20
 
 
-def curves(lines, levels, title, x_label, y_label, *, bands=None, log=False):
+def curves(lines: Mapping[str, Curve], levels: Mapping[str, float], title: str, x_label: str, y_label: str, *,
+           bands: Mapping[str, Curve] | None = None, log: bool = False) -> str:
     """lines: name -> (xs, ys), drawn as curves; levels: name -> y, dashed across. Returns SVG text.
 
     bands: name of a line -> (lows, highs), a pale area around it.   log: the y axis is logarithmic.
@@ -76,10 +80,10 @@ def curves(lines, levels, title, x_label, y_label, *, bands=None, log=False):
         y0, y1 = step * math.floor(y0 / step + 1e-9), step * math.ceil(y1 / step - 1e-9)
     x1, y1 = (x1 if x1 > x0 else x0 + 1), (y1 if y1 > y0 else y0 + 1)
 
-    def across(x):
+    def across(x: float) -> float:
         return left + (width - left - right) * (x - x0) / (x1 - x0)
 
-    def up(y):
+    def up(y: float) -> float:
         share = math.log(y / y0) / math.log(y1 / y0) if log else (y - y0) / (y1 - y0)
         return height - bottom - (height - top - bottom) * share
 
@@ -113,7 +117,7 @@ def curves(lines, levels, title, x_label, y_label, *, bands=None, log=False):
     return _svg(width, height, parts)
 
 
-def heat(matrix, title, x_label, y_label):
+def heat(matrix: Sequence[Sequence[float | None]], title: str, x_label: str, y_label: str) -> str:
     """A matrix of sizes as squares, red by log10; None leaves a square out. Steps count from 1. Returns SVG text."""
     rows, columns = len(matrix), len(matrix[0])
     logs = [math.log10(v) for row in matrix for v in row if v]

@@ -10,36 +10,37 @@ theirs, the average relative variance: the mean squared error over the variance 
 """
 import os
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 
 from . import figures
-from .task import Batch, Data, Measure, Reference, Task, extra, squared_error
+from .task import Batch, Data, Measure, Reference, Task, Trained, extra, squared_error
 
 FIRST, TRAINED, TESTED, LATER = 1700, 1920, 1955, 1979              # the last years of each part
 VARIANCE, SCALE = 1495.6, 100.0                                     # of 1700–1979; the network sees hundreds of spots
 YEARS, ROWS, BATCHES = 60, 16, 10                                   # a stretch for training, stretches in a batch
 
 
-def series():
+def series() -> np.ndarray:
     """The yearly numbers from 1700 on."""
     data = extra("statsmodels.datasets.sunspots", "series", "the sunspots come").load_pandas().data
     assert data["YEAR"].iloc[0] == FIRST
     return data["SUNACTIVITY"].to_numpy()
 
 
-def stretch(numbers, first, last):
+def stretch(numbers: np.ndarray, first: int, last: int) -> Batch:
     """Year by year from 1700 to the one before last; what counts is the forecast of first … last."""
     xs = numbers[:last + 1 - FIRST, None, None] / SCALE
     years = np.arange(FIRST + 1, last + 1)[:, None]
     return Batch(xs[:-1], xs[1:], mask=years >= first)
 
 
-def data():
+def data() -> Data:
     numbers = series()
     known = numbers[:TRAINED + 1 - FIRST] / SCALE
 
-    def epoch(rng):
+    def epoch(rng: np.random.Generator) -> Iterator[Batch]:
         for _ in range(BATCHES):
             starts = rng.integers(0, len(known) - YEARS, ROWS)
             pieces = known[starts + np.arange(YEARS + 1)[:, None]][..., None]
@@ -48,7 +49,7 @@ def data():
     return Data(epoch, [stretch(numbers, TRAINED + 1, TESTED)], BATCHES)
 
 
-def _relative(outputs, batch):
+def _relative(outputs: np.ndarray, batch: Batch) -> tuple[float, float]:
     errors = (outputs - batch.targets)[batch.mask] * SCALE
     return np.sum(errors ** 2, dtype=float) / VARIANCE, len(errors)
 
@@ -56,7 +57,7 @@ def _relative(outputs, batch):
 ARV = Measure("relative variance", "", False, _relative)
 
 
-def more(runs, out):
+def more(runs: list[Trained], out: str) -> None:
     """Both test periods, and the forecasts of the first run as a picture."""
     numbers = series()
     periods = [stretch(numbers, TRAINED + 1, TESTED), stretch(numbers, TESTED + 1, LATER)]
@@ -78,7 +79,7 @@ TASK = Task("forecast", f"next year's sunspots, tested on {TRAINED + 1}–{TESTE
             cell="GRUCell", hidden=16, epochs=60, learning_rate=1e-2, weight_decay=0.3)
 
 
-def main():
+def main() -> int:
     return TASK.main()
 
 

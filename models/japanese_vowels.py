@@ -12,10 +12,11 @@ import numpy as np
 
 import minigrad as mg
 
-from .task import Reference, Task, extra, minibatches
+from .data import Sequences
+from .task import Data, Reference, Task, extra, minibatches
 
 
-def part(split):
+def part(split: str) -> Sequences:
     """xs (T, N, 12) with zeros after each end, speakers 0 … 8 (N,), lengths (N,)."""
     load = extra("sktime.datasets", "series", "the vowels come").load_japanese_vowels
     utterances, speakers = load(split, return_type="df-list")
@@ -23,7 +24,7 @@ def part(split):
     return xs.astype(np.float32), speakers.astype(int) - 1, lengths
 
 
-def data():
+def data() -> Data:
     return minibatches(part("train"), part("test"), size=16)
 
 
@@ -32,7 +33,7 @@ TASK = Task("japanese_vowels", "nine speakers told apart by two vowels, 12 coeff
             cell="GRUCell", hidden=32, epochs=30, learning_rate=1e-2, weight_decay=0.2)
 
 
-def main():
+def main() -> int:
     return TASK.main()
 
 

@@ -10,6 +10,7 @@ steps per unit of time, from a history of 1.2 ± 0.1; the first 100 units are dr
 5,000 units to train on and 64 others to test. The error is √(Σ(o − y)² / Σy²), in percent.
 """
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -20,7 +21,7 @@ SERIES, UNITS = 64, 5000                # of training and of test each
 STEPS, ROWS, BATCHES = 150, 32, 100     # a training sequence's length; sequences in a batch; batches in an epoch
 
 
-def integrate(rng, rows, units, tau=TAU, substeps=SUBSTEPS):
+def integrate(rng: np.random.Generator, rows: int, units: int, tau: int = TAU, substeps: int = SUBSTEPS) -> np.ndarray:
     """x at t = 1, 2, … as an array (units, rows), by Euler's method."""
     past = 1.2 + 0.2 * (rng.random((tau * substeps, rows)) - 0.5)                 # a ring of the last τ units
     x, series = np.full(rows, 1.2), np.empty((units, rows))
@@ -32,17 +33,17 @@ def integrate(rng, rows, units, tau=TAU, substeps=SUBSTEPS):
     return series
 
 
-def series(rng, rows, units):
+def series(rng: np.random.Generator, rows: int, units: int) -> tuple[np.ndarray, np.ndarray]:
     """What the network sees: x (units, rows, 1) after the washout, squashed and centred, and the same AHEAD later."""
     x = np.tanh(integrate(rng, rows, WASHOUT + units + AHEAD)[WASHOUT:] - 1)
     x = (x - x.mean()).astype(np.float32)[..., None]
     return x[:-AHEAD], x[AHEAD:]
 
 
-def data():
+def data() -> Data:
     xs, ys = series(np.random.default_rng(1977), 2 * SERIES, UNITS)
 
-    def epoch(rng):
+    def epoch(rng: np.random.Generator) -> Iterator[Batch]:
         for _ in range(BATCHES):
             t, row = rng.integers(0, UNITS - STEPS + 1, ROWS) + np.arange(STEPS)[:, None], rng.integers(0, SERIES, ROWS)
             yield Batch(xs[t, row], ys[t, row])
@@ -50,11 +51,11 @@ def data():
     return Data(epoch, [Batch(xs[:, SERIES:], ys[:, SERIES:])], BATCHES)
 
 
-def _squares(outputs, batch):
+def _squares(outputs: np.ndarray, batch: Batch) -> tuple[float, float]:
     return np.sum((outputs - batch.targets) ** 2, dtype=float), np.sum(batch.targets ** 2, dtype=float)
 
 
-def _root(share):
+def _root(share: float) -> float:
     return percent(np.sqrt(share))
 
 
@@ -67,7 +68,7 @@ TASK = Task("mackey_glass", f"forecast a chaotic series {AHEAD} steps ahead", in
                         Reference("persistence", 162.4, "Voelker et al.")))
 
 
-def main():
+def main() -> int:
     return TASK.main()
 
 

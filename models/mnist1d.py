@@ -11,13 +11,14 @@ import sys
 
 import numpy as np
 
-from .task import Reference, Task, extra, minibatches
+from .data import Sequences
+from .task import Data, Reference, Task, extra, minibatches
 
 
-def data():
+def data() -> Data:
     curves = extra("mnist1d.data", "data", "the curves come").make_dataset()
 
-    def part(ending):
+    def part(ending: str) -> Sequences:
         return curves[f"x{ending}"].T[..., None].astype(np.float32), curves[f"y{ending}"], None
 
     return minibatches(part(""), part("_test"), size=100)
@@ -29,7 +30,7 @@ TASK = Task("mnist1d", "MNIST-1D, digits as curves of 40 steps", inputs=1, outpu
                         Reference("CNN", 94.0, "published"), Reference("MLP", 68.0, "published")))
 
 
-def main():
+def main() -> int:
     return TASK.main()
 
 

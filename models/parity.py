@@ -8,6 +8,7 @@ sequences of any length or not at all, so it is tested on longer ones than it wa
 """
 import math
 import sys
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -17,14 +18,14 @@ TRAINED, TESTED = 40, 500               # steps of the longest training sequence
 ROWS, BATCHES = 32, 100
 
 
-def sequences(rng, rows, steps):
+def sequences(rng: np.random.Generator, rows: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """xs (T, B, 1), bits 0 or 1, and targets (T, B, 1): 1 where the number of ones so far is odd."""
     bits = rng.integers(0, 2, (steps, rows, 1))
     return bits.astype(np.float32), np.cumsum(bits, axis=0) % 2
 
 
-def data():
-    def epoch(rng, progress):
+def data() -> Data:
+    def epoch(rng: np.random.Generator, progress: Callable[[], float]) -> Iterator[Batch]:
         for _ in range(BATCHES):
             share = min(1.0, 0.1 + 1.3 * progress())                # few bits at first
             yield Batch(*sequences(rng, ROWS, math.ceil(share * TRAINED)))
@@ -32,7 +33,7 @@ def data():
     return Data(epoch, [Batch(*sequences(np.random.default_rng(1997), 200, TESTED))], BATCHES, growing=True)
 
 
-def _all_right(outputs, batch):
+def _all_right(outputs: np.ndarray, batch: Batch) -> tuple[float, float]:
     return np.sum(np.all((outputs > 0) == batch.targets, axis=(0, 2))), outputs.shape[1]
 
 
@@ -44,7 +45,7 @@ TASK = Task("parity", f"of {TESTED} bits, say at every step whether the ones so 
                         Reference("coin", 0.0, "2⁻⁵⁰⁰")))
 
 
-def main():
+def main() -> int:
     return TASK.main()
 
 

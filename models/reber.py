@@ -13,6 +13,7 @@ for all of 256 strings, real-time recurrent learning sometimes and after 25,000 
 8,440 in the best setting. With the whole gradient and Adam, Elman's network does it too (--cell RNNCell --hidden 48).
 """
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -24,7 +25,7 @@ ROWS, BATCHES = 32, 25
 REBER = [{"B": 1}, {"T": 2, "P": 3}, {"S": 2, "X": 4}, {"T": 3, "V": 5}, {"X": 3, "S": 6}, {"P": 4, "V": 6}, {"E": 7}]
 
 
-def embedded():
+def embedded() -> list[dict[str, int]]:
     """The automaton as a list of states, each a dict symbol -> next state. It begins in 0 and ends in the last one."""
     T, P, closing = 2, 2 + len(REBER) + 1, 2 + 2 * (len(REBER) + 1)
     states: list[dict[str, int]] = [{"B": 1}, {"T": T, "P": P}]
@@ -38,7 +39,7 @@ END = len(STATES) - 1
 NEXT = np.array([[state.get(symbol, -1) for symbol in SYMBOLS] for state in STATES])        # −1: not legal
 
 
-def strings(rng, rows):
+def strings(rng: np.random.Generator, rows: int) -> tuple[np.ndarray, np.ndarray]:
     """Symbols as integers (T, B), zeros after each string's end, and the lengths (B,). Either way with probability ½."""
     state, lengths, symbols = np.zeros(rows, int), np.zeros(rows, int), []
     while (state != END).any():
@@ -49,7 +50,7 @@ def strings(rng, rows):
     return np.array(symbols), lengths
 
 
-def legal(xs):
+def legal(xs: np.ndarray) -> np.ndarray:
     """Which symbols may follow the first t of each string: booleans (T, B, 7). What follows its end is not meant."""
     state, answer = np.zeros(xs.shape[1], int), []
     for symbol in xs:
@@ -58,21 +59,21 @@ def legal(xs):
     return np.array(answer)
 
 
-def batch(rng, rows):
+def batch(rng: np.random.Generator, rows: int) -> Batch:
     """All symbols but the last, and each one's successor."""
     symbols, lengths = strings(rng, rows)
     return Batch(symbols[:-1], symbols[1:], lengths - 1)
 
 
-def data():
-    def epoch(rng):
+def data() -> Data:
+    def epoch(rng: np.random.Generator) -> Iterator[Batch]:
         for _ in range(BATCHES):
             yield batch(rng, ROWS)
 
     return Data(epoch, [batch(np.random.default_rng(1997), 500)], BATCHES)
 
 
-def _all_right(outputs, batch):
+def _all_right(outputs: np.ndarray, batch: Batch) -> tuple[float, float]:
     """Strings in which every legal symbol has a higher score than every other one, at each step."""
     may = legal(batch.xs)
     worst, best = np.where(may, outputs, np.inf).min(axis=-1), np.where(may, -np.inf, outputs).max(axis=-1)
@@ -88,7 +89,7 @@ TASK = Task("reber", "embedded Reber grammar: say at every step which symbols ma
                         Reference("Elman, one step", 0.0, "the same, after 200,000")))
 
 
-def main():
+def main() -> int:
     return TASK.main()
 
 

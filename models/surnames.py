@@ -8,18 +8,19 @@ the names, drawn once and for all, is tested on.
 """
 import sys
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 
 import minigrad as mg
 
-from .task import Reference, Task, extra, minibatches
+from .task import Data, Reference, Task, extra, minibatches
 
 LOCALES = "bg_BG de_AT en_US es_ES fi_FI fr_FR hr_HR it_IT nl_NL pt_BR sk_SK sv_SE".split()
 LETTERS = 128                           # 0 stands for padding, 1 for the rarest letters together
 
 
-def names():
+def names() -> tuple[list[str], np.ndarray]:
     """The surnames of the LOCALES: a list of strings and the array of their locales' numbers."""
     lists = []
     for locale in LOCALES:
@@ -28,19 +29,20 @@ def names():
     return sum(lists, []), np.repeat(np.arange(len(LOCALES)), [len(each) for each in lists])
 
 
-def encoded(words):
+def encoded(words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Words as integers (T, N), 0 after each end, and their lengths (N,)."""
     number = {letter: n for n, (letter, _) in enumerate(Counter("".join(words)).most_common(LETTERS - 2), 2)}
     xs, lengths, _ = mg.train.pad_sequences([[number.get(letter, 1) for letter in word] for word in words])
     return xs, lengths
 
 
-def data():
+def data() -> Data:
     words, locales = names()
     xs, lengths = encoded(words)
     order = np.random.default_rng(0).permutation(len(words))
     cut = len(words) * 4 // 5
-    return minibatches(*((xs[:, part], locales[part], lengths[part]) for part in (order[:cut], order[cut:])), size=64)
+    train, test = ((xs[:, part], locales[part], lengths[part]) for part in (order[:cut], order[cut:]))
+    return minibatches(train, test, size=64)
 
 
 TASK = Task("surnames", "where a surname is from, letter by letter, twelve countries", inputs=LETTERS,
@@ -50,7 +52,7 @@ TASK = Task("surnames", "where a surname is from, letter by letter, twelve count
             weight_decay=0.2)
 
 
-def main():
+def main() -> int:
     return TASK.main()
 
 

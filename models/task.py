@@ -43,24 +43,24 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 
 import minigrad as mg
 
 from . import figures
-from .cell_by_name import called, find_cell, usable
+from .cell_by_name import Maker, called, find_cell, usable
 from .data import Batch, Data, Unusable, extra, minibatches
 from .measures import ACCURACY, BITS, RMSE, Measure, Reference, binary_cross_entropy, counted, cross_entropy, percent, squared_error
 
-__all__ = ["ACCURACY", "BITS", "RMSE", "Batch", "Budget", "Data", "Measure", "Network", "Reference", "Result", "Task", "Unusable",
-           "binary_cross_entropy", "called", "counted", "cross_entropy", "extra", "find_cell", "minibatches", "percent", "squared_error",
-           "tasks", "usable"]
+__all__ = ["ACCURACY", "BITS", "RMSE", "Batch", "Budget", "Data", "Measure", "Network", "Reference", "Result", "Task", "Trained",
+           "Unusable", "binary_cross_entropy", "called", "counted", "cross_entropy", "extra", "find_cell", "minibatches", "percent",
+           "squared_error", "tasks", "usable"]
 
 EVALUATIONS = 10                        # points on the test curve
 
@@ -73,7 +73,8 @@ class Network(mg.Module):
     Called with a Batch it returns the outputs o: (B, K) with read="last" or "mean", (T, B, K) with "every".
     """
 
-    def __init__(self, cell, inputs, outputs, hidden, *, read="last", rng, dtype=np.float32):
+    def __init__(self, cell: Maker, inputs: int, outputs: int, hidden: int, *, read: str = "last", rng: np.random.Generator,
+                 dtype: type = np.float32) -> None:
         self.read, self.inputs, self.dtype = read, inputs, dtype
         self.cell = cell(inputs, hidden, rng=rng, dtype=dtype)
         with mg.no_grad():                                          # a cell's output need not be as wide as its state
@@ -82,7 +83,7 @@ class Network(mg.Module):
         self.W_y = mg.parameter(rng.uniform(-bound, bound, (width, outputs)).astype(dtype))
         self.b_y = mg.parameter(np.zeros(outputs, dtype))
 
-    def __call__(self, batch):
+    def __call__(self, batch: Batch) -> mg.Tensor:
         xs, (T, B) = batch.xs, batch.xs.shape[:2]
         xs = np.eye(self.inputs, dtype=self.dtype)[xs] if xs.dtype.kind in "iu" else xs.astype(self.dtype, copy=False)
         ys, _ = mg.scan(self.cell, xs, lengths=batch.lengths)       # the one place where tasks go through time
@@ -104,9 +105,19 @@ class Budget(NamedTuple):
     epochs: float | None = None
     seconds: float | None = None
 
-    def progress(self, epochs, seconds):
+    def progress(self, epochs: float, seconds: float) -> float:
         """The share that is used up."""
         return max(epochs / self.epochs if self.epochs else 0.0, seconds / self.seconds if self.seconds else 0.0)
+
+
+class Record(TypedDict):
+    """One evaluation of a run."""
+
+    epoch: float
+    step: int
+    loss: float                                                     # the mean since the last record
+    test: float
+    seconds: float
 
 
 @dataclass
@@ -121,10 +132,13 @@ class Result:
     seconds: float
     steps: int
     parameters: int
-    model: Any = field(repr=False, default=None)
+    model: Any = field(repr=False, default=None)                    # the trained Network; it does not travel
 
-    def __getstate__(self):                                         # a class from path.py:Class cannot be pickled
+    def __getstate__(self) -> dict[str, Any]:                       # a class from path.py:Class cannot be pickled
         return {**vars(self), "model": None}
+
+
+Trained = tuple[list[Record], Result]                                # one run
 
 
 @dataclass
@@ -136,39 +150,39 @@ class Task:
     inputs: int
     outputs: int
     data: Callable[[], Data]
-    loss: Callable = cross_entropy
+    loss: Callable[[mg.Tensor, Batch], mg.Tensor] = cross_entropy
     measure: Measure = ACCURACY
     references: tuple[Reference, ...] = ()
     read: str = "last"
-    cell: Any = "GRUCell"
+    cell: str | Maker = "GRUCell"
     hidden: int = 32
     epochs: float = 20
     learning_rate: float = 5e-3
     weight_decay: float = 0.0
     clip: float | None = 1.0
-    network: Callable = Network
-    more: Callable[[list, str], None] | None = None
+    network: Callable[..., Network] = Network
+    more: Callable[[list[Trained], str], None] | None = None
 
     @cached_property
-    def loaded(self):
+    def loaded(self) -> Data:
         """The data, read once."""
         return self.data()
 
-    def __getstate__(self):                                         # other processes read the data themselves
+    def __getstate__(self) -> dict[str, Any]:                       # other processes read the data themselves
         return {key: value for key, value in vars(self).items() if key != "loaded"}
 
-    def bar(self, cell=""):
+    def bar(self, cell: str = "") -> Reference | None:
         """The reference of the same kind of cell ("GRU" for a GRUCell), or else the first; None where there is none."""
         return next((r for r in self.references if r.name == cell.removesuffix("Cell")), next(iter(self.references), None))
 
-    def met(self, value, cell=""):
+    def met(self, value: float, cell: str = "") -> bool:
         """Is this at least as good as the bar? (True where there is none.)"""
-        if not self.references:
+        bar = self.bar(cell)
+        if bar is None:
             return True
-        bar = self.bar(cell).value
-        return bool(value >= bar if self.measure.higher_is_better else value <= bar)
+        return bool(value >= bar.value if self.measure.higher_is_better else value <= bar.value)
 
-    def evaluate(self, model):
+    def evaluate(self, model: Network) -> float:
         """The measure on the test data."""
         model.eval()                                                # dropout and its kin rest
         with mg.no_grad():
@@ -176,12 +190,13 @@ class Task:
         model.train()
         return value
 
-    def made(self, make, hidden, rng):
+    def made(self, make: Maker, hidden: int, rng: np.random.Generator) -> Network:
         """The network around the cell that ``make`` makes."""
         with usable(make, self.inputs, hidden):
             return self.network(make, self.inputs, self.outputs, hidden, read=self.read, rng=rng)
 
-    def train(self, cell=None, seed=0, budget=None, *, hidden=None, learning_rate=None, tell=None):
+    def train(self, cell: str | Maker | None = None, seed: int = 0, budget: Budget | None = None, *,
+              hidden: int | None = None, learning_rate: float | None = None, tell: Callable[[Record], None] | None = None) -> Trained:
         """One run from fresh weights: (records, Result). The learning rate falls along half a cosine to 0.
 
         cell     a class, a name, or None for the task's own; seed: of the weights and of the batches
@@ -195,10 +210,11 @@ class Task:
         data, name = self.loaded, called(make)
         model = self.made(make, hidden, weights)
         optimizer = mg.train.AdamW(model, rate, weight_decay=self.weight_decay)
-        records, losses, begin = [], [], time.perf_counter()
-        progress = 0.0
+        records: list[Record] = []
+        losses: list[float] = []
+        begin, progress = time.perf_counter(), 0.0
 
-        def batches():
+        def batches() -> Iterator[Batch]:
             told = (lambda: progress,) if data.growing else ()
             while progress < 1:
                 for batch in data.train(order, *told):
@@ -206,11 +222,11 @@ class Task:
                         return
                     yield batch
 
-        def loss(*fields):
+        def loss(*fields: Any) -> mg.Tensor:
             batch = Batch(*fields)
             return self.loss(model(batch), batch)
 
-        def watch(step):
+        def watch(step: dict[str, Any]) -> None:
             nonlocal progress
             epoch = step["step"] / data.steps
             progress = budget.progress(epoch, time.perf_counter() - begin)
@@ -231,7 +247,7 @@ class Task:
 
     # ---- the command ------------------------------------------------------------------------------------------------
 
-    def arguments(self, argv=None):
+    def arguments(self, argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser = argparse.ArgumentParser(prog=f"python -m models {self.name}", description=self.about)
         parser.add_argument("--cell", default=self.cell,
                             help=f"a cell of minigrad, path.py:Class or module:Class (default {self.cell})")
@@ -250,7 +266,7 @@ class Task:
                 parser.error(f"--{name.replace('_', '-')} is {value}, and must be positive")
         return options
 
-    def main(self, argv=None):
+    def main(self, argv: Sequence[str] | None = None) -> int:
         """The command ``python -m models NAME``. 0: the reference is met, 1: it is not, 2: unusable."""
         options = self.arguments(argv)
         try:
@@ -262,7 +278,7 @@ class Task:
             print(f"python -m models {self.name}: {error}", file=sys.stderr)
             return 1
 
-    def run(self, options):
+    def run(self, options: argparse.Namespace) -> int:
         find_cell(options.cell)                                     # before the data is read
         budget = Budget(options.epochs or (None if options.seconds else self.epochs), options.seconds)
         self.loaded
@@ -276,7 +292,7 @@ class Task:
             runs.append((records, result))
         return self.report(runs, options.out)
 
-    def report(self, runs, out):
+    def report(self, runs: list[Trained], out: str) -> int:
         """Print the mean over the runs beside the references, draw the curves; the exit status."""
         results = [result for _, result in runs]
         values = [result.value for result in results]
@@ -305,12 +321,12 @@ class Task:
         return 0 if met else 1
 
 
-def show(seed, record):
+def show(seed: int, record: Record) -> None:
     print(f"{seed:4d} {record['epoch']:6.4g} {record['step']:6d} {record['seconds']:8.1f} {record['loss']:9.4f} "
           f"{record['test']:12.4g}", flush=True)
 
 
-def tasks():
+def tasks() -> dict[str, Task]:
     """name -> Task, of every module in this folder that makes one called TASK."""
     folder = Path(__file__).parent
     found = {}

@@ -431,6 +431,7 @@ def test_a_cotangent_may_be_a_tensor():
     kept, = mg.grad(y, x, cotangent=c, create_graph=True)
     assert mg.grad(kept.sum(), c)[0].data.tolist() == [6.0, 8.0]
 
+
 WIDE = 600      # floats of 8 bytes: parts so large that those that lie apart are written, not added
 
 

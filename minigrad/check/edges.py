@@ -4,18 +4,28 @@
 The author's unnamed sums and products are folded into the edge between two *anchors*: values that have a name, the arguments and
 results of functions, the operands and results of matrix products, leaves. No cell and no formula of a cell is known here.
 """
-from dataclasses import dataclass
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from ..graph import Graph
+from ..graph import Graph, Node
+from ..tensor import Tensor
 from .phrases import Phrases
+
+Line = tuple[Any, ...]                              # what an edge is called, the same in every step
+Factor = tuple[np.ndarray, Any, int | None]         # of a local derivative: its value, its text ("-", or whose rule), the other operand
+Way = tuple[Factor, ...]
+Ways = dict[int, tuple[list[Way], tuple[Node, int]]]            # target -> (the ways there, where the first of them ends)
 
 ARITHMETIC = {"add", "subtract", "multiply", "divide", "negative"}
 NOT_ELEMENTWISE = {"matmul", "solve", "inv", "matrix_exp"}
 
 
-def elementwise(op):
+def elementwise(op: Any) -> bool:
     return op is not None and op.call is None and not op.variadic and op.name not in NOT_ELEMENTWISE
 
 
@@ -26,15 +36,18 @@ class Edge:
     target: int
     kind: str                       # "scale": g * D; "left": g @ Bᵀ; "right": Aᵀ @ g; "op": the op's own rule
     step: int | None                # in time: the step whose line this is
-    line: tuple                     # the same in every step
-    node: object                    # the recorded op, for the last three kinds, and the operand's position
+    line: Line
+    node: Node                      # the recorded op, for the last three kinds, and the operand's position
     position: int
     leaf: bool                      # target is a leaf
-    paths: tuple = ()               # of "scale": the ways from target to source, each a tuple of (factor, its text, its node)
-    D: object = None                # of "scale": ∂source/∂target, elementwise
+    paths: tuple[Way, ...] = ()     # of "scale": the ways from target to source
+    D: np.ndarray = field(default_factory=lambda: np.ones(()))      # of "scale": ∂source/∂target, elementwise
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return id(self)
+
+
+Steps = dict[Any, Edge]         # step -> the edge that is a line there; None: outside of time
 
 
 class Edges:
@@ -47,19 +60,20 @@ class Edges:
     T                 number of steps
     """
 
-    def __init__(self, loss, column=False):
+    def __init__(self, loss: Tensor, column: bool = False) -> None:
         if loss.array.size != 1:
             raise ValueError(f"diagnose needs a scalar loss, got shape {loss.array.shape}; reduce it with .sum() or .mean()")
         self.graph = graph = Graph.of(loss)
         self.nodes, self.root = graph.nodes, graph.outputs[0]
         self.users = graph.users()
-        self.keys = []
+        self.keys: list[tuple[Any, ...]] = []
         for n in self.nodes:
             self.keys.append(self._key(n))
         self.anchor = [self._is_anchor(n) for n in self.nodes]
-        self.edges, self.lines = [], {}
-        self.incoming = {n.id: [] for n in self.nodes}
-        self.outgoing = {n.id: [] for n in self.nodes}
+        self.edges: list[Edge] = []
+        self.lines: dict[Line, Steps] = {}
+        self.incoming: dict[int, list[Edge]] = {n.id: [] for n in self.nodes}
+        self.outgoing: dict[int, list[Edge]] = {n.id: [] for n in self.nodes}
         reached = {self.root}
         for node in reversed(self.nodes):
             if node.id in reached and node.op is not None and node.requires_grad and self.anchor[node.id]:
@@ -68,21 +82,22 @@ class Edges:
                     self._enter(edge)
         self.steps = sorted({e.step for e in self.edges if e.step})
         self.T = max(self.steps, default=0)
-        self.leaves, unnamed = {}, 0
+        self.leaves: dict[str, int] = {}
+        unnamed = 0
         for n in self.nodes:
             if n.kind == "parameter" and n.id in reached:
                 unnamed += n.name is None
                 self.leaves[n.name or f"parameter {unnamed}"] = n.id
-        self.by_step = {}                                   # (step, key) -> id, for every value that has a place in time
+        self.by_step: dict[tuple[int, tuple], int] = {}     # (step, key) -> id, for every value that has a place in time
         for n in self.nodes:
             if n.step is not None and n.kind != "constant":
                 self.by_step.setdefault((n.step, self.keys[n.id]), n.id)
         self.phrases = Phrases(self, column)
-        self.blocks = {}
+        self.blocks: dict[int, tuple[int, ...]] = {}
         for node in reversed(self.nodes):
             self._find_blocks(node)
 
-    def _key(self, node):
+    def _key(self, node: Node) -> tuple[Any, ...]:
         """What is the same for this value in every step: how manieth of its step it was made, by what, in which shape."""
         place = node.tensor.place if node.tensor is not None else None
         if place is not None and node.kind != "parameter" and place.start is not None:
@@ -91,7 +106,7 @@ class Edges:
             return ("out", node.op.name, *(self.keys[i] for i in node.inputs if self.nodes[i].kind != "constant"))
         return ("one", node.id)
 
-    def _is_anchor(self, node):
+    def _is_anchor(self, node: Node) -> bool:
         """Unnamed sums and products that only other sums and products of the same shape use belong to their user."""
         if node.op is None or node.id == self.root or node.op.name not in ARITHMETIC:
             return True
@@ -101,13 +116,14 @@ class Edges:
             return True
         return not all(u.op.name in ARITHMETIC and u.value.shape == node.value.shape for u in users)
 
-    def _edges_of(self, node):
+    def _edges_of(self, node: Node) -> Iterator[Edge]:
         value = node.value
         if elementwise(node.op):
-            found, order = {}, []
+            found: Ways = {}
+            order: list[int] = []
             self._trace(node, (), found, order)
             for target in order:
-                D = sum(product(path, value) for path in found[target][0])
+                D: Any = sum(product(path, value) for path in found[target][0])
                 yield self._edge(node, target, "scale", *found[target][1], paths=tuple(found[target][0]), D=np.broadcast_to(D, value.shape))
             return
         for position, i in enumerate(node.inputs):
@@ -118,7 +134,7 @@ class Edges:
                     kind = ("left", "right")[position]
                 yield self._edge(node, i, kind, node, position)
 
-    def _trace(self, node, path, found, order):
+    def _trace(self, node: Node, path: Way, found: Ways, order: list[int]) -> None:
         """All ways down from an elementwise node to anchors; a way is the tuple of factors that it multiplies."""
         op, y = node.op, node.value
         arrays = [self.nodes[i].value for i in node.inputs]
@@ -140,17 +156,18 @@ class Edges:
                     order.append(i)
                 found[i][0].append(way)
 
-    def _edge(self, source, target, kind, node, position, **more):
+    def _edge(self, source: Node, target: int, kind: str, node: Node, position: int, **more: Any) -> Edge:
         x = self.nodes[target]
         scalar = source.value.size == 1
         step = x.step if (scalar or source.step is None) and x.step is not None else source.step
+        line: Line
         if scalar or source.step is None:
             line = ("to", self.keys[source.id] if not scalar else "loss", self.keys[target], position if node.op.name != "stack" else 0)
         else:
             line = (*self.keys[node.id], position)
         return Edge(source.id, target, kind, step, line, node, position, x.op is None, **more)
 
-    def _enter(self, edge):
+    def _enter(self, edge: Edge) -> None:
         steps = self.lines.setdefault(edge.line, {})
         if edge.step in steps:                                 # a second one in the same step: a line of its own
             edge.line = (*edge.line, edge.source, edge.target)
@@ -160,9 +177,9 @@ class Edges:
         self.incoming[edge.target].append(edge)
         self.outgoing[edge.source].append(edge)
 
-    def _find_blocks(self, node):
+    def _find_blocks(self, node: Node) -> None:
         """Where the columns of a packed value are taken apart: boundaries along the last axis, from its users' slices."""
-        cuts = set()
+        cuts: set[int] = set()
         for i, _ in self.users[node.id]:
             user = self.nodes[i]
             if user.op.name == "getitem":
@@ -177,7 +194,7 @@ class Edges:
         if cuts:
             self.blocks[node.id] = tuple(sorted(cuts))
 
-    def blocks_of(self, edge):
+    def blocks_of(self, edge: Edge) -> tuple[slice, ...]:
         """The column blocks of the adjoint that the edge receives: slices; () if it is not packed."""
         cuts = self.blocks.get(edge.source, ())
         if not cuts:
@@ -185,15 +202,15 @@ class Edges:
         ends = (0, *cuts, self.nodes[edge.source].value.shape[-1])
         return tuple(slice(a, b) for a, b in zip(ends, ends[1:]))
 
-    def derivative(self, edge, instead=None, flip=None):
+    def derivative(self, edge: Edge, instead: dict[int, np.ndarray] | None = None, flip: tuple[int, int, int] | None = None) -> np.ndarray:
         """The D of a "scale" edge computed again: with values replaced ({node id: array}), or with a changed sign or a term left out in an
         unnamed sum, ``flip`` = (node id, position, factor: -1 or 0)."""
-        instead = instead or {}
+        given = instead or {}
 
-        def value(i, top=False):
+        def value(i: int, top: bool = False) -> np.ndarray:
             node = self.nodes[i]
-            if i in instead and not top:
-                return instead[i]
+            if i in given and not top:
+                return given[i]
             if self.anchor[i] or node.op is None:
                 return node.value
             a = [value(j) for j in node.inputs]
@@ -201,10 +218,10 @@ class Edges:
                 a[flip[1]] = a[flip[1]] * flip[2]
             return node.op.evaluate(*a, **node.attributes)
 
-        def down(i, g):
+        def down(i: int, g: np.ndarray) -> Any:
             node = self.nodes[i]
             a = [value(j) for j in node.inputs]
-            total = 0
+            total: Any = 0
             for position, j in enumerate(node.inputs):
                 x = self.nodes[j]
                 if x.requires_grad and node.op.rule(position) is not None:
@@ -216,9 +233,11 @@ class Edges:
             return total
         return np.asarray(down(edge.source, np.ones_like(self.nodes[edge.source].value)) + np.zeros_like(self.nodes[edge.source].value))
 
-    def inside(self, edge):
+    def inside(self, edge: Edge) -> tuple[list[int], list[int]]:
         """Of a "scale" edge: (anchors whose values its D may contain, unnamed sums in its factors)."""
-        anchors, sums, stack, seen = [], [], [edge.source], set()
+        anchors: list[int] = []
+        sums: list[int] = []
+        stack, seen = [edge.source], set()
         while stack:
             i = stack.pop()
             node = self.nodes[i]
@@ -238,19 +257,19 @@ class Edges:
 
     # ---- looking things up --------------------------------------------------------------------------------------------------------
 
-    def value(self, id):
+    def value(self, id: int) -> np.ndarray:
         return self.nodes[id].value
 
-    def at(self, id, step):
+    def at(self, id: int, step: int) -> int | None:
         """The node that is at another step what this one is at its own; None if there is none."""
         return self.by_step.get((step, self.keys[id]))
 
-    def crossing(self, edge):
+    def crossing(self, edge: Edge) -> bool:
         """Does the edge hand something to the step before?"""
         x = self.nodes[edge.target]
         return edge.step is not None and x.step is not None and x.step < edge.step
 
-    def beside(self, id, d):
+    def beside(self, id: int, d: int) -> int | None:
         """What a value is d steps away: an id, or None. A state is the initial one before the first step."""
         for line in self.crossings():
             first = self.lines[line].get(1)
@@ -258,37 +277,38 @@ class Edges:
             if id in states:
                 k = states.index(id) + d
                 return states[k] if 0 <= k <= self.T else None
-        return None if self.nodes[id].step is None else self.at(id, self.nodes[id].step + d)
+        step = self.nodes[id].step
+        return None if step is None else self.at(id, step + d)
 
-    def entries(self):
+    def entries(self) -> dict[int, list[Edge]]:
         """Where the loss enters time: edges from outside (or from a scalar) to a value of a step, by step."""
-        found = {}
+        found: dict[int, list[Edge]] = {}
         for e in self.edges:
             x, y = self.nodes[e.target], self.nodes[e.source]
             if x.value.size > 1 and x.step and x.kind != "parameter" and (y.value.size == 1 or y.step is None):
                 found.setdefault(x.step, []).append(e)
         return found
 
-    def exits(self):
+    def exits(self) -> dict[int, list[Edge]]:
         """Where time is left: edges from a step to a leaf, or to a value outside of time, by step."""
-        found = {}
+        found: dict[int, list[Edge]] = {}
         for e in self.edges:
             y = self.nodes[e.source]
             if e.step and y.step and y.value.size > 1 and (e.leaf or self.nodes[e.target].step is None):
                 found.setdefault(e.step - self.crossing(e), []).append(e)      # the initial state is left at step 0
         return found
 
-    def state(self, line, step):
+    def state(self, line: Line, step: int) -> int | None:
         """The state, at a step, that a line which hands something back in time hands it to; None if it only reaches an initial one."""
         made = next((e.target for e in self.lines[line].values() if self.nodes[e.target].op is not None), None)
         return None if made is None else self.at(made, step)
 
-    def crossings(self):
+    def crossings(self) -> list[Line]:
         """The lines that hand something to the step before."""
         return [line for line, steps in self.lines.items() if any(self.crossing(e) for e in steps.values())]
 
 
-def product(path, like):
+def product(path: Way, like: np.ndarray) -> np.ndarray:
     total = np.ones((), like.dtype)
     for factor, *_ in path:
         total = total * factor

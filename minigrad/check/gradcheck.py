@@ -5,8 +5,12 @@ Two questions are kept apart. *What is the true slope?* The complex step, where 
 the gradients are computed a few times more with every recorded value moved by an ulp or so, as if each op had rounded another
 way (Monte Carlo arithmetic: Parker 1997). What the entries then do is c·eps·Σ|terms| times the condition, without a formula.
 """
+from __future__ import annotations
+
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +19,7 @@ from ..nested import flatten, rebuild
 from ..recurrent import unroll
 from ..tensor import Tensor
 from .checked import Derived, Function, arguments
-from .rows import Report
+from .rows import Report, Row
 from .entries import EXTENDED, Entries, finer
 from .probe import SIZES, draw
 from .slopes import REFUSES
@@ -28,7 +32,7 @@ SAMPLES = 5                                       # other roundings that are tri
 class GradientReport(Report):
     """What gradcheck found: ``.ok`` (also its truth value), ``.rows``, ``.remarks``, ``str()``; ``.assert_ok()`` for tests."""
 
-    def assert_ok(self):
+    def assert_ok(self) -> GradientReport:
         """Raise AssertionError with the whole report if anything differs; return the report."""
         __tracebackhide__ = True
         if not self.ok:
@@ -36,7 +40,8 @@ class GradientReport(Report):
         return self
 
 
-def gradcheck(fn, inputs=None, order=1, *, tolerance=None, seed=0, derived=None, entries=1000):
+def gradcheck(fn: Any, inputs: Any = None, order: int = 1, *, tolerance: float | None = None, seed: int = 0,
+              derived: Callable[..., Any] | None = None, entries: int = 1000) -> GradientReport:
     """Check the gradients of ``fn`` with respect to ``inputs``. Returns a report: ``.ok``, ``.rows``, ``str()``, ``.assert_ok()``.
 
     fn      takes Tensors and returns a Tensor of any shape, or a tuple of them (projected on random cotangents).
@@ -80,6 +85,7 @@ def gradcheck(fn, inputs=None, order=1, *, tolerance=None, seed=0, derived=None,
     if not free:
         raise TypeError(f"nothing to differentiate: the inputs have dtypes {[str(a.dtype) for a in arrays]}, "
                         "expected a float among them")
+    checked: Function
     if derived is None:
         checked = Function(call, free, order, seed, list(own.values()))
     elif own or order == 2:
@@ -93,11 +99,12 @@ def gradcheck(fn, inputs=None, order=1, *, tolerance=None, seed=0, derived=None,
             p.array = array
 
 
-def _report(checked, names, arrays, tolerance, seed, entries, title, explain=True):
+def _report(checked: Function, names: list[str], arrays: list[np.ndarray], tolerance: float | None, seed: int, entries: int, title: str,
+            explain: bool = True) -> GradientReport:
     checked.refuse_chance([finer(a) for a in arrays])
     checks = [Entries(checked, arrays, i, seed, tolerance, entries) for i in checked.free]
     yours, samples, scale = sampled(checked, arrays, seed)
-    rows = [check.row(names[check.i], *parts, scale) for check, *parts in zip(checks, yours, samples)]
+    rows = [check.row(names[check.i], mine, moved, scale) for check, mine, moved in zip(checks, yours, samples)]
     if tolerance is None and EXTENDED and any(c.undecided for c in checks):
         rows = _again_in_extended_precision(checked, names, arrays, rows, checks, seed, entries)
     report = GradientReport(rows, title=title)
@@ -109,7 +116,8 @@ def _report(checked, names, arrays, tolerance, seed, entries, title, explain=Tru
     return report
 
 
-def _again_in_extended_precision(checked, names, arrays, rows, checks, seed, entries):
+def _again_in_extended_precision(checked: Function, names: list[str], arrays: list[np.ndarray], rows: list[Row], checks: list[Entries],
+                                 seed: int, entries: int) -> list[Row]:
     """Where rounding leaves no digit in float64, np.longdouble has three more."""
     longer = [a.astype(np.longdouble) if i in checked.free and a.dtype == float else a for i, a in enumerate(arrays)]
     try:
@@ -126,12 +134,13 @@ def _again_in_extended_precision(checked, names, arrays, rows, checks, seed, ent
     return rows
 
 
-def sampled(checked, arrays, seed):
+def sampled(checked: Function, arrays: list[np.ndarray], seed: int) -> tuple[list[Any], list[list[np.ndarray]], tuple[float, float]]:
     """The gradients; how other roundings move them (for each array a list of differences); and the scale of fn: how they move
     its value, the value's own rounding included, and its largest output."""
     yours, value = checked.gradients(arrays)
     largest = checked.magnitude
-    rng, moved, noise = np.random.default_rng(seed + 2), [[] for _ in yours], 0.0
+    rng, noise = np.random.default_rng(seed + 2), 0.0
+    moved: list[list[np.ndarray]] = [[] for _ in yours]
     for _ in range(SAMPLES):
         sample = checked.disturbed(arrays, rng)
         if sample is None or not np.isfinite(sample[1]):
@@ -150,7 +159,7 @@ class _Probe(Module):
     On initial values mistakes hide: zeros in biases and states, ones in gains, symmetry in identities.
     """
 
-    def __init__(self, cell, input_size, rng):
+    def __init__(self, cell: Any, input_size: int, rng: np.random.Generator) -> None:
         self.cell = cell
         for p in cell.parameters().values():
             p.array = draw(p.shape, rng).astype(p.dtype)
@@ -161,15 +170,15 @@ class _Probe(Module):
         self.state = rebuild(state, [self._near(s, rng) if s.dtype.kind == "f" else s for s in flatten(state)])
 
     @staticmethod
-    def _near(state, rng):
+    def _near(state: Tensor, rng: np.random.Generator) -> Tensor:
         return Tensor(state.data + (0.3 * rng.standard_normal(state.shape)).astype(state.dtype), requires_grad=True)
 
-    def __call__(self):
+    def __call__(self) -> tuple[Any, ...]:
         ys, state = unroll(self.cell, self.xs, self.state)
         return (ys, *(s for s in flatten(state) if s.dtype.kind in "fc"))
 
 
-def _checked_cell(cell, order, tolerance, seed, entries):
+def _checked_cell(cell: Any, order: int, tolerance: float | None, seed: int, entries: int) -> GradientReport:
     if inspect.isclass(cell) and issubclass(cell, Module):
         cell = _made(cell)
     if not isinstance(cell, Module) or not cell.parameters():
@@ -189,7 +198,7 @@ def _checked_cell(cell, order, tolerance, seed, entries):
             p.array = array
 
 
-def _made(cls):
+def _made(cls: type) -> Module:
     try:
         return cls(SIZES["D"], SIZES["H"])
     except ValueError:                            # a size that the cell cannot have: clockwork groups, heads

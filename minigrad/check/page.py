@@ -1,5 +1,10 @@
 """How the reports of this room look in a notebook or on a page: plain tables, what is wrong in red, no scripts."""
+from __future__ import annotations
+
+from collections.abc import Sequence
 from html import escape
+
+Cell = tuple[str, bool]         # a text, and is it wrong?
 
 STYLE = """<style>
 .check table { border-collapse: collapse; margin: .5em 0 }
@@ -14,17 +19,17 @@ STYLE = """<style>
 </style>"""
 
 
-def table(caption, heads, rows):
-    """A table as HTML; a head that ends in a space stands over numbers. rows: lists of (text, is it wrong)."""
+def table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
+    """A table as HTML; a head that ends in a space stands over numbers."""
     kinds = ["n" if head.endswith(" ") else "" for head in heads]
 
-    def line(tag, cells):
+    def line(tag: str, cells: Sequence[Cell]) -> str:
         return "<tr>" + "".join(f'<{tag} class="{kind} {"wrong" if wrong else ""}">{escape(text)}</{tag}>'
                                 for kind, (text, wrong) in zip(kinds, cells)) + "</tr>"
     title = f"<caption>{escape(caption)}</caption>" if caption else ""
     return f"<table>{title}{line('th', [(head, False) for head in heads])}{''.join(line('td', row) for row in rows)}</table>"
 
 
-def framed(*parts):
+def framed(*parts: str) -> str:
     """Parts of HTML as one piece with its style."""
     return f'<div class="check">{STYLE}' + "\n".join(parts) + "</div>"

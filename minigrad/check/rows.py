@@ -1,12 +1,16 @@
 """One gradient beside its reference: the Row, the Report that is a table of them, and what "agrees" means. Which gradients are
 compared is compare.py's business; where a reference comes from (complex step, differences) is gradcheck.py's."""
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from typing import Any
 
 import numpy as np
 
 from ..tensor import Tensor
-from .page import framed, table
+from .page import Cell, framed, table
 
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5, "float16": 1e-2}          # by the coarsest dtype of those compared
 
@@ -18,12 +22,12 @@ class Row:
     ok: bool
     error: float = float("nan")                                   # max|yours − reference| / max|reference|
     cosine: float = float("nan")                                  # of the angle between the two
-    index: tuple | None = None                                    # the worst entry, …
-    yours: float | None = None                                    # … its value in yours …
-    reference: float | None = None                                # … and in the reference
+    index: tuple[int, ...] | None = None                          # the worst entry, …
+    yours: complex | None = None                                  # … its value in yours …
+    reference: complex | None = None                              # … and in the reference
     note: str = ""                                                # what is wrong, if it can be said in words
 
-    def __str__(self):
+    def __str__(self) -> str:
         if self.index is None:
             return f"{self.name:<14} {'':8}  {'':7}  {self.note}"
         place = "ok" if self.ok else "[" + ",".join(map(str, self.index)) + "]"
@@ -34,19 +38,19 @@ class Row:
 @dataclass
 class Report:
     """The outcome of a check: ``ok`` (also its truth value), ``rows`` (one Row per gradient), ``remarks``, ``str()`` (the table)."""
-    rows: list = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
     title: str = ""
-    steps: dict = field(default_factory=dict)     # name of a line -> {step: (error, ok)}, where steps were compared
-    remarks: list = field(default_factory=list)   # where the mistake is, and what could not be decided
+    steps: dict[str, dict[int, tuple[float, bool]]] = field(default_factory=dict)     # line -> {step: (error, ok)}, where compared
+    remarks: list[str] = field(default_factory=list)      # where the mistake is, and what could not be decided
 
     @property
-    def ok(self):
+    def ok(self) -> bool:
         return all(row.ok for row in self.rows)
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return self.ok
 
-    def __str__(self):
+    def __str__(self) -> str:
         wrong = sum(not row.ok for row in self.rows)
         verdict = "AGREES" if self.ok else f"DIFFERENT: {wrong} of {len(self.rows)}"
         head = f"{'gradient':<14} {'rel.err':>8}  {'cosine':>7}  {'worst entry':<12} {'yours':>14} {'reference':>14}"
@@ -60,12 +64,12 @@ class Report:
     __repr__ = __str__
 
     @property
-    def first(self):
+    def first(self) -> tuple[str, int] | None:
         """(line, step) of the first difference on the way back from the last step, in the order of the lines; None if there is none."""
         times = sorted({t for steps in self.steps.values() for t in steps}, reverse=True)
         return next(((name, t) for t in times for name, steps in self.steps.items() if t in steps and not steps[t][1]), None)
 
-    def _time(self):
+    def _time(self) -> tuple[list[str], dict[str, list[Cell]]]:
         """(heads, lines) of the table of steps: for each line its name, and at each step (text, is it wrong); empty without steps."""
         times = sorted({t for steps in self.steps.values() for t in steps}, reverse=True)
         cells = {name: [("", False) if t not in steps else ("ok", False) if steps[t][1] else (f"{steps[t][0]:.1e}", True) for t in times]
@@ -73,11 +77,11 @@ class Report:
         return [f"t={t}" for t in times], cells
 
     @property
-    def exit_status(self):
+    def exit_status(self) -> int:
         """For scripts, ``sys.exit(report.exit_status)``: 0 agrees, 1 differs."""
         return 0 if self.ok else 1
 
-    def data(self):
+    def data(self) -> dict[str, Any]:
         """The report as plain Python values, ready for JSON."""
         return dict(ok=self.ok, title=self.title, rows=[dict(
             name=r.name, ok=r.ok, error=_plain(r.error), cosine=_plain(r.cosine), index=None if r.index is None else list(r.index),
@@ -85,11 +89,11 @@ class Report:
             steps={name: {str(t): _plain(e) for t, (e, _) in steps.items()} for name, steps in self.steps.items()},
             remarks=list(self.remarks))
 
-    def html(self):
+    def html(self) -> str:
         """The report as a piece of HTML, a table and one of the steps, without scripts."""
         return framed(*self.parts())
 
-    def parts(self):
+    def parts(self) -> list[str]:
         """What ``html`` puts together."""
         rows = [[(text, not r.ok) for text in (
             str(r.name), "ok" if r.ok else "" if r.yours is None else "differs", f"{r.error:.1e}" if r.error == r.error else "",
@@ -104,11 +108,12 @@ class Report:
     _repr_html_ = html
 
 
-def compare_arrays(name, yours, reference, tolerance=None, scale=0.0, column=False):
+def compare_arrays(name: str, yours: Any, reference: Any, tolerance: float | None = None, scale: float = 0.0,
+                   column: bool = False) -> Row:
     """One Row. ``scale`` is the largest entry of all gradients in the report: below a thousandth of it an array is held
     to that thousandth, since the difference of two numbers that should both be 0 is rounding and not an error.
     With ``column`` yours is the transpose of what its author has, whose shapes are told."""
-    def shown(index):
+    def shown(index: tuple[int, ...]) -> tuple[int, ...]:
         return index[::-1] if column and len(index) == 2 else index
 
     yours, reference = as_array(yours), as_array(reference)
@@ -140,25 +145,25 @@ def compare_arrays(name, yours, reference, tolerance=None, scale=0.0, column=Fal
     return row
 
 
-def tolerance_of(*arrays):
+def tolerance_of(*arrays: np.ndarray) -> float:
     """What "agrees" means for these arrays: the tolerance of the coarsest floating dtype among them."""
     dtypes = [a.dtype.name.replace("complex128", "float64").replace("complex64", "float32") for a in arrays]
     return max(TOLERANCE.get(d, 1e-12) for d in dtypes)
 
 
-def largest(arrays):
+def largest(arrays: Iterable[Any]) -> float:
     """The largest finite absolute entry of some arrays, 0 if there is none."""
     sizes = [np.abs(a) for a in map(as_array, arrays) if a.dtype.kind in "biufc"]
     return max((float(np.max(s, initial=0.0, where=np.isfinite(s))) for s in sizes), default=0.0)
 
 
-def _plain(x):
+def _plain(x: complex | None) -> float | str | None:
     if x is None or isinstance(x, complex):
         return None if x is None else str(x)
     return float(x) if np.isfinite(x) else None
 
 
-def as_array(value):
+def as_array(value: Any) -> np.ndarray:
     """As an array of NumPy's: of a Tensor; of torch's, off its graph and its device; of JAX's; of a list. bfloat16 becomes float32."""
     value = value.data if isinstance(value, Tensor) else value.detach().cpu() if hasattr(value, "detach") else value
     if str(getattr(value, "dtype", "")).endswith("bfloat16"):     # NumPy has none
@@ -169,18 +174,18 @@ def as_array(value):
         return np.array(value, dtype=object)
 
 
-def close(a, b, tolerance=None):
+def close(a: np.ndarray, b: np.ndarray, tolerance: float | None = None) -> bool:
     """Do two arrays of one shape agree?"""
     tolerance = tolerance_of(a, b) if tolerance is None else tolerance
     return bool(np.max(np.abs(a - b), initial=0.0) <= tolerance * np.max(np.abs(b), initial=0.0))
 
 
-def relative(worst, size):
+def relative(worst: float, size: float) -> float:
     """An error relative to the size of what should be there."""
     return worst / size if size else (np.inf if worst else 0.0)
 
 
-def cosine(a, b):
+def cosine(a: np.ndarray | Sequence[Any], b: np.ndarray | Sequence[Any]) -> float:
     """Of the angle between two arrays; of nothing and nothing 1."""
     a, b = (x.astype(np.result_type(x, float)) for x in map(np.ravel, (a, b)))
     a, b = (x / (np.max(np.abs(x), initial=0.0) or 1.0) for x in (a, b))
@@ -188,8 +193,8 @@ def cosine(a, b):
     return float(np.vdot(a, b).real / lengths) if lengths else float(not a.any() and not b.any())
 
 
-def _about_shapes(yours, reference, tolerance, column):
-    def shown(shape):
+def _about_shapes(yours: np.ndarray, reference: np.ndarray, tolerance: float | None, column: bool) -> str:
+    def shown(shape: tuple[int, ...]) -> tuple[int, ...]:
         return shape[::-1] if column and len(shape) == 2 else shape
 
     note = f"shape {shown(yours.shape)}, expected {shown(reference.shape)}"

@@ -9,9 +9,15 @@ A large h is refuted where the function curves or has a kink within it, so neith
 and differences that do not settle overrule nothing. A kink at the point itself is what no h resolves: there the one-sided
 slopes stay apart, and both are reported.
 """
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+Phi = Callable[[complex], Any]                    # number -> number, or an array of one; real numbers and complex ones
 
 STEP = 1e-100                                     # of the complex step: its square vanishes beside anything
 WIDTHS = tuple(10.0 ** -k for k in range(2, 12))  # of the differences; the last is where 4 digits are left
@@ -29,20 +35,22 @@ class Slope:
     value: float
     error: float = 0.0
     method: str = "complex step"
-    kink: tuple | None = None
+    kink: tuple[float, float] | None = None
 
     @property
-    def doubtful(self):
+    def doubtful(self) -> bool:
         return self.method != "complex step" or self.kink is not None
 
 
 class Extrapolated:
     """Differences at falling h, extrapolated to h = 0. ``power``: their error falls like h (one-sided) or h² (central)."""
 
-    def __init__(self, power):
-        self.power, self.last, self.found = power, [], []
+    def __init__(self, power: int) -> None:
+        self.power = power
+        self.last: list[float] = []
+        self.found: list[tuple[float, float]] = []
 
-    def add(self, value, noise):
+    def add(self, value: float, noise: float) -> None:
         """The difference at the next h, and how far rounding may have moved it."""
         line = [value]
         for m, coarser in enumerate(self.last[:4], 1):
@@ -55,17 +63,17 @@ class Extrapolated:
             self.found.append((line[m], error + noise))
         self.last = line
 
-    def interrupt(self):
+    def interrupt(self) -> None:
         self.last = []
 
-    def best(self):
+    def best(self) -> tuple[float, float]:
         """(value, error) with the smallest error among those that no finer one contradicts."""
         standing = [(value, error) for i, (value, error) in enumerate(self.found)
                     if all(abs(value - v) <= 3 * (error + e) for v, e in self.found[i + 1:])]
         return min(standing, key=lambda pair: pair[1], default=(np.nan, np.inf))
 
 
-def complex_step(phi):
+def complex_step(phi: Phi) -> float | None:
     """Im φ(ih) / h; None where the function refuses complex numbers or gives nothing finite."""
     try:
         with np.errstate(all="ignore"):
@@ -75,7 +83,8 @@ def complex_step(phi):
     return slope if np.isfinite(slope) else None
 
 
-def slope(phi, *, noise=0.0, size=0.0, width=1.0, real=False, believed=False):
+def slope(phi: Phi, *, noise: float = 0.0, size: float = 0.0, width: float = 1.0, real: bool = False,
+          believed: bool = False) -> Slope:
     """The slope of φ at 0. Returns a Slope.
 
     phi     number -> number; called with complex numbers too
@@ -108,7 +117,8 @@ def slope(phi, *, noise=0.0, size=0.0, width=1.0, real=False, believed=False):
     return _judged(complex_slope, central, left, right, size, floor)
 
 
-def _judged(complex_slope, central, left, right, size, floor):
+def _judged(complex_slope: float | None, central: Extrapolated, left: Extrapolated, right: Extrapolated, size: float,
+            floor: float) -> Slope:
     """What is believed once all differences have been taken."""
     (value, error), sides = central.best(), _sides(left, right, size)
     if sides is not None:
@@ -123,7 +133,7 @@ def _judged(complex_slope, central, left, right, size, floor):
     return Slope(value, 10 * error, "extrapolated five-point differences")
 
 
-def _sides(left, right, size):
+def _sides(left: Extrapolated, right: Extrapolated, size: float) -> tuple[float, float] | None:
     """The one-sided slopes where they have settled and part by more than their errors explain."""
     (l, l_error), (r, r_error) = left.best(), right.best()
     scale = max(size, abs(l), abs(r))
@@ -131,7 +141,7 @@ def _sides(left, right, size):
     return (float(l), float(r)) if apart else None
 
 
-def _real(phi, theta):
+def _real(phi: Phi, theta: float) -> float:
     try:
         with np.errstate(all="ignore"):
             return np.real(phi(theta))

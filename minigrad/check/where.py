@@ -1,14 +1,20 @@
 """Where a wrong gradient comes from: the recorded op whose rule is wrong, or the place where the graph is cut."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import numpy as np
 
-from ..graph import Graph
-from ..tensor import record
+from ..graph import Graph, Node
+from ..tensor import Tensor, record
 from .checked import Function
+from .rows import Report
 
 MOST = 3                                          # remarks of a kind; the rest mostly follows from these
 
 
-def where(checked, arrays, seed, report):
+def where(checked: Function, arrays: list[np.ndarray], seed: int, report: Callable[..., Report]) -> list[str]:
     """Remarks, a list of lines. ``report(checked, names, arrays, …)`` is gradcheck's own: it checks each op alone."""
     if type(checked) is not Function:             # derived by hand: no recorded rules
         return []
@@ -19,9 +25,10 @@ def where(checked, arrays, seed, report):
     return list(_wrong_rules(Graph.of(root), checked.order, seed, report)) or list(_cuts(once, arrays))
 
 
-def _wrong_rules(graph, order, seed, report):
+def _wrong_rules(graph: Graph, order: int, seed: int, report: Callable[..., Report]) -> Iterator[str]:
     """Ops whose rule is wrong for the values that they had here."""
-    blamed, entries = set(), 100 if len(graph) < 50 else 0
+    blamed: set[str] = set()
+    entries = 100 if len(graph) < 50 else 0
     for node in graph.nodes[:2000]:
         if node.op is None or not node.requires_grad or node.op.name in blamed or len(blamed) == MOST:
             continue
@@ -29,7 +36,8 @@ def _wrong_rules(graph, order, seed, report):
         free = [k for k, x in enumerate(operands) if x.requires_grad and node.op.rule(k) is not None]
         numbers = {k for k, x in enumerate(operands) if x.tensor is None and x.value.ndim == 0}
 
-        def alone(tensors, op=node.op, attributes=node.attributes or None, numbers=numbers):
+        def alone(tensors: list[Tensor], op: Any = node.op, attributes: dict[str, Any] | None = node.attributes or None,
+                  numbers: set[int] = numbers) -> Any:
             return record(op, tuple(t.data.item() if k in numbers else t for k, t in enumerate(tensors)), attributes)
         names = [f"argument {k}" + (f" ({x.name})" if x.name else "") for k, x in enumerate(operands)]
         for n in range(1, order + 1):
@@ -39,21 +47,21 @@ def _wrong_rules(graph, order, seed, report):
             except (TypeError, ValueError, ArithmeticError):      # such an op is not to be had alone
                 break
             wrong = next((row for row in found.rows if not row.ok), None)
-            if wrong is not None and (wrong.index is None or np.isfinite([wrong.yours, wrong.reference]).all()):
-                blamed.add(node.op.name)
-                numbers = f": {wrong.note}" if wrong.index is None else \
-                    f", entry {list(wrong.index)}: {wrong.yours:.7g}, expected {wrong.reference:.7g}"
-                rule = "gradient rule" if n == 1 else "gradient of the gradient rule"
-                yield f"WHERE  the {rule} of {node.op.name}{_at(node)} for {wrong.name} is wrong{numbers}"
-                break
-            if wrong is not None:
-                blamed.add(node.op.name)
+            if wrong is None:
+                continue
+            blamed.add(node.op.name)
+            if wrong.index is not None and not np.isfinite(np.array([wrong.yours, wrong.reference])).all():
                 yield (f"WHERE  the gradient of {node.op.name}{_at(node)} for {wrong.name} is not finite, entry {list(wrong.index)}: "
                        f"{wrong.yours:.7g}")
-                break
+            else:
+                how = f": {wrong.note}" if wrong.index is None else \
+                    f", entry {list(wrong.index)}: {wrong.yours:.7g}, expected {wrong.reference:.7g}"
+                rule = "gradient rule" if n == 1 else "gradient of the gradient rule"
+                yield f"WHERE  the {rule} of {node.op.name}{_at(node)} for {wrong.name} is wrong{how}"
+            break
 
 
-def _cuts(checked, arrays):
+def _cuts(checked: Function, arrays: list[np.ndarray]) -> Iterator[str]:
     """Values that move with the inputs although nothing recorded leads to them."""
     rng, graphs = np.random.default_rng(0), []
     for step in (0.0, 1e-3):
@@ -65,11 +73,11 @@ def _cuts(checked, arrays):
     for node, again in zip(graph.nodes, other.nodes if len(other) == len(graph) else ()):
         still = node.value.shape != again.value.shape or np.array_equal(node.value, again.value, equal_nan=node.value.dtype.kind in "fc")
         if not node.requires_grad and node.op is None and id(node.tensor) not in own and not still and found < MOST:
-            user, position = users[node.id][0]
-            user, found = graph.nodes[user], found + 1
+            i, position = users[node.id][0]
+            user, found = graph.nodes[i], found + 1
             yield (f"WHERE  argument {position} of {user.op.name}{_at(user)}, a constant of shape {node.value.shape}, moves with the "
                    "inputs: it was cut from the graph (by .data, .item(), detach or stop_gradient?)")
 
 
-def _at(node):
+def _at(node: Node) -> str:
     return "" if node.step is None else f" at t={node.step}"

@@ -51,7 +51,7 @@ def _joined(site, v, *arguments):
 def _blocks(site, v, W):
     n, rows, size = v.shape
     W = f"{W}.T" if v.attributes.get("transposed") else W
-    return f"{site.words.numpy('ascontiguousarray')}({W}.reshape({rows}, {n}, {size}).swapaxes(0, 1))"
+    return f"{W}.reshape({rows}, {n}, {size}).swapaxes(0, 1)"
 
 
 def _reshape(site, v, x):

@@ -31,7 +31,7 @@ def _loss(site, v, out):
     site.room.buffer(sums, logits, shape=(*targets.shape, 1))
     shape = f"({', '.join(['T', *map(str, targets.shape)])},)"
     site.room.add(rows, f"arange(0, T * {n * K}, {K}).reshape({shape})")
-    site.room.add(at, f"empty({shape}, int)")
+    site.room.add(at, f"aligned({shape}, int)")
     numbers = site.room.view(site.words.unique(f"{exps}_numbers"), f"{exps}.reshape(-1)")
     site.room.kept[v.id].append(numbers)
     site.words.imports |= {"arange", "maximum", "subtract", "exp", "log", "add", "dot"}

@@ -25,6 +25,12 @@ HEAD = '''"""{title}, T steps at a time: written by minigrad from one step of th
 An array has all T steps, [t] is one of them; d… is the gradient of the loss with respect to …; what has no name in the cell
 is v and a number.
 """'''
+ALIGNED = '''def aligned(shape, dtype, new=empty):
+    """A new array that begins where a line of the cache does: no vector of its numbers is in two of them."""
+    size = empty(shape, dtype).size
+    numbers = new(size + 64, dtype)
+    start = -numbers.__array_interface__["data"][0] % 64 // numbers.itemsize
+    return numbers[start:start + size].reshape(shape)'''
 ROWS = '''def rows(a):
     """The steps of an array, as views."""
     return [a[t, ...] for t in range(len(a))]'''
@@ -59,6 +65,7 @@ class Writer:
         if any("np." in line for text in functions for line in text):
             imports = ["import numpy as np"]
         blocks = [[*HEAD.format(title=self.title).splitlines(), *imports, *numba, *self._numpy()], sources.text().splitlines(),
+                  ALIGNED.splitlines() if any("aligned(" in line for line in body) else [],
                   ROWS.splitlines() if any("rows(" in line for line in body) else [], *functions, ["def bptt(T):", *indented(body)]]
         return "\n\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 

@@ -9,7 +9,7 @@ class Buffer:
 
     def __init__(self, name, definition, used):
         self.name, self.definition, self.used, self.other = name, definition, used, None
-        self.over_time = definition.startswith("empty((T,")
+        self.over_time = definition.startswith("aligned((T,")
 
 
 class Room:
@@ -29,7 +29,7 @@ class Room:
 
     @staticmethod
     def new(v, steps="T", fill=False, shape=None):
-        return f"{'zeros' if fill else 'empty'}({_shape(steps, v.shape if shape is None else shape)}, {literal(v.dtype)})"
+        return f"aligned({_shape(steps, v.shape if shape is None else shape)}, {literal(v.dtype)}{', zeros' if fill else ''})"
 
     def add(self, name, definition):
         """A buffer, unless there is one of this name."""

@@ -40,12 +40,16 @@ class Once(Site):
         return self.arrays.every(i, dtype=v.dtype)
 
     def lines(self, values):
-        return [Line(f"{self.words.of(v)} = {self.expression(v)}") for v in values]
+        lines = []
+        for v in values:
+            copied, name = v.is_op("blocks") or v.is_op("transpose") and len(v.shape) == 2, self.words.of(v)
+            if copied:                                  # BLAS likes a copy better than a view, and it is made once
+                self.room.buffer(name, v, steps=None)
+            lines.append(Line(f"{name}{'[...]' if copied else ''} = {self.expression(v)}"))
+        return lines
 
     def expression(self, v):
         operands = self.operands(v)
-        if v.is_op("transpose") and len(v.shape) == 2:  # BLAS likes a copy better than a view, and it is made once
-            return f"{self.words.numpy('ascontiguousarray')}({operands[0]}.T)"
         if v.is_view:
             return self.arrays.view(v, operands[0])
         if v.op in (SUM, PRODUCT):

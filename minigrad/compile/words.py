@@ -9,7 +9,7 @@ from ..ops import TABLE, values
 from .sources import Sources
 
 NUMBERS = {0.5: "half", 1.0: "one", 2.0: "two", -1.0: "minus_one", 0.0: "zero"}
-RESERVED = {"T", "t", "np", "forward", "backward", "bptt", "rows", "saved", "picked", "scatter", "fused", "njit", "tanh_single",
+RESERVED = {"T", "t", "np", "forward", "backward", "bptt", "rows", "aligned", "saved", "picked", "scatter", "fused", "njit", "tanh_single",
             "tanh_double", *keyword.kwlist, *dir(builtins), *TABLE,
             *vars(values), *vars(np)} - {*NUMBERS.values()}
 LEAVES = {"x": "x", "state": "s", "invariant": "c", "cotangent": "dy"}

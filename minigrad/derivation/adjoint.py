@@ -1,19 +1,26 @@
 """The gradients of one step as expressions: the ops' own rules, run on Symbols instead of numbers."""
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
+from ..graph import Node
 from ..ops import Later
 from .algebra import build
-from .expression import Reference, Static, number
+from .expression import Expression, Gradient, Reference, Shape, Static, number
+from .forward import Reader
 from .symbol import Symbol, as_expression
 
 
-def adjoint(reader):
-    """{node id: Reference of its gradient}; definitions as the rules write them."""
+def adjoint(reader: Reader) -> dict[int, Gradient]:
+    """{node id: its gradient}; definitions as the rules write them."""
     graph, step = reader.graph, reader.step
     wanted = {n.id for n in graph.nodes if n.requires_grad}
-    parts, gradients = {i: [] for i in wanted}, {}
+    parts: dict[int, list[Expression]] = {i: [] for i in wanted}
+    gradients: dict[int, Gradient] = {}
 
-    def arrives(ref, e):
+    def arrives(ref: Reference, e: Expression) -> None:
         """e is a part of ref's gradient; of what is the same in every step, all steps' parts are."""
         if ref.index in parts:
             parts[ref.index].append(build("sum_t", (e,), None, e.shape) if ref.once else e)
@@ -21,25 +28,22 @@ def adjoint(reader):
         arrives(step.loss, number(1))
         step.output = None
     else:
-        step.output = Reference("given", step.y, step.y.shape, named=True)
+        step.output = Gradient("given", step.y)
         arrives(step.y, step.output.e)
-    carries, extra = {}, []
-    for k, (before, after, leaf) in enumerate(step.states):
-        carry = Reference("carry", before, before.shape, named=True) if leaf is not None else None
-        carries[k] = carry
-        if carry is not None:
-            if after.index < len(graph.nodes):
-                arrives(after, carry.e)
-            else:                                           # p_t = x_t: what it is gets the gradient
-                g = Reference("gradient", after, after.shape, of=after, definition=carry.e, named=True, index=after.index)
-                extra.append(g)
-                arrives(after.definition.extra[0], g.e)
+    step.extra = []
+    for _, after, carry, *_ in step.carried:
+        if after.index < len(graph.nodes):
+            arrives(after, carry.e)
+        else:                                               # p_t = x_t: what it is gets the gradient
+            g = Gradient("gradient", after, definition=carry.e, index=after.index)
+            step.extra.append(g)
+            arrives(after.definition.extra[0], g.e)
     for n in reversed(graph.nodes):
         if n.id not in wanted or not parts[n.id]:
             continue
-        ref = reader.of_node[n.id].e.extra[0]
+        ref: Reference = reader.of_node[n.id].e.extra[0]
         definition = build("add", tuple(parts[n.id]), None, n.value.shape)
-        g = Reference("gradient", ref, n.value.shape, once=ref.once, of=ref, definition=definition, named=ref.named, index=n.id)
+        g = Gradient("gradient", ref, once=ref.once, definition=definition, named=ref.named, index=n.id)
         gradients[n.id] = g
         if n.op is None:
             continue
@@ -53,22 +57,18 @@ def adjoint(reader):
             if ref.once is False and reader.of_node[j].e.extra[0].once:
                 part = build("sum_t", (part,), None, part.shape)
             parts[j].append(part)
-    step.states = [(before, after, carries[k], Reference("given", after, after.shape, named=True) if carries[k] is not None else None)
-                   for k, (before, after, _) in enumerate(step.states)]
-    step.extra = extra
     return gradients
 
 
-def _ruled(n, i, g, y, arguments, reader):
+def _ruled(n: Node, i: int, g: Symbol, y: Symbol, arguments: list[Symbol], reader: Reader) -> Expression:
     """What the op's rule for argument i writes, broadcasting undone; ∂f/∂x where it has no written form."""
     shape = arguments[i].value.shape
-    constants = [np.asarray(a.e.extra) if a.e.op == "number" and a.value.ndim == 0 else a for a in arguments]
-    constants = [a.item() if isinstance(a, np.ndarray) else a for a in constants]
+    constants = [a.e.extra if a.e.op == "number" and a.value.ndim == 0 else a for a in arguments]
     more = {**n.attributes, **({"saved": None} if n.op.saves else {})}
     try:
         with np.errstate(all="ignore"):
-            part = n.op.rule(i)(g, y, *constants, **more)
-            part = part.dense() if isinstance(part, Later) else part
+            part: Any = n.op.rule(i)(g, y, *constants, **more)
+            part = part.dense() if isinstance(part, Later) else part        # type: ignore[attr-defined]    # every kind of Later has it
             if not isinstance(part, Symbol):
                 part = Symbol(as_expression(part), part, reader.letters)
             part = _unbroadcast(part, shape)
@@ -81,7 +81,7 @@ def _ruled(n, i, g, y, arguments, reader):
     return substitute_known(part.e, reader.known)
 
 
-def substitute_known(e, known):
+def substitute_known(e: Expression, known: dict[Expression, Reference]) -> Expression:
     """Values that have a name already are called by it: softmax(o_t) is ŷ_t."""
     if e.op == "greater" and e.args[1].op == "number" and e.args[1].extra == 0:
         above = known.get(build("relu", e.args[:1], None, e.args[0].shape))         # x > 0 where relu(x) > 0
@@ -99,9 +99,9 @@ def substitute_known(e, known):
     return e if args == e.args else build(e.op, args, e.extra, e.shape)
 
 
-def _unbroadcast(g, shape):
+def _unbroadcast(g: Symbol, shape: Shape) -> Symbol:
     extra = g.ndim - len(shape)
     axes = tuple(range(-g.ndim, -g.ndim + extra)) + tuple(
         i - len(shape) for i, n in enumerate(shape) if n == 1 and g.value.shape[i + extra] != 1)
-    g = np.sum(g, axis=axes) if axes else g
-    return g if g.value.shape == tuple(shape) else g.reshape(tuple(shape))
+    g = g.sum(axes) if axes else g
+    return g if g.value.shape == shape else g.reshape(shape)

@@ -1,18 +1,27 @@
 """Expressions simplified while they are built, as a person would write them: the rules of algebra, one for each op."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 
-from .expression import broadcast, equals, is_gradient, last_slice, make, number, size, split_number, zeros
+from .expression import (Expression, Reference, Shape, broadcast, equals, is_gradient, last_slice, make, number, size, split_number,
+                         zeros)
+
+Terms = list[Expression]
+Arguments = tuple[Expression, ...]
 
 
-def build(op, args, extra, shape):
+def build(op: str, args: Sequence[Expression], extra: Any, shape: Sequence[int]) -> Expression:
     """The expression, simplified."""
     rule = _RULES.get(op)
     return make(op, tuple(args), extra, shape) if rule is None else rule(tuple(args), extra, tuple(shape))
 
 
-def substitute(e, replaced, known=None):
+def substitute(e: Expression, replaced: Callable[[Reference, int], Expression | None],
+               known: dict[Expression, Expression] | None = None) -> Expression:
     """e with references replaced: ``replaced(reference, lag)`` is an expression, or None to leave it."""
     known = {} if known is None else known
     if e not in known:
@@ -27,16 +36,17 @@ def substitute(e, replaced, known=None):
     return known[e]
 
 
-def shifted(e, lag):
+def shifted(e: Expression, lag: int) -> Expression:
     """e, ``lag`` steps later."""
     return substitute(e, lambda reference, own: reference.at(own + lag)) if lag else e
 
 
-def _add(args, extra, shape):
-    terms = []
+def _add(args: Arguments, extra: Any, shape: Shape) -> Expression:
+    terms: Terms = []
     for a in args:
         terms.extend(a.args if a.op == "add" else (a,))
-    order, coefficients = [], {}
+    order: list[Expression | None] = []                 # None: the plain numbers
+    coefficients: dict[Expression | None, float] = {}
     for a in terms:                                     # x + x is 2 x
         c, rest = split_number(a)
         if rest not in coefficients:
@@ -51,7 +61,7 @@ def _add(args, extra, shape):
     return _stretch((whole,), None, shape)
 
 
-def _sums_over_time(terms):
+def _sums_over_time(terms: Terms) -> Terms:
     """Σ_t a + Σ_t b is Σ_t (a + b)."""
     inside = [a.args[0] for a in terms if a.op == "sum_t"]
     if len(inside) < 2:
@@ -63,7 +73,7 @@ def _sums_over_time(terms):
     return rest
 
 
-def _assembled(terms, shape):
+def _assembled(terms: Terms, shape: Shape) -> Terms:
     """Gradients of slices that lie side by side in the last axis are put together: [a, b, c]."""
     parts = []
     for a in terms:
@@ -84,15 +94,16 @@ def _assembled(terms, shape):
     if end < shape[-1]:
         pieces.append(zeros((*shape[:-1], shape[-1] - end)))
     whole = make("concatenate", tuple(pieces), -1, shape) if len(pieces) > 1 else pieces[0]
-    at = next(i for i, a in enumerate(terms) if a is parts[0][1] or a in [p for _, p in parts])
-    rest = [a for a in terms if a not in [p for _, p in parts]]
-    rest.insert(at, whole)
+    members = [a for _, a in parts]
+    first = next(i for i, a in enumerate(terms) if a in members)
+    rest = [a for a in terms if a not in members]
+    rest.insert(first, whole)
     return rest
 
 
-def _gathered(terms, shape):
+def _gathered(terms: Terms, shape: Shape) -> Terms:
     """g + … - g ⊙ z is g ⊙ (1 - z): terms that share a gradient are taken together."""
-    groups = {}
+    groups: dict[Expression, list[tuple[Expression, Expression]]] = {}      # gradient -> [(term, what it is multiplied by)]
     for a in terms:
         factors = a.args if a.op == "mul" else (a,)
         shared = [f for f in factors if is_gradient(f)]
@@ -110,8 +121,9 @@ def _gathered(terms, shape):
     return terms
 
 
-def _mul(args, extra, shape):
-    c, factors = 1, []
+def _mul(args: Arguments, extra: Any, shape: Shape) -> Expression:
+    c: float = 1
+    factors: Terms = []
     for a in args:
         for f in a.args if a.op == "mul" else (a,):
             if f.op == "number":
@@ -130,10 +142,10 @@ def _mul(args, extra, shape):
     below = [f.args[1] for f in factors if f.op == "divide"]
     if below and len(factors) > 1:                      # one fraction
         above = [f.args[0] if f.op == "divide" else f for f in factors]
-        above, below = (_mul(tuple(part), None, broadcast(part)) for part in (above, below))
-        whole = _divide((above, below), None, shape)
+        whole = _divide((_mul(tuple(above), None, broadcast(above)), _mul(tuple(below), None, broadcast(below))), None, shape)
         return _mul((number(c), whole), None, shape) if c != 1 else whole
-    powers, order = {}, []
+    powers: dict[Expression, Any] = {}
+    order: Terms = []
     for f in factors:
         base, n = (f.args[0], f.args[1].extra) if f.op == "power" and f.args[1].op == "number" else (f, 1)
         if base not in powers:
@@ -151,7 +163,7 @@ def _mul(args, extra, shape):
     return make("mul", tuple(([number(c)] if c != 1 else []) + factors), None, shape)
 
 
-def _power(args, extra, shape):
+def _power(args: Arguments, extra: Any, shape: Shape) -> Expression:
     a, n = args
     if equals(n, 1) and a.shape == shape:
         return a
@@ -160,7 +172,7 @@ def _power(args, extra, shape):
     return make("power", (a, n), None, shape)
 
 
-def _divide(args, extra, shape):
+def _divide(args: Arguments, extra: Any, shape: Shape) -> Expression:
     a, b = args
     if equals(b, 1) and a.shape == shape:
         return a
@@ -178,7 +190,7 @@ def _divide(args, extra, shape):
     return make("divide", (a, b), None, shape)
 
 
-def _matmul(args, extra, shape):
+def _matmul(args: Arguments, extra: Any, shape: Shape) -> Expression:
     a, b = args
     if "zeros" in (a.op, b.op):
         return zeros(shape)
@@ -188,7 +200,7 @@ def _matmul(args, extra, shape):
     return make("matmul", (a, b), None, shape)
 
 
-def _transposed(args, extra, shape):
+def _transposed(args: Arguments, extra: Any, shape: Shape) -> Expression:
     a, = args
     if a.op == "T":
         return a.args[0]
@@ -204,7 +216,7 @@ def _transposed(args, extra, shape):
     return make("T", (a,), None, shape)
 
 
-def _index(args, extra, shape):
+def _index(args: Arguments, extra: Any, shape: Shape) -> Expression:
     a, = args
     index = extra.value
     if all(i is Ellipsis or i is None or isinstance(i, slice) and i == slice(None) for i in index):
@@ -224,7 +236,7 @@ def _index(args, extra, shape):
     return make("index", (a,), extra, shape)
 
 
-def _scatter(args, extra, shape):
+def _scatter(args: Arguments, extra: Any, shape: Shape) -> Expression:
     a, = args
     index = extra.value[0]
     if all(i is Ellipsis or i is None or isinstance(i, slice) and i == slice(None) for i in index):
@@ -232,7 +244,7 @@ def _scatter(args, extra, shape):
     return make("scatter", (a,), extra, shape)
 
 
-def _reshape(args, extra, shape):
+def _reshape(args: Arguments, extra: Any, shape: Shape) -> Expression:
     a, = args
     if a.op == "reshape":
         a = a.args[0]
@@ -241,12 +253,12 @@ def _reshape(args, extra, shape):
     return a if a.shape == shape else _outside("reshape", a, shape, shape)
 
 
-def _stretch(args, extra, shape):
+def _stretch(args: Arguments, extra: Any, shape: Shape) -> Expression:
     a, = args
     return a if a.shape == shape else _outside("broadcast", a, shape, shape)
 
 
-def _sum(args, extra, shape):
+def _sum(args: Arguments, extra: Any, shape: Shape) -> Expression:
     a, = args
     axis, keepdims = extra
     if not axis or prod(a.shape[i] for i in axis) == 1:
@@ -254,7 +266,7 @@ def _sum(args, extra, shape):
     return zeros(shape) if a.op == "zeros" else _outside("sum", a, extra, shape)
 
 
-def _outside(op, a, extra, shape):
+def _outside(op: str, a: Expression, extra: Any, shape: Shape) -> Expression:
     """Numbers stand in front of a sum."""
     c, rest = split_number(a)
     if c == 1 or rest is None or rest.shape != a.shape:
@@ -262,12 +274,12 @@ def _outside(op, a, extra, shape):
     return _mul((number(c), build(op, (rest,), extra, shape)), None, shape)
 
 
-def _sum_t(args, extra, shape):
+def _sum_t(args: Arguments, extra: Any, shape: Shape) -> Expression:
     a, = args
     return zeros(shape) if a.op == "zeros" or equals(a, 0) else _outside("sum_t", a, None, shape)
 
 
-def _add_or_wins(args, extra, shape):
+def _add_or_wins(args: Arguments, extra: Any, shape: Shape) -> Expression:
     """1[a > b] + ½ 1[a = b]: where a wins; a tie is shared."""
     if len(args) == 2 and args[0].op in ("greater", "less"):
         c, rest = split_number(args[1])
@@ -277,5 +289,6 @@ def _add_or_wins(args, extra, shape):
     return _add(args, extra, shape)
 
 
-_RULES = {"add": _add_or_wins, "mul": _mul, "power": _power, "divide": _divide, "matmul": _matmul, "T": _transposed, "index": _index,
-          "scatter": _scatter, "reshape": _reshape, "broadcast": _stretch, "sum": _sum, "sum_t": _sum_t}
+_RULES: dict[str, Callable[[Arguments, Any, Shape], Expression]] = {
+    "add": _add_or_wins, "mul": _mul, "power": _power, "divide": _divide, "matmul": _matmul, "T": _transposed, "index": _index,
+    "scatter": _scatter, "reshape": _reshape, "broadcast": _stretch, "sum": _sum, "sum_t": _sum_t}

@@ -1,22 +1,33 @@
 """``mg.derive``: minigrad writes the derivation of a cell's back-propagation through time, line by line.
 
-What a step is and what its gradients are is found out in ``step.py``, how it is written in ``notation.py`` and ``program.py``.
-Here the lines are put in order.
+What a step computes and what its gradients are is found out in ``forward.py`` and ``adjoint.py``, how it is written in ``notation.py`` and
+``program.py``. Here all that is put together.
 """
+from __future__ import annotations
+
 import re
 import textwrap
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from ..graph import Graph
 from ..module import Module
+from ..nested import Nested
 from ..ops import binary_cross_entropy, softmax_cross_entropy, squared_error
 from ..recurrent.state import called
-from ..tensor import parameter
-from .lines import Lines
+from ..tensor import Tensor, parameter
+from .adjoint import adjoint
+from .code import Code
+from .expression import Expression, Reference
+from .forward import Reader
 from .latex import Latex
+from .lines import Line, Lines
 from .notation import Text
 from .program import program
-from .step import read_step
+from .settle import settle
+from .step import Step
 from .trace import trace_step
 
 WIDTH = 108         # of text in a terminal
@@ -34,18 +45,19 @@ class Derivation:
     notes       what a reader should know, for example ops without a written gradient
     """
 
-    def __init__(self, title, lines, numpy, parameters, constants, notes, arrange):
+    def __init__(self, title: str, lines: list[Line], numpy: str, parameters: dict[str, Tensor], constants: dict[str, np.ndarray],
+                 notes: list[str], arrange: Callable[[np.ndarray], np.ndarray]) -> None:
         self.title, self.lines, self.numpy, self.parameters, self.notes = title, lines, numpy, parameters, notes
         self._constants, self._arrange = constants, arrange
 
     @property
-    def arguments(self):
+    def arguments(self) -> dict[str, np.ndarray]:
         return {name: self._arrange(array) for name, array in
                 [*((name, p.data) for name, p in self.parameters.items()), *self._constants.items()]}
 
     @property
-    def text(self):
-        parts, section = [self.title], None
+    def text(self) -> str:
+        parts, section = [self.title], ""
         for i, line in enumerate(self.lines, 1):
             if line.section != section:
                 section = line.section
@@ -55,18 +67,19 @@ class Derivation:
             parts += ["", *(textwrap.fill(f"Note: {note}", WIDTH, subsequent_indent="      ") for note in self.notes)]
         return "\n".join(parts)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.text
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<{self.title}: {len(self.lines)} lines>"
 
     @property
-    def latex(self):
-        parts, section = [], None
+    def latex(self) -> str:
+        parts: list[str] = []
+        section = ""
         for line in self.lines:
             if line.section != section:
-                if section is not None:
+                if section:
                     parts[-1] = parts[-1].removesuffix(r" \\") + "\n" + r"\end{align}"
                 section = line.section
                 parts.append(rf"\noindent\textbf{{{section}}}{_EXPLANATIONS[section][1]}")
@@ -76,7 +89,7 @@ class Derivation:
         return "\n".join(parts)
 
     @property
-    def document(self):
+    def document(self) -> str:
         """A LaTeX file of its own: ``pdflatex`` turns it into pages."""
         rows = [re.sub(r"\\(notag|quad|operatorname|mathrm|left|right|frac)\b|[{}^_&]|\\[,!]", "", row) for line in self.lines
                 for row in line.latex.split(r" \\ ")]
@@ -88,12 +101,12 @@ class Derivation:
                           r"\allowdisplaybreaks", r"\setlength{\parindent}{0pt}", r"\begin{document}", rf"\section*{{{title}}}",
                           self.latex, *notes, r"\end{document}", ""])
 
-    def _repr_markdown_(self):
+    def _repr_markdown_(self) -> str:
         rows = "\n".join(rf"&{line.latex} \\" for line in self.lines)
         return f"**{self.title}**\n\n$$\n\\begin{{aligned}}\n{rows}\n\\end{{aligned}}\n$$"
 
 
-def _wrapped(text, front):
+def _wrapped(text: str, front: str) -> str:
     """A line of text goes on below: behind a comma or before a + or =; only if need be within parentheses, or within a product."""
     for most, signs in ((0, "-+="), (9, "-+="), (9, "-+=⊙")):
         whole, depth = "", 0
@@ -107,7 +120,7 @@ def _wrapped(text, front):
     return "\n".join(lines).replace("\xa0", " ")
 
 
-def _escaped(text):
+def _escaped(text: str) -> str:
     for letter, code in {"\\": r"\textbackslash{}", "_": r"\_", "&": r"\&", "%": r"\%", "#": r"\#", "^": r"\^{}", "…": r"\dots{}",
                          "∂": r"$\partial$", "′": "'", "½": r"$\frac{1}{2}$", ">": "$>$", "<": "$<$"}.items():
         text = text.replace(letter, code)
@@ -119,11 +132,14 @@ def _escaped(text):
 class _Head(Module):
     """o = y W_y + b_y, and a loss of o; the parameters are made when the width of y is known, with names that are free."""
     width = 7
+    W: Tensor
+    b: Tensor
 
-    def __init__(self, taken):
+    def __init__(self, loss: Callable[..., Tensor], taken: set[str]) -> None:
+        self.loss = loss
         self.names = next(names for names in [("W_y", "b_y"), ("W_o", "b_o"), ("V", "c"), ("W_head", "b_head")] if not taken & set(names))
 
-    def prepare(self, y):
+    def prepare(self, y: Tensor) -> None:
         """Make the parameters, before the step is recorded."""
         if hasattr(self, "W") and len(self.W) == y.shape[-1]:
             return
@@ -134,30 +150,18 @@ class _Head(Module):
         self.W = parameter(rng.standard_normal((y.shape[-1], self.width)), name=self.names[0])
         self.b = parameter(rng.standard_normal(self.width), name=self.names[1])
 
-    def __call__(self, _y, target):
+    def __call__(self, _y: Tensor, target: Tensor) -> Tensor:
         o = _y @ self.W + self.b
-        return self.loss(o, target)
+        return self.loss(o, target, reduction="sum")
 
 
-class _Softmax(_Head):
-    def loss(self, o, target):
-        return softmax_cross_entropy(o, target, reduction="sum")
+HEADS: dict[str, tuple[Callable[..., Tensor], Any]] = {         # name -> its loss, an example of a target
+    "softmax": (softmax_cross_entropy, 0), "sigmoid": (binary_cross_entropy, np.zeros(_Head.width)),
+    "linear": (squared_error, np.zeros(_Head.width))}
 
 
-class _Sigmoid(_Head):
-    def loss(self, o, target):
-        return binary_cross_entropy(o, target, reduction="sum")
-
-
-class _Linear(_Head):
-    def loss(self, o, target):
-        return squared_error(o, target, reduction="sum")
-
-
-HEADS = {"softmax": (_Softmax, 0), "sigmoid": (_Sigmoid, np.zeros(_Head.width)), "linear": (_Linear, np.zeros(_Head.width))}
-
-
-def derive(cell, x=None, state=None, *, head=None, target=None, convention=None):
+def derive(cell: Any, x: Any = None, state: Nested = None, *, head: str | Callable[..., Any] | None = None, target: Any = None,
+           convention: str | None = None) -> Derivation:
     """Write the derivation of ``cell``: its equations, its back-propagation through time, and both as a NumPy function.
 
     cell        callable ``y, state = cell(x, state)``: any of minigrad's, or your own
@@ -181,42 +185,43 @@ def derive(cell, x=None, state=None, *, head=None, target=None, convention=None)
     """
     if convention not in (None, "row", "column"):
         raise ValueError(f"derive() got convention={convention!r}; expected 'row' (x W), 'column' (W x) or None (as the cell is written)")
-    head, target, named = _head(cell, head, target)
-    graph, roles = trace_step(cell, x, state, head, target)
+    loss, target, named = _head(cell, head, target)
+    graph, roles = trace_step(cell, x, state, loss, target)
     native = _native(graph)
     convention = convention or native
-    step = read_step(cell, graph, roles)
-    options = {"flip": convention != native, "rows": step.rows, "width": step.width}
-    leaf = {before: _leaf_gradient(step, before) for before, *_ in step.states}
-    leaf[step.x] = _leaf_gradient(step, step.x)
-    writers = [kind(nabla=convention == "column", **options) for kind in (Text, Latex)]
-    heads = head.parameters().values() if isinstance(head, Module) else ()
+    flip = convention != native
+    reader = Reader(cell, graph, roles)
+    step = reader.step
+    settle(step, adjoint(reader))
+    leaf = {r: _leaf_gradient(step, r) for r in (*(s.before for s in step.states), step.x)}
+    writers = [kind(nabla=convention == "column", flip=flip, width=step.width, rows=step.rows) for kind in (Text, Latex)]
+    heads = loss.parameters().values() if isinstance(loss, Module) else ()
     lines = Lines(step, leaf, writers, heads, native == "column").all()
     title = f"Derivation of {called(cell)}{f' with {named} head' if named else ''}, {convention} vectors"
-    source, code = program(step, {k: v for k, v in leaf.items() if v is not None},
-                           lambda code, arguments: _describe(step, code, title, arguments), **options)
+    source, code = program(step, leaf, lambda code: _describe(step, code, title), flip)
     if any(contains(r.definition, "wins") for r in [*step.backward, *step.after]):
         step.notes.append("1[a > b] is ½ where a = b: equal candidates share the gradient.")
     for name in code.stubs:
         if "_pullback_" not in name:
             step.notes.append(f"{name} is no function of NumPy: fill it in where the NumPy function leaves it open.")
-    parameters = {code.identifiers[r]: t for r, t in step.parameters.items()}
-    constants = {code.identifiers[r]: v for r, v in step.constants.items() if r.shape}
+    parameters = {code.names[r]: t for r, t in step.parameters.items()}
+    constants = {code.names[r]: v for r, v in step.constants.items() if r.shape}
     notes = list(dict.fromkeys(step.notes))
-    return Derivation(title, lines, source, parameters, constants, notes, _columns if options["flip"] else np.asarray)
+    return Derivation(title, lines, source, parameters, constants, notes, _columns if flip else np.asarray)
 
 
-def contains(e, op):
+def contains(e: Expression, op: str) -> bool:
     """Does op occur in e?"""
     return e.op == op or any(contains(a, op) for a in e.args)
 
 
-def _columns(a):
+def _columns(a: np.ndarray) -> np.ndarray:
     """An array in the other convention: matrices transposed, vectors as columns."""
     return a.mT if a.ndim > 1 else a[:, None] if a.ndim else a
 
 
-def _head(cell, head, target):
+def _head(cell: Any, head: str | Callable[..., Any] | None, target: Any) -> tuple[Callable[..., Any] | None, Any, str | None]:
+    """(the loss of a step, an example of a target, what the title calls it)"""
     if head is None:
         if target is not None:
             raise TypeError("derive() got a target but no head; give the loss of one step: head(y, target), or 'softmax'")
@@ -224,9 +229,9 @@ def _head(cell, head, target):
     if isinstance(head, str):
         if head not in HEADS:
             raise ValueError(f"derive() got head={head!r}; expected {', '.join(map(repr, HEADS))}, or a function head(y, target) -> loss")
-        kind, default = HEADS[head]
+        loss, default = HEADS[head]
         taken = {name.split(".")[-1] for name in cell.parameters()} if isinstance(cell, Module) else set()
-        return kind(taken), default, head
+        return _Head(loss, taken), default, head
     if not callable(head):
         raise TypeError(f"derive() got a {type(head).__name__} as head; expected a function head(y, target) -> loss, or one of "
                         f"{', '.join(map(repr, HEADS))}")
@@ -236,9 +241,9 @@ def _head(cell, head, target):
     return head, target, called(head)
 
 
-def _native(graph):
+def _native(graph: Graph) -> str:
     """Row or column: on which side of what moves do the matrices stand?"""
-    moving = {i for i in graph.inputs}
+    moving = set(graph.inputs)
     right = left = 0
     for n in graph.nodes:
         if any(i in moving for i in n.inputs):
@@ -250,7 +255,7 @@ def _native(graph):
     return "column" if left > right else "row"
 
 
-def _leaf_gradient(step, leaf):
+def _leaf_gradient(step: Step, leaf: Reference) -> Expression | None:
     """The gradient of x or of a part of the old state, in terms of the lines above; None if nothing arrives."""
     return next((g.definition for g in step.backward if g.of is leaf), None)
 
@@ -267,18 +272,17 @@ _EXPLANATIONS = {
 }
 
 
-def _describe(step, code, title, arguments):
+def _describe(step: Step, code: Code, title: str) -> str:
     """The docstring of the program."""
-    column = code.flip
-    states = ", ".join(code.starts[s[1]] for s in step.states)
-    xs = "(T, B, D)" if not column else "(T, D, B)"
+    states = ", ".join(code.names.starts[s.after] for s in step.states)
+    xs = "(T, D, B)" if code.flip else "(T, B, D)"
     lines = [f"{title}: gradients of everything, back-propagation through time.", "",
              f"xs {xs if step.rows else '(T, …)'}: the inputs of T steps{f'; {states}: the initial state' if states else ''}."]
     if step.loss is not None:
         lines.append("ys: the targets of T steps. The loss is the sum of all steps' losses.")
     else:
         lines.append("dys: the gradients that arrive at the T outputs.")
-    ends = [code.ends[s[3]] for s in step.states if s[2] is not None]
+    ends = [code.names.ends[s.end] for s in step.carried]
     if ends:
         lines.append(f"{', '.join(ends)}: the gradient that arrives at the last state, if any.")
     lines.append(f"Returns a dict: {'the loss L and ' if step.loss is not None else ''}the gradient of each argument, under its name.")

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .expression import Expression, Reference, last_slice
+from .expression import Expression, Gradient, last_slice
 from .notation import ADD, ATOM, FUNCTIONS, GRADIENT, GREEK, MATMUL, RELATIONS, Text, Time, Written
 
 TO_LATEX = {letter: "\\" + name for name, letter in GREEK.items()}
@@ -37,12 +37,12 @@ class Latex(Text):
             return UPRIGHT.get(word, TO_LATEX.get(word, word))
         return rf"\mathrm{{{word}}}"
 
-    def gradient(self, g: Reference, lag: int, t: Time) -> str:
+    def gradient(self, g: Gradient, lag: int, t: Time) -> str:
         time = None if g.once else self.time(lag, t)
-        if isinstance(g.name, tuple):
-            letter, near = g.name
+        if g.helper is not None:
+            letter, near = g.helper
             letter, primes = letter.rstrip("′"), len(letter) - len(letter.rstrip("′"))
-            above = r"\prime" * primes + (" " if primes else "") + (self.timed(near.name, None) if near is not None and near.name else "")
+            above = r"\prime" * primes + (" " if primes else "") + (self.timed(near.name, None) if near is not None else "")
             return self.letter(letter) + (f"^{{{above}}}" if above else "") + (f"_{{{time}}}" if time is not None else "")
         return super().gradient(g, lag, t)
 

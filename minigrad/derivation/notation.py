@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .expression import GRADIENTS, Expression, Reference, is_gradient, last_slice, split_number
+from .expression import Expression, Gradient, Reference, is_gradient, last_slice, split_number
 
 Time = int | str                    # "t", "k", or a number
 Written = tuple[str, int]           # the text, and how tightly it holds together
@@ -36,7 +36,7 @@ class Text:
     # ---- names ----------------------------------------------------------------------------------------------------------
     def name(self, reference: Reference, lag: int = 0, t: Time = "t") -> str:
         """The name of a reference at time t + lag."""
-        if reference.kind in GRADIENTS:
+        if isinstance(reference, Gradient):
             return self.gradient(reference, lag, t)
         return self.timed(reference.name, None if reference.once else self.time(lag, t))
 
@@ -60,13 +60,13 @@ class Text:
             if parts[1:2] == ["hat"] and len(parts[0]) == 1 else parts
         return "_".join(parts)
 
-    def gradient(self, g: Reference, lag: int, t: Time) -> str:
+    def gradient(self, g: Gradient, lag: int, t: Time) -> str:
         time = None if g.once else self.time(lag, t)
-        if isinstance(g.name, tuple):
-            letter, near = g.name
-            return self.timed(letter + (self.letters(near.name or "") if near is not None else ""), time)
+        if g.helper is not None:
+            letter, near = g.helper
+            return self.timed(letter + (self.letters(near.name) if near is not None else ""), time)
         loss = self.timed("L", time) if g.kind == "given" else "L"
-        return self.derivative(loss, self.timed(g.of.name if g.kind == "gradient" else g.name.name, time))
+        return self.derivative(loss, self.timed(g.of.name, time))
 
     def derivative(self, loss: str, what: str) -> str:
         return f"∇_{{{what}}} {loss}" if self.nabla else f"∂{loss}/∂{what}"
@@ -96,7 +96,7 @@ class Text:
 
     def _ref(self, e: Expression, t: Time) -> Written:
         reference, lag = e.extra
-        return self.name(reference, lag, t), GRADIENT if reference.kind in GRADIENTS and not isinstance(reference.name, tuple) else ATOM
+        return self.name(reference, lag, t), GRADIENT if isinstance(reference, Gradient) and reference.helper is None else ATOM
 
     def _number(self, e: Expression, t: Time) -> Written:
         return self.number(e.extra), ATOM if e.extra >= 0 else NEGATIVE

@@ -1,28 +1,33 @@
 """Which values of a step keep a line of their own, and what these are called; the others are inlined."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 from .algebra import shifted, substitute
-from .expression import is_gradient, references, size
+from .expression import Expression, Gradient, Helper, Reference, is_gradient, references, size
+from .step import Step
 
 SHORT, LONG = 4, 80     # an unnamed value of up to so many signs is written out wherever it is used; of more, it gets a name in any case
 HELPERS = "δεζη"        # gradients that have no name of their own: δ_t, or δⁿ_t, the one in front of n
 FORWARD = "swuvpq"
 
 
-def settle(step, gradients):
+def settle(step: Step, gradients: dict[int, Gradient]) -> None:
     """Decide which references keep a line, and write the definitions in terms of those."""
     forward = sorted(step.once + step.forward, key=lambda r: r.index)
     backward = [*step.extra, *sorted(gradients.values(), key=lambda r: -r.index)]
-    roots = [step.y, *(s[1] for s in step.states), *([step.loss] if step.loss else [])]
-    kept = [g for g in backward if g.of.kind in ("value", "parameter") and (g.of.definition is None or g.named)]
+    roots = [step.y, *(s.after for s in step.states), *([step.loss] if step.loss else [])]
+    kept = [g for g in backward if g.of.kind in ("value", "parameter") and (g.named or not g.of.computed)]
     uses, live = _uses([*roots, *kept])
-    backwards: dict = {}                # how often a value of the step is used by gradients
+    backwards: dict[Reference, int] = {}                # how often a value of the step is used by gradients
     for g in backward:
         if g in live:
             for ref, _ in references(g.definition):
                 backwards[ref] = backwards.get(ref, 0) + 1
-    inlined = {}
-    earlier = {before: after for before, after, _, _ in step.states}
+    inlined: dict[Reference, Expression] = {}
+    earlier = {s.before: s.after for s in step.states}
 
-    def replaced(ref, lag):
+    def replaced(ref: Reference, lag: int) -> Expression | None:
         if ref in earlier:
             return earlier[ref].at(lag - 1)
         return shifted(inlined[ref], lag) if ref in inlined else None
@@ -39,17 +44,17 @@ def settle(step, gradients):
             inlined[r] = r.definition
         else:
             r.name, r.named = next(fresh), True
-    state_gradients = {id(s[1]) for s in step.states}
+    states = {s.after for s in step.states}
     order = [g for g in backward if g in live or g in kept]
     letters = [c for c in HELPERS if c not in {_GREEK_NAMES.get(n, n) for n in taken}]
-    used = {}
+    used: dict[Reference | None, int] = {}              # in front of what: how many letters
     for g in order:
         g.definition = substitute(g.definition, replaced)
         d = g.definition
-        if g.of.definition is None:
+        if not g.of.computed:
             continue
         alias = d.op == "number" or is_gradient(d) and d.shape == g.shape
-        if id(g.of) in state_gradients and not (alias and not _carried(d)):
+        if g.of in states and not (alias and not _carried(d)):
             continue
         if alias and d.op != "sum_t":
             inlined[g] = d
@@ -60,7 +65,7 @@ def settle(step, gradients):
             near = None if near is step.loss else near
             k, alphabet = used.get(near, 0), "GKM" if g.once else letters
             used[near] = k + 1
-            g.name, g.named = (alphabet[k % len(alphabet)] + "′" * (k // len(alphabet)), near), True
+            g.helper, g.named = Helper(alphabet[k % len(alphabet)] + "′" * (k // len(alphabet)), near), True
     step.forward = [r for r in step.forward if r in live and r not in inlined]
     step.once = [r for r in step.once if r in live and r not in inlined]
     step.backward = [g for g in order if not g.once and g not in inlined and g.of is not step.loss]
@@ -68,11 +73,11 @@ def settle(step, gradients):
     _letters(step)
 
 
-def _carried(d):
+def _carried(d: Expression) -> bool:
     return d.op == "ref" and d.extra[0].kind == "carry"
 
 
-def _trivial(d):
+def _trivial(d: Expression) -> bool:
     """A gradient or a piece of one: not worth a name."""
     while d.op in ("index", "reshape", "T", "broadcast"):
         d = d.args[0]
@@ -80,27 +85,27 @@ def _trivial(d):
     return is_gradient(c)
 
 
-def _near(g, forward):
+def _near(g: Gradient, forward: list[Reference]) -> Reference:
     """The author's variable that this value goes into."""
-    return next(r for r in forward if r.index >= g.of.index and r.named and r.definition is not None)
+    return next(r for r in forward if r.index >= g.of.index and r.named)
 
 
-def _letters(step):
+def _letters(step: Step) -> None:
     """One δ needs no index; several say which variable they stand in front of."""
-    helpers = [g for g in step.backward + step.after if isinstance(g.name, tuple)]
-    alone = len({g.name[1] for g in helpers if not g.once and g.name[1] is not None}) == 1 and not any(
-        g.name[1] is None for g in helpers if not g.once)
-    for g in helpers:
-        g.name = g.name[0], None if alone else g.name[1]
+    named = [(g, g.helper) for g in step.backward + step.after if g.helper is not None]
+    places = {helper.near for g, helper in named if not g.once}
+    if len(places) == 1 and None not in places:
+        for g, helper in named:
+            g.helper = Helper(helper.letter, None)
 
 
-def _uses(roots):
+def _uses(roots: Sequence[Reference]) -> tuple[dict[Reference, int], set[Reference]]:
     """({reference: how often it is used by what the roots need}, what they need)."""
-    roots = list(dict.fromkeys(roots))
-    uses, live, stack = {}, set(roots), list(roots)
+    live, stack = set(roots), list(dict.fromkeys(roots))
+    uses: dict[Reference, int] = {}
     while stack:
         r = stack.pop()
-        if r.definition is None:
+        if not r.computed:
             continue
         for ref, _ in references(r.definition):
             uses[ref] = uses.get(ref, 0) + 1
@@ -110,7 +115,7 @@ def _uses(roots):
     return uses, live
 
 
-def _plain_name(name):
+def _plain_name(name: str) -> str:
     return name.split(".")[0].rstrip("′")
 
 

@@ -3,8 +3,12 @@
 The ops' gradient rules are plain NumPy, so given Symbols they write the adjoint, comparisons and signs included: what a rule reads
 from the numbers (the real part of x, above or below 0) is a Symbol again, and no sample's choice is frozen into the formula.
 """
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from functools import total_ordering
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +16,9 @@ from ..ops import FUNCTIONS, Op
 from ..ops.calls import axes_from_end
 from ..ops.record import scatter
 from .algebra import build
-from .expression import Expression, Static, make, number, zeros
+from .expression import Expression, Shape, Static, make, number, zeros
+
+Written = tuple[str, Sequence[Any], Any]        # an op, its operands, and what else is needed to write it
 
 
 @total_ordering
@@ -20,29 +26,29 @@ class Size:
     """The length of an axis that has a letter. It keeps it when it is multiplied, B · 3 H; other arithmetic with it is written down."""
     __slots__ = ("n", "letters", "factor")
 
-    def __init__(self, n, letters, factor=1):
+    def __init__(self, n: int, letters: tuple[str, ...], factor: int = 1) -> None:
         self.n, self.letters, self.factor = n, letters, factor
 
-    def __index__(self):
+    def __index__(self) -> int:
         return self.n
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         return self.n == other
 
-    def __lt__(self, other):
+    def __lt__(self, other: Any) -> bool:
         return self.n < other
 
-    def __mul__(self, other):
+    def __mul__(self, other: Any) -> Any:
         if isinstance(other, Size):
             return Size(self.n * other.n, self.letters + other.letters, self.factor * other.factor)
-        return Size(self.n * other, self.letters, self.factor * other) if isinstance(other, int) else self.symbol() * other
+        return Size(self.n * other, self.letters, self.factor * other) if isinstance(other, int) else np.multiply(self.symbol(), other)
 
     __rmul__ = __mul__
 
-    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         return getattr(ufunc, method)(*(x.symbol() if isinstance(x, Size) else x for x in inputs), **kwargs)
 
-    def symbol(self):
+    def symbol(self) -> Symbol:
         return Symbol(as_expression(self), self.n)
 
 
@@ -50,9 +56,10 @@ class Symbol:
     """``e`` the expression; ``value`` a sample, from which shape and dtype are known; ``letters`` of lengths: {11: "B"}."""
     __slots__ = ("e", "value", "letters")
     __array_priority__ = 2000.0
-    __hash__ = __iter__ = None         # type: ignore[assignment]
+    __hash__ = None         # type: ignore[assignment]      # object has one; Python's way to take it away
+    __iter__ = None
 
-    def __init__(self, e, value, letters=None):
+    def __init__(self, e: Expression, value: Any, letters: dict[int, str] | None = None) -> None:
         self.e, self.value, self.letters = e, np.asarray(value), letters or {}
 
     shape = property(lambda self: tuple(Size(n, (self.letters[n],)) if n in self.letters else n for n in self.value.shape))
@@ -63,49 +70,49 @@ class Symbol:
     mT = property(lambda self: self._new("T", (self.e,), None, self.value.mT))
     T = property(lambda self: np.transpose(self))
 
-    def _new(self, op, args, extra, value):
+    def _new(self, op: str, args: tuple[Expression, ...], extra: Any, value: Any) -> Symbol:
         value = np.asarray(value)
         if op == "reshape" and self._rows(value.shape) != self._rows(args[0].shape):
             raise TypeError("a reshape that mixes the batch with another axis has no written form")
         return Symbol(build(op, args, extra, value.shape), value, self.letters)
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         raise TypeError("a rule that turns its arguments into arrays has no written form")
 
-    def _rows(self, shape):
+    def _rows(self, shape: Shape) -> int:
         return [self.letters.get(n) for n in shape].count("B")
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> Symbol:
         index = index if isinstance(index, tuple) else (index,)
         index = index if any(i is Ellipsis for i in index) else (*index, Ellipsis)
         n = self.value.ndim - sum(i is not None and i is not Ellipsis for i in index)
-        full = []
+        full: list[Any] = []
         for i in index:                                 # written out, with ... in front: as the table has it
             full.extend([slice(None)] * n if i is Ellipsis else [_place(i)])
         if any(isinstance(i, Symbol) for i in full):
             raise TypeError("an index that is computed in the step has no written form")
         return self._new("index", (self.e,), Static((Ellipsis, *full)), self.value[tuple(full)])
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         raise TypeError("a rule that branches on the numbers has no written form")
 
-    def reshape(self, *shape):
+    def reshape(self, *shape: Any) -> Symbol:
         shape = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape
         value = self.value.reshape(shape)
         return self._new("reshape", (self.e,), value.shape, value)
 
-    def astype(self, dtype, copy=True):
+    def astype(self, dtype: Any, copy: bool = True) -> Symbol:
         return Symbol(self.e, self.value.astype(dtype), self.letters)
 
-    def sum(self, axis=None, keepdims=False):
+    def sum(self, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Any:
         return np.sum(self, axis=axis, keepdims=keepdims)
 
-    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Symbol:
         if method != "__call__" or kwargs:
             raise TypeError(f"np.{ufunc.__name__}.{method} has no written form")
         return self._apply(ufunc, _NAMES.get(ufunc.__name__, ufunc.__name__), inputs, {})
 
-    def __array_function__(self, function, types, args, kwargs):
+    def __array_function__(self, function: Callable[..., Any], types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if function in (np.shape, np.ndim, np.size):
             return {np.shape: self.shape, np.ndim: self.ndim, np.size: self.size}[function]
         if function in (np.zeros_like, np.ones_like):
@@ -119,11 +126,11 @@ class Symbol:
         name = record.name if type(record) is Op else "linalg." * (function.__module__ == "numpy.linalg") + function.__name__
         return self._apply(function, name, args, kwargs)
 
-    def _apply(self, function, name, args, kwargs):
+    def _apply(self, function: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Symbol:
         """Any function of NumPy's or ours: its value on the sample, and the expression of it."""
         with np.errstate(all="ignore"):
             value = function(*_plain(args), **_plain(kwargs))
-        write = _WRITTEN.get(name)
+        write = WRITTEN.get(name)
         if write is not None:
             op, operands, extra = write(np.shape(value), *args, **kwargs)
         else:
@@ -133,7 +140,7 @@ class Symbol:
         return self._new(op, tuple(as_expression(x) for x in operands), extra, value)
 
 
-def _place(i):
+def _place(i: Any) -> Any:
     """An index with numbers for lengths."""
     if isinstance(i, slice):
         return slice(_place(i.start), _place(i.stop), _place(i.step))
@@ -144,7 +151,8 @@ def _place(i):
     return i
 
 
-def _plain(x):
+def _plain(x: Any) -> Any:
+    """Samples for Symbols, numbers for lengths, in any nesting."""
     if isinstance(x, Symbol):
         return x.value
     if isinstance(x, Size):
@@ -156,7 +164,7 @@ def _plain(x):
     return x
 
 
-def as_expression(x):
+def as_expression(x: Any) -> Expression:
     if isinstance(x, Expression):
         return x
     if isinstance(x, Symbol):
@@ -169,8 +177,8 @@ def as_expression(x):
     return make("array", (), Static(x), x.shape) if x.any() else zeros(x.shape)
 
 
-def _operator(ufunc, swapped=False):
-    def apply(self, other):
+def _operator(ufunc: np.ufunc, swapped: bool = False) -> Callable[[Symbol, Any], Symbol]:
+    def apply(self: Symbol, other: Any) -> Symbol:
         return ufunc(other, self) if swapped else ufunc(self, other)
     return apply
 
@@ -191,27 +199,27 @@ for _name, _ufunc in {"neg": np.negative, "abs": np.absolute}.items():
 
 # ---- how calls are written: (out, *args, **kwargs) -> op, operands, extra ------------------------------------------------
 
-def negated(x):
+def negated(x: Any) -> Expression:
     e = as_expression(x)
     return build("mul", (number(-1), e), None, e.shape)
 
 
-def _reduced(op):
-    def write(out, x, axis=None, keepdims=False, **more):
+def _reduced(op: str) -> Callable[..., Written]:
+    def write(out: Shape, x: Any, axis: int | tuple[int, ...] | None = None, keepdims: bool = False, **more: Any) -> Written:
         extra = axes_from_end(axis, np.ndim(x)), bool(keepdims)
         return op, (x,), extra + tuple(sorted(more.items())) if more else extra
     return write
 
 
-def _along(op):
+def _along(op: str) -> Callable[..., Written]:
     return lambda out, x, axis=-1: (op, (x,), axes_from_end(axis, np.ndim(x))[0])
 
 
-def _joined(out, arrays, axis=0):
+def _joined(out: Shape, arrays: Sequence[Any], axis: int = 0) -> Written:
     return "concatenate", tuple(arrays), axes_from_end(axis, len(out))[0]
 
 
-def _permuted(out, x, axes=None):
+def _permuted(out: Shape, x: Any, axes: Sequence[int] | None = None) -> Written:
     n = np.ndim(x)
     axes = tuple(range(n))[::-1] if axes is None else tuple(int(a) % n for a in axes)
     if axes == tuple(range(n)):
@@ -221,14 +229,14 @@ def _permuted(out, x, axes=None):
     return "transpose", (x,), tuple(a - n for a in axes)
 
 
-def _swapped(out, x, a, b):
+def _swapped(out: Shape, x: Any, a: int, b: int) -> Written:
     axes = list(range(np.ndim(x)))
     axes[a], axes[b] = axes[b], axes[a]
     return _permuted(out, x, axes)
 
 
 _NAMES = {"true_divide": "divide"}
-_WRITTEN = {
+WRITTEN: dict[str, Callable[..., Written]] = {
     "add": lambda out, a, b: ("add", (a, b), None),
     "subtract": lambda out, a, b: ("add", (a, negated(b)), None),
     "negative": lambda out, a: ("mul", (number(-1), a), None),

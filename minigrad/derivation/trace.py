@@ -4,7 +4,7 @@ How long x is, is found out by trying; the batch gets a length that nothing else
 """
 from __future__ import annotations
 
-from typing import Any, Iterator
+from typing import Any, Iterator, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,20 @@ from ..recurrent import unroll
 from ..recurrent.state import called, check_cell
 from ..tensor import Tensor
 
-Traced = tuple[Graph, dict[str, Any]]           # the recorded graph of one step, and which nodes are what
+
+class Roles(NamedTuple):
+    """Which values of a step are what. ``leaves`` and ``new`` are the parts of the state before and after it."""
+    x: Tensor
+    leaves: list[Tensor]
+    y: Tensor
+    new: list[Tensor]
+    loss: Tensor | None
+    target: Tensor | None
+    rows: int | None                # the length of the batch
+    labels: list[str | None]        # what a dict or a NamedTuple calls the parts of the state
+
+
+Traced = tuple[Graph, Roles]
 
 
 def trace_step(cell: Any, x: Any, state: Nested, head: Any, target: Any, what: str = "derive") -> Traced:
@@ -141,7 +154,7 @@ def _run(cell: Any, sample: Any, rows: int | None, state: Nested, head: Any, tar
     roots = [y, *flatten(new), *([loss] if loss is not None else [])]
     labels = list(_labels(start))
     graph = Graph.of(*roots, inputs=[x, *leaves, *([aim] if aim is not None else [])])
-    return graph, {"x": x, "leaves": leaves, "y": y, "new": flatten(new), "loss": loss, "target": aim, "rows": rows, "labels": labels}
+    return graph, Roles(x, leaves, y, flatten(new), loss, aim, rows, labels)
 
 
 def _look(cell: Any, x: Any, start: Any) -> None:

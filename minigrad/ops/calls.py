@@ -3,14 +3,22 @@
 Normal form: axes counted from the end, shapes as trailing shapes, an index that starts with ``...``, einsum with ``...``.
 A rule written for one time step then also holds with the whole sequence stacked in front.
 """
+from __future__ import annotations
+
 import itertools
 import math
 import operator
+from typing import Any, Callable, Iterable, Sequence, SupportsIndex
 
 import numpy as np
 
+Array = Any                                         # an ndarray or a Tensor, often a number: NumPy's functions take all alike
+Shape = tuple[int, ...]
+Axis = int | tuple[int, ...] | None                 # one, several or all
+Call = tuple[tuple[Array, ...], dict[str, Any]]     # inputs, static attributes in normal form
 
-def axes_from_end(axis, ndim):
+
+def axes_from_end(axis: Axis, ndim: int) -> tuple[int, ...]:
     """None, an int or a tuple -> a sorted tuple of negative axes."""
     if axis is None:
         return tuple(range(-ndim, 0))
@@ -24,7 +32,7 @@ def axes_from_end(axis, ndim):
     return tuple(sorted(axes))
 
 
-def axis_from_end(axis, ndim):
+def axis_from_end(axis: SupportsIndex, ndim: int) -> int:
     if isinstance(axis, bool):
         raise TypeError(f"axis must be an integer, not {axis}")
     a = operator.index(axis)
@@ -34,15 +42,15 @@ def axis_from_end(axis, ndim):
     return a if a < 0 else a - ndim
 
 
-def axis_from_start(axis, ndim):
+def axis_from_start(axis: SupportsIndex, ndim: int) -> int:
     return axis_from_end(axis, ndim) + ndim
 
 
-def reduction(x, axis=None, *, keepdims=False):
+def reduction(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Call:
     return (x,), {"axis": axes_from_end(axis, x.ndim), "keepdims": bool(keepdims)}
 
 
-def variance(x, axis=None, ddof=0, keepdims=False):
+def variance(x: Array, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Call:
     axes = axes_from_end(axis, x.ndim)
     n = math.prod([x.shape[a] for a in axes])
     if n <= ddof:
@@ -50,15 +58,15 @@ def variance(x, axis=None, ddof=0, keepdims=False):
     return (x,), {"axis": axes, "keepdims": bool(keepdims), "ddof": ddof}
 
 
-def along(x, axis=-1):
+def along(x: Array, axis: int = -1) -> Call:
     return (x,), dict(axis=axis_from_end(axis, np.ndim(x)))
 
 
-def flipped(x, axis=None):
+def flipped(x: Array, axis: Axis = None) -> Call:
     return (x,), dict(axis=axes_from_end(axis, np.ndim(x)))
 
 
-def reshaped(x, shape, *more):
+def reshaped(x: Array, shape: int | Sequence[int], *more: int) -> Call:
     if isinstance(shape, (dict, set, str)):
         raise TypeError(f"reshape got shape {shape!r}; expected integers")
     shape = (shape, *more) if isinstance(shape, (int, np.integer)) else tuple(shape)
@@ -71,7 +79,7 @@ def reshaped(x, shape, *more):
     return (x,), dict(shape=shape, rank=len(old))
 
 
-def transposed(x, axes=None):
+def transposed(x: Array, axes: Sequence[int] | None = None) -> Call:
     n = np.ndim(x)
     axes = tuple(range(n))[::-1] if axes is None else tuple(axis_from_start(a, n) for a in axes)
     if len(set(axes)) != n:
@@ -79,11 +87,11 @@ def transposed(x, axes=None):
     return (x,), dict(axes=tuple(a - n for a in axes))
 
 
-def broadcasted(x, shape):
+def broadcasted(x: Array, shape: int | Sequence[int]) -> Call:
     return (x,), dict(shape=(shape,) if isinstance(shape, int) else tuple(shape))
 
 
-def joined(arrays, axis=0):
+def joined(arrays: Iterable[Array], axis: int = 0) -> Call:
     arrays = tuple(arrays)
     if not arrays:
         raise ValueError("concatenate got no arrays; at least one is needed")
@@ -94,14 +102,14 @@ def joined(arrays, axis=0):
     return arrays, dict(axis=axis, starts=(0, *itertools.accumulate(s[axis] for s in shapes)))
 
 
-def stacked(arrays, axis=0):
+def stacked(arrays: Iterable[Array], axis: int = 0) -> Call:
     arrays = tuple(arrays)
     if not arrays:
         raise ValueError("stack got no arrays; at least one is needed")
     return arrays, dict(axis=axis_from_end(axis, np.ndim(arrays[0]) + 1))
 
 
-def padded(x, pad_width, mode="constant", constant_values=0):
+def padded(x: Array, pad_width: Any, mode: str = "constant", constant_values: complex = 0) -> Call:
     if mode != "constant":
         raise ValueError(f"pad of a Tensor knows mode='constant' only, got {mode!r}; build other paddings with np.concatenate")
     n = np.ndim(x)
@@ -109,18 +117,19 @@ def padded(x, pad_width, mode="constant", constant_values=0):
     return (x,), dict(pads=pads, fill=constant_values)
 
 
-def triangle(x, k=0):
+def triangle(x: Array, k: int = 0) -> Call:
     return (x,), dict(k=int(k))
 
 
-def normalised(x, eps=1e-5):
+def normalised(x: Array, eps: float = 1e-5) -> Call:
     return (x,), dict(eps=float(eps))
 
 
-def indexed(x, index):
+def indexed(x: Array, index: Any) -> Call:
     """Full index tuple with ``...`` first; boolean masks become integer arrays."""
     index = index if isinstance(index, tuple) else (index,)
-    shape, full = np.shape(x), []
+    shape = np.shape(x)
+    full: list[Any] = []
     for i in index:
         i = getattr(i, "data", i) if hasattr(type(i), "__array_function__") and not isinstance(i, np.ndarray) else i
         i = np.asarray(i, None if len(i) else int) if isinstance(i, (list, tuple, range)) else i
@@ -145,27 +154,27 @@ def indexed(x, index):
     return (x,), dict(index=(Ellipsis, *full))
 
 
-def scattered(g, index, shape):
+def scattered(g: Array, index: Any, shape: Iterable[int]) -> Call:
     shape = tuple(shape)
     if not (type(index) is tuple and index and index[0] is Ellipsis):       # not yet in normal form
         index = indexed(np.broadcast_to(False, shape), index)[1]["index"]
     return (g,), dict(index=index, shape=shape)
 
 
-def einsum_normal(subscripts, *operands):
+def einsum_normal(subscripts: str, *operands: Array) -> Call:
     """Explicit output, the reader's own ``...`` spelled out in letters, then ``...`` in front of every term."""
     if not isinstance(subscripts, str):
         raise TypeError("einsum of Tensors takes the subscripts as one string, for example np.einsum('bi,ij->bj', x, W)")
     text = subscripts.replace(" ", "")
-    terms, arrow, out = text.partition("->")
-    terms = terms.split(",")
+    names, arrow, out = text.partition("->")
+    terms = names.split(",")
     if len(terms) != len(operands):
         raise ValueError(f"einsum '{subscripts}' names {len(terms)} operands, got {len(operands)}")
     spare = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in text]
     depth = max(np.ndim(x) - len(t.replace("...", "")) if "..." in t else 0 for t, x in zip(terms, operands))
     free = "".join(spare[:depth])
 
-    def spell(term, n):
+    def spell(term: str, n: int) -> str:
         return term.replace("...", free[len(free) - n:])
     terms = [spell(t, np.ndim(x) - len(t.replace("...", "")) if "..." in t else 0) for t, x in zip(terms, operands)]
     for term, x in zip(terms, operands):
@@ -186,7 +195,7 @@ def einsum_normal(subscripts, *operands):
 _REDUCTIONS = frozenset(("mean", "sum", "none"))
 
 
-def _targets(name, x, targets, mask, reduction):
+def _targets(name: str, x: Array, targets: Array, mask: Array | None, reduction: str) -> tuple[Shape, Array, Shape]:
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"{name} got reduction={reduction!r}; expected 'mean', 'sum' or 'none'")
     x = x if hasattr(x, "shape") else np.asarray(x)
@@ -195,12 +204,12 @@ def _targets(name, x, targets, mask, reduction):
     return x.shape, targets, targets.shape
 
 
-def _not_empty(name, shape, reduction):
+def _not_empty(name: str, shape: Shape, reduction: str) -> None:
     if reduction == "mean" and 0 in shape:
         raise ValueError(f"{name} got nothing, shape {shape}, whose mean does not exist: use reduction='sum'")
 
 
-def cross_entropy(logits, targets, *, mask=None, reduction="mean"):
+def cross_entropy(logits: Array, targets: Array, *, mask: Array | None = None, reduction: str = "mean") -> Call:
     if mask is None and type(targets) is np.ndarray and targets.dtype.kind in "iu" and targets.size and reduction in _REDUCTIONS:
         shape, unsigned = np.shape(logits) if type(logits) is list else logits.shape, targets.astype(np.uintp)
         if targets.shape == shape[:-1] and unsigned.item(unsigned.argmax()) < shape[-1]:    # a negative one wraps to a huge one
@@ -236,7 +245,7 @@ def cross_entropy(logits, targets, *, mask=None, reduction="mean"):
         targets = np.asarray(getattr(targets, "data", targets) if not isinstance(targets, np.ndarray) else targets)
         dtype = getattr(logits, "dtype", targets.dtype)     # constants take the logits' dtype: float32 stays float32
         targets = targets.astype(dtype if dtype.kind in "fc" else float, copy=False)
-    inputs = (logits, targets)
+    inputs: tuple[Array, ...] = (logits, targets)
     _not_empty(name, shape, reduction)
     if mask is not None:
         mask = mask if hasattr(type(mask), "__array_function__") else np.asarray(mask)
@@ -248,8 +257,8 @@ def cross_entropy(logits, targets, *, mask=None, reduction="mean"):
     return inputs, {"reduction": reduction, "rank": len(shape) - 1}
 
 
-def elementwise_loss(name):
-    def call(x, targets, *, reduction="mean"):
+def elementwise_loss(name: str) -> Callable[..., Call]:
+    def call(x: Array, targets: Array, *, reduction: str = "mean") -> Call:
         shape, targets, tshape = _targets(name, x, targets, None, reduction)
         if type(targets) is np.ndarray and targets.dtype != getattr(x, "dtype", targets.dtype) and x.dtype.kind == "f":
             targets = targets.astype(x.dtype)       # constants take the predictions' dtype: float32 stays float32

@@ -2,12 +2,16 @@
 
 Everything is written in NumPy's own functions and operators, so what runs on arrays runs on Tensors.
 """
+from __future__ import annotations
+
+from typing import Any, Sequence
+
 import numpy as np
 
-from .calls import axis_from_start, indexed
+from .calls import Array, Axis, axis_from_start, indexed
 
 
-def matmul(a, b):
+def matmul(a: Array, b: Array) -> Array:
     """Vectors become matrices of one row or one column."""
     left, right = a.ndim == 1, b.ndim == 1
     if not (left or right) or not (a.ndim and b.ndim):
@@ -19,27 +23,27 @@ def matmul(a, b):
     return y.reshape(y.shape[:-2] + (() if left else y.shape[-2:-1]) + (() if right else y.shape[-1:]))
 
 
-def solve(a, b):
+def solve(a: Array, b: Array) -> Array:
     """A vector becomes a matrix of one column."""
     return np.linalg.solve(a, np.reshape(b, (-1, 1)))[..., 0] if np.ndim(b) == 1 else NotImplemented
 
 
-def where(condition, *choices):
+def where(condition: Array, *choices: Array) -> Any:
     """Without choices NumPy says where the condition holds: indices, which have no gradient."""
     return NotImplemented if choices else np.nonzero(condition)
 
 
-def cumsum(x, axis=None):
+def cumsum(x: Array, axis: int | None = None) -> Array:
     """Without an axis NumPy takes the elements in a row."""
     return np.cumsum(np.ravel(x), axis=0) if axis is None and np.ndim(x) != 1 else NotImplemented
 
 
-def concatenate(arrays, axis=0):
+def concatenate(arrays: Sequence[Array], axis: int | None = 0) -> Array:
     """Without an axis NumPy joins the elements of all."""
     return np.concatenate([np.ravel(a) for a in arrays], axis=0) if axis is None else NotImplemented
 
 
-def prod(x, axis=None, keepdims=False):
+def prod(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """Several axes, one after the other."""
     n = np.ndim(x)
     axes = tuple(range(n)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
@@ -50,7 +54,7 @@ def prod(x, axis=None, keepdims=False):
     return x
 
 
-def getitem(x, index):
+def getitem(x: Array, index: Any) -> Array:
     """Basic indices first when arrays are mixed in; arrays that stand apart are brought together first.
 
     NumPy moves the axes of separated index arrays to the very front, where leading axes belong: so the axes are brought

@@ -3,16 +3,21 @@
 The ops themselves stand in ``table.py``. Nothing here knows Tensor: a function of ours asks its arguments for
 ``__array_function__``, exactly as NumPy's own functions do, so a rule is plain NumPy that serves arrays and Tensors alike.
 """
+from __future__ import annotations
+
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Sequence, TypeVar
 
 import numpy as np
 
-from .calls import scattered
+from .calls import Array, Call, Shape, scattered
 
-TABLE: dict[str, "Op"] = {}           # name -> Op
+Rule = Callable[..., Any]             # (g, y, *arguments, **attributes) -> the gradient of one argument
+Composition = TypeVar("Composition", bound=Callable)
+
+TABLE: dict[str, Op] = {}           # name -> Op
 HANDLERS: dict[type, Callable] = {}   # a type -> how it records (op, args, kwargs): the short way of ``__array_function__``
 FUNCTIONS: dict[Callable, Any] = {}   # a NumPy (or our own) function -> the Op it records, or a composition of functions that record
 
@@ -31,20 +36,23 @@ class Op:
     compose a composition of other ops for calls without a normal form (a vector in matmul); NotImplemented for the rest
     """
     __slots__ = ("name", "value", "rules", "call", "reads", "saves", "variadic", "special", "compose")
+    rules: tuple[Any, ...]            # of Rule | None
+    compose: Any                      # Callable | None
 
-    def __init__(self, name, value, rules, call, reads, saves, variadic, compose):
+    def __init__(self, name: str, value: Callable[..., Any], rules: tuple[Rule | None, ...], call: Callable[..., Call] | None, reads: str,
+                 saves: bool, variadic: bool | str, compose: Callable[..., Any] | None) -> None:
         self.name, self.value, self.rules, self.call, self.reads = name, value, rules, call, reads
         self.saves, self.variadic, self.special, self.compose = saves, variadic, saves or variadic, compose
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<op {self.name}>"
 
-    def evaluate(self, *arrays, **attributes):
+    def evaluate(self, *arrays: Array, **attributes: Any) -> np.ndarray:
         """The value alone, without what the rules may want saved."""
         y = self.value(*arrays, **attributes)
         return y[0] if self.saves else y
 
-    def rule(self, i):
+    def rule(self, i: int) -> Rule | None:
         """The gradient rule of argument i, or None."""
         if self.variadic == "jointly":
             return lambda g, y, *x, **attributes: self.rules[0](g, y, x, **attributes)[i]
@@ -53,7 +61,9 @@ class Op:
         return self.rules[i] if i < len(self.rules) else None
 
 
-def op(value, *rules, reads, name=None, call=None, serves=(), saves=False, variadic=False, compose=None):
+def op(value: Callable[..., Any], *rules: Rule | None, reads: str, name: str | None = None, call: Callable[..., Call] | None = None,
+       serves: Sequence[Callable[..., Any]] = (), saves: bool = False, variadic: bool | str = False,
+       compose: Callable[..., Any] | None = None) -> Any:
     """Enter an op into the table; return the function that people call (NumPy's own where there is one)."""
     name = name or value.__name__
     record = Op(name, value, rules, call, reads, saves, variadic, compose)
@@ -65,9 +75,9 @@ def op(value, *rules, reads, name=None, call=None, serves=(), saves=False, varia
     return function
 
 
-def public(record):
+def public(record: Op) -> Callable[..., Any]:
     """A function that answers like one of NumPy's: arrays give an array, whoever speaks ``__array_function__`` its own."""
-    def function(*args, **kwargs):
+    def function(*args: Any, **kwargs: Any) -> Any:
         handler = HANDLERS.get(type(args[0])) if args else None
         if handler is not None:
             return handler(record, args, kwargs)
@@ -88,7 +98,7 @@ def public(record):
     return function
 
 
-def _numbers(x):
+def _numbers(x: Any) -> Array:
     """What an op of ours takes besides arrays; a number stays a number."""
     array = np.asarray(x)
     if array.dtype.kind not in "biufc":
@@ -96,7 +106,7 @@ def _numbers(x):
     return array if array.ndim else array[()]
 
 
-def _explain(error, name, args):
+def _explain(error: Exception, name: str, args: Sequence[Any]) -> None:
     """Unless the error names the function, raise one of its kind that does, and says what the function got."""
     if str(error).startswith(name):
         return
@@ -105,15 +115,15 @@ def _explain(error, name, args):
     raise kind(f"minigrad: {name} got {given}: {error}") from error
 
 
-def composition(*names):
+def composition(*names: str) -> Callable[[Composition], Composition]:
     """Decorator: NumPy's functions of these names, called on Tensors, run this composition of ops; a gradient of its own is not needed."""
-    def enter(function):
-        FUNCTIONS.update((numpys(name), function) for name in names if numpys(name))
+    def enter(function: Composition) -> Composition:
+        FUNCTIONS.update((known, function) for known in map(numpys, names) if known)
         return function
     return enter
 
 
-def numpys(name):
+def numpys(name: str) -> Callable[..., Any] | None:
     """``linalg.norm`` -> np.linalg.norm; None if this NumPy has no such function."""
     room, _, name = name.rpartition(".")
     return getattr(getattr(np, room) if room else np, name, None)
@@ -121,7 +131,7 @@ def numpys(name):
 
 # ---- what many rules need ------------------------------------------------------------------------------------------
 
-def spread(g, x):
+def spread(g: np.ndarray, x: np.ndarray) -> np.ndarray:
     """g stretched over the shape of x, leading axes of either kept: the gradient of a sum."""
     if type(g) is np.ndarray:
         out = np.empty(np.broadcast_shapes(g.shape, x.shape) if g.ndim > x.ndim else x.shape, g.dtype)
@@ -130,7 +140,7 @@ def spread(g, x):
     return np.broadcast_to(g, np.broadcast_shapes(g.shape, x.shape))
 
 
-def real(x):
+def real(x: np.ndarray) -> np.ndarray:
     """The real part as an array: what a branch looks at, so that complex step takes the branch of the real point."""
     x = getattr(x, "data", x) if not isinstance(x, np.ndarray) else x
     return x.real if isinstance(x, np.ndarray) else np.real(x)
@@ -139,28 +149,29 @@ def real(x):
 class Later:
     """A gradient that a rule leaves to the walk to compute: ``dense()`` is the array; ``add`` sums several of one kind at once."""
     __slots__ = ()
-    dense: Callable[[], Any]
+    dense: Callable[[], Array]
+    add: Callable[..., np.ndarray]    # (parts, total, lead)
 
 
 class At(Later):
     """A gradient that lives at ``index`` only: added into a buffer that the walk owns, instead of a dense array each."""
     __slots__ = ("index", "g", "shape")
 
-    def __init__(self, index, g, shape):
+    def __init__(self, index: tuple[Any, ...], g: Array, shape: Shape) -> None:
         self.index, self.g, self.shape = index, g, shape
 
-    def add_into(self, buffer):
+    def add_into(self, buffer: np.ndarray) -> None:
         if any([type(i) is np.ndarray for i in self.index]):
             np.add.at(buffer, self.index, self.g)       # an index may occur twice
         else:
             part = buffer[self.index]
             part += self.g
 
-    def dense(self):
+    def dense(self) -> Array:
         return scatter(self.g, self.index, self.shape)
 
     @staticmethod
-    def add(parts, total, lead):
+    def add(parts: Sequence[At], total: np.ndarray | None, lead: int) -> np.ndarray:
         """total (None, or an array to write into) plus all parts; ``lead`` axes in front of the gradients are several walks."""
         first = parts[0]
         if total is None:
@@ -174,7 +185,7 @@ class At(Later):
         return total
 
 
-def _apart(parts):
+def _apart(parts: Sequence[At]) -> bool:
     """Whether no two parts meet: their slices of the last axis follow each other, as the gates of one packed array do."""
     stop, dtype = 0, parts[0].g.dtype
     for first, past in sorted([_span(part) for part in parts]):
@@ -184,7 +195,7 @@ def _apart(parts):
     return all([part.g.dtype == dtype for part in parts])
 
 
-def _span(part):
+def _span(part: At) -> tuple[int, int]:
     """From where to where a part lies on the last axis; (-1, -1), which is nowhere, if that is no plain slice."""
     for i in part.index:
         if type(i) is np.ndarray:
@@ -197,29 +208,29 @@ class Rows(Later):
     """The gradient aᵀ g of a matrix that many rows were multiplied with: those of several steps are one product."""
     __slots__ = ("a", "g")
 
-    def __init__(self, a, g):
+    def __init__(self, a: np.ndarray, g: np.ndarray) -> None:
         self.a, self.g = a, g
 
-    def dense(self):
+    def dense(self) -> np.ndarray:
         return np.matmul(self.a.mT, self.g)
 
     @staticmethod
-    def add(parts, total, lead):
+    def add(parts: Sequence[Rows], total: np.ndarray | None, lead: int) -> np.ndarray:
         if lead:        # one by one, since a need not have these axes
-            new = [np.add.reduce(d, axis=tuple(range(lead, d.ndim - 2))) for d in (part.dense() for part in parts)]
-            new = functools.reduce(np.add, new)
+            each = [np.add.reduce(d, axis=tuple(range(lead, d.ndim - 2))) for d in (part.dense() for part in parts)]
+            new = functools.reduce(np.add, each)
         else:
             a, g = ([_rows(x) for x in xs] for xs in zip(*((p.a, p.g) for p in parts)))
             new = a[0].T.dot(g[0]) if len(a) == 1 else np.concatenate(a).T.dot(np.concatenate(g))
         return new if total is None else np.add(total, new, out=total)
 
 
-def _rows(x):
+def _rows(x: np.ndarray) -> np.ndarray:
     """A stack of matrices as one."""
     return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
-def scatter(g, index, shape):
+def scatter(g: Array, index: Any, shape: Shape) -> Array:
     """Zeros of ``shape`` (leading axes of g in front) with g added at ``index``: the transpose of indexing."""
     if not isinstance(g, np.ndarray) and hasattr(type(g), "__array_function__"):
         return g.__array_function__(scatter, (type(g),), (g, index, shape), {})

@@ -39,24 +39,24 @@ silu       = op(values.silu,       lambda g, y, x: g * (y + sigmoid(x) * (1 - y)
 gelu       = op(values.gelu,       lambda g, y, x: g * gelu_slope(x),                                           reads="gelu({0})")
 
 
-def below(a, b):
+def below(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a^(b-1); the slope of a^0 is 0, also at a = 0."""
     b = b * 1 if getattr(b, "dtype", None) == bool else b
     return a ** (b - (real(b) != 0))
 
 
-def ln(a):
+def ln(a: np.ndarray) -> np.ndarray:
     """log a; 0 at a = 0, where a^b does not depend on b."""
     return np.log(np.where(real(a) == 0, 1, a))
 
 
-def gelu_slope(x):
+def gelu_slope(x: np.ndarray) -> np.ndarray:
     u = np.tanh(values.GELU * (x + 0.044715 * x * x * x))
     return 0.5 * (1 + u) + 0.5 * x * (1 - u * u) * (values.GELU * (1 + 3 * 0.044715 * x * x))
 
 
 # ---- choices: equal candidates share the gradient --------------------------------------------------------------------
-def _wins(a, b):
+def _wins(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return (real(a) > real(b)) + 0.5 * (real(a) == real(b))
 
 
@@ -69,7 +69,7 @@ where = op(np.where,     None, lambda g, y, c, a, b: np.where(c, g, 0), lambda g
 
 
 # ---- reductions -----------------------------------------------------------------------------------------------------
-def _kept(g, axis, keepdims):
+def _kept(g: np.ndarray, axis: tuple[int, ...], keepdims: bool) -> np.ndarray:
     """g with the reduced axes back, each of length one."""
     if keepdims or not axis:
         return g
@@ -78,7 +78,7 @@ def _kept(g, axis, keepdims):
     return np.expand_dims(g, axis)
 
 
-def _share(g, y, x, axis, keepdims):
+def _share(g: np.ndarray, y: np.ndarray, x: np.ndarray, axis: tuple[int, ...], keepdims: bool) -> np.ndarray:
     """The gradient of a maximum goes to the elements that attain it, in equal parts."""
     best = (real(x) == real(_kept(y, axis, keepdims)))
     return _kept(g, axis, keepdims) * (best / best.sum(axis=axis, keepdims=True)).astype(g.dtype)
@@ -107,7 +107,7 @@ layer_norm = op(values.layer_norm, lambda g, y, x, eps:
                 reads="layer_norm({0})", call=calls.normalised)
 
 
-def _all_but_one(g, y, x, axis, keepdims):
+def _all_but_one(g: np.ndarray, y: np.ndarray, x: np.ndarray, axis: tuple[int, ...], keepdims: bool) -> np.ndarray:
     """d prod / dx_i is the product of all the others: computed without dividing, so zeros are no special case."""
     x = np.swapaxes(x, axis[0], -1)
     n = x.shape[-1]
@@ -119,7 +119,7 @@ prod = op(np.prod,       _all_but_one, reads="Π {0}", call=calls.reduction, ser
 
 
 # ---- linear algebra (vectors are made matrices when the call is recorded) -----------------------------------------------
-def _of_matrix(g, y, a, b):
+def _of_matrix(g: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray | Rows:
     """aᵀ g: left to the walk where several steps' are cheaper as one product: for a large matrix b and few rows, or a stack of rows."""
     if type(g) is np.ndarray and b.ndim == 2 and (g.ndim > 2 or b.size >= 1024 * len(g)):
         return Rows(a, g)
@@ -134,7 +134,7 @@ solve = op(np.linalg.solve, lambda g, y, a, b: -np.linalg.solve(a.mT, g) @ y.mT,
 inv = op(np.linalg.inv,  lambda g, y, a: -y.mT @ g @ y.mT, reads="inv({0})", serves=(np.linalg.inv,))
 
 
-def _matrix_exp_rule(g, y, a):
+def _matrix_exp_rule(g: np.ndarray, y: np.ndarray, a: np.ndarray) -> np.ndarray:
     """The upper right block of exp([[aᵀ, g], [0, aᵀ]]) (Van Loan 1978)."""
     n = a.shape[-1]
     g = g + np.zeros_like(real(a))
@@ -150,16 +150,16 @@ tril = op(np.tril,       lambda g, y, x, k: np.tril(g, k), reads="tril({0})", ca
 
 
 # ---- shapes ---------------------------------------------------------------------------------------------------------
-def _joined(i, g, y, arrays, axis, starts):
+def _joined(i: int, g: np.ndarray, y: np.ndarray, arrays: tuple, axis: int, starts: tuple[int, ...]) -> np.ndarray:
     """Each part of a concatenation gets its own slice of g."""
     return g[(Ellipsis, slice(starts[i], starts[i + 1])) + (slice(None),) * (-axis - 1)]
 
 
-def _stacked(i, g, y, arrays, axis):
+def _stacked(i: int, g: np.ndarray, y: np.ndarray, arrays: tuple, axis: int) -> np.ndarray:
     return g[(Ellipsis, i) + (slice(None),) * (-axis - 1)]
 
 
-def _shape_back(g, shape, rank):
+def _shape_back(g: np.ndarray, shape: tuple[int, ...], rank: tuple[int, ...]) -> np.ndarray:
     """Attributes that undo a reshape for a gradient with any leading axes."""
     return np.reshape(g, np.shape(g)[:np.ndim(g) - len(shape)] + rank)
 
@@ -182,20 +182,21 @@ scatter_add = op(scatter, lambda g, y, x, index, shape: g[index], name="scatter_
 
 
 # ---- losses: fused, so that they stay stable and cheap ------------------------------------------------------------------
-def _cross_entropy_rule(g, y, x, targets, mask=None, *, reduction, rank, saved=None):
+def _cross_entropy_rule(g: np.ndarray, y: np.ndarray, x: np.ndarray, targets: np.ndarray, mask: np.ndarray | None = None, *,
+                        reduction: str, rank: int, saved: tuple | None = None) -> np.ndarray:
     w = values.weight(g, x, reduction, rank, mask, extra=1)
     error = values.softmax_minus_target(w, saved, targets) if saved is not None else _softmax_minus_target(x, targets) * w
     return error if mask is None else np.where(mask[..., None], error, 0)       # 0 · NaN would be NaN
 
 
-def _softmax_minus_target(x, targets):
+def _softmax_minus_target(x: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """ŷ - y on Tensors, where the gradient itself is to be differentiated."""
     if values.is_classes(x, targets):
         return softmax(x) - values.one_hot(targets, x)
     return softmax(x) * np.sum(targets, axis=-1, keepdims=True) - targets
 
 
-def _one_row(logits, targets, *, mask=None, reduction="mean"):
+def _one_row(logits: calls.Array, targets: calls.Array, *, mask: calls.Array | None = None, reduction: str = "mean") -> calls.Array:
     """A single row is a batch of one: its class and its mask would be numbers, not arrays."""
     if getattr(logits, "ndim", 0) != 1:
         return NotImplemented
@@ -205,7 +206,8 @@ def _one_row(logits, targets, *, mask=None, reduction="mean"):
     return y[0] if reduction == "none" else y
 
 
-def _soft_targets_rule(g, y, x, targets, mask=None, *, reduction, rank, saved=None):
+def _soft_targets_rule(g: np.ndarray, y: np.ndarray, x: np.ndarray, targets: np.ndarray, mask: np.ndarray | None = None, *,
+                       reduction: str, rank: int, saved: tuple | None = None) -> np.ndarray:
     return -log_softmax(x) * values.weight(g, x, reduction, rank, mask, extra=1)
 
 

@@ -9,19 +9,19 @@ HALF = 0.5
 HALVES = {np.dtype(t): np.array(HALF, t) for t in "fdFD"}      # a 0-d array of the same dtype costs half of a Python number
 
 
-def absolute(x):
+def absolute(x: np.ndarray) -> np.ndarray:
     return np.where(x.real < 0, -x, x) if np.iscomplexobj(x) else np.absolute(x)
 
 
-def maximum(a, b):
+def maximum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.where(np.real(a) >= np.real(b), a, b) if np.iscomplexobj(a) or np.iscomplexobj(b) else np.maximum(a, b)
 
 
-def minimum(a, b):
+def minimum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.where(np.real(a) <= np.real(b), a, b) if np.iscomplexobj(a) or np.iscomplexobj(b) else np.minimum(a, b)
 
 
-def sigmoid(x):
+def sigmoid(x: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-x)), as ½ tanh(½x) + ½: never overflows, and NumPy's tanh is fast."""
     half = HALVES.get(x.dtype, HALF) if type(x) is np.ndarray and x.ndim else HALF
     y = np.tanh(x * half)
@@ -30,22 +30,22 @@ def sigmoid(x):
     return y
 
 
-def softplus(x):
+def softplus(x: np.ndarray) -> np.ndarray:
     """log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)): never overflows."""
     return np.where(np.real(x) >= 0, x, 0 * x) + np.log1p(np.exp(-absolute(np.asarray(x))))
 
 
-def logsigmoid(x):
+def logsigmoid(x: np.ndarray) -> np.ndarray:
     """log σ(x) = -softplus(-x)."""
     return -softplus(-x)
 
 
-def relu(x):
+def relu(x: np.ndarray) -> np.ndarray:
     """max(x, 0); the slope at 0 is 0."""
     return np.where(x.real > 0, x, 0 * x) if np.iscomplexobj(x) else np.maximum(x, 0)
 
 
-def silu(x):
+def silu(x: np.ndarray) -> np.ndarray:
     """x σ(x) (Hendrycks & Gimpel 2016; Elfwing et al. 2017)."""
     return x * sigmoid(x)
 
@@ -53,7 +53,7 @@ def silu(x):
 GELU = (2 / np.pi) ** 0.5
 
 
-def gelu(x):
+def gelu(x: np.ndarray) -> np.ndarray:
     """½ x (1 + tanh(√(2/π) (x + 0.044715 x³))), the tanh form of Hendrycks & Gimpel (2016)."""
     return x * HALF * (1 + np.tanh(GELU * (x + 0.044715 * x * x * x)))
 
@@ -62,21 +62,21 @@ KEPT = 4096     # arrays of so many numbers are kept for the next call; nobody w
 
 
 @functools.lru_cache(64)
-def _ones(n, dtype):
+def _ones(n: int, dtype: np.dtype) -> np.ndarray:
     return np.ones((n, 1), dtype)
 
 
 @functools.lru_cache(64)
-def _counting(n, step):
+def _counting(n: int, step: int) -> np.ndarray:
     return np.arange(0, n * step, step)
 
 
-def sum_columns(x):
+def sum_columns(x: np.ndarray) -> np.ndarray:
     """Σ over the last axis, kept; for a matrix as a product with ones, for which BLAS takes a third of a reduction's time."""
-    return x.dot(_ones(x.shape[1], x.dtype)) if x.ndim == 2 else np.add.reduce(x, -1, None, None, True)
+    return x.dot(_ones(x.shape[1], x.dtype)) if x.ndim == 2 else np.add.reduce(x, -1, keepdims=True)
 
 
-def sum_rows(x):
+def sum_rows(x: np.ndarray) -> np.ndarray:
     """Σ over the first axis, for a matrix likewise."""
     if x.ndim != 2:
         return np.add.reduce(x)
@@ -84,41 +84,41 @@ def sum_rows(x):
     return (_ones(n, x.dtype).T if n <= KEPT else np.ones((1, n), x.dtype)).dot(x)[0]
 
 
-def sum(x, axis, keepdims=False):
-    return np.add.reduce(x, axis=axis, keepdims=keepdims)
+def sum(x: np.ndarray, axis: tuple[int, ...], keepdims: bool = False) -> np.ndarray:
+    return np.add.reduce(x, axis=axis, keepdims=True) if keepdims else np.add.reduce(x, axis=axis)
 
 
-def var(x, axis, keepdims, ddof):
+def var(x: np.ndarray, axis: tuple[int, ...], keepdims: bool, ddof: float) -> np.ndarray:
     d = x - np.mean(x, axis=axis, keepdims=True)
     return np.sum(d * d, axis=axis, keepdims=keepdims) / (size(x, axis) - ddof)
 
 
-def size(x, axes):
+def size(x: np.ndarray, axes: tuple[int, ...] | range) -> int:
     """How many elements a reduction over ``axes`` gathers."""
     return math.prod([x.shape[a] for a in axes])
 
 
-def _extreme(x, axis, keepdims, pick):
-    """max or min of complex arrays by their real part, one axis after the other (never lexicographic)."""
+def _extreme(x: np.ndarray, axis: tuple[int, ...], keepdims: bool, sign: int) -> np.ndarray:
+    """max (sign 1) or min (-1) of complex arrays by their real part, one axis after the other (never lexicographic)."""
     for a in axis:
-        x = np.take_along_axis(x, np.expand_dims(pick(x.real, axis=a), a), axis=a)
+        x = np.take_along_axis(x, np.expand_dims(np.argmax(sign * x.real, axis=a), a), axis=a)
     return x if keepdims else np.squeeze(x, axis=axis)
 
 
-def amax(x, axis, keepdims):
-    return _extreme(x, axis, keepdims, np.argmax) if np.iscomplexobj(x) else np.max(x, axis=axis, keepdims=keepdims)
+def amax(x: np.ndarray, axis: tuple[int, ...], keepdims: bool) -> np.ndarray:
+    return _extreme(x, axis, keepdims, 1) if np.iscomplexobj(x) else np.max(x, axis=axis, keepdims=keepdims)
 
 
-def amin(x, axis, keepdims):
-    return _extreme(x, axis, keepdims, np.argmin) if np.iscomplexobj(x) else np.min(x, axis=axis, keepdims=keepdims)
+def amin(x: np.ndarray, axis: tuple[int, ...], keepdims: bool) -> np.ndarray:
+    return _extreme(x, axis, keepdims, -1) if np.iscomplexobj(x) else np.min(x, axis=axis, keepdims=keepdims)
 
 
-def _top(x, axis):
+def _top(x: np.ndarray, axis: tuple[int, ...]) -> np.ndarray | float:
     """The maximum, kept, of the real part; 0 of nothing."""
     return amax(x, axis, True).real if x.size else 0.0
 
 
-def logsumexp(x, axis=None, keepdims=False):
+def logsumexp(x: np.ndarray, axis: tuple[int, ...], keepdims: bool = False) -> np.ndarray:
     """log Σ exp(x) over ``axis``, the maximum taken out first."""
     m = _top(x, axis)
     m = np.where(np.isfinite(m), m, 0)
@@ -127,24 +127,24 @@ def logsumexp(x, axis=None, keepdims=False):
     return y if keepdims else np.squeeze(y, axis=axis)
 
 
-def softmax(x, axis=-1):
+def softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
     """exp(x) / Σ exp(x) along ``axis``, the maximum taken out first."""
     e = np.exp(x - _top(x, (axis,)))
     return e / np.add.reduce(e, axis=axis, keepdims=True)
 
 
-def log_softmax(x, axis=-1):
+def log_softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
     """x - logsumexp(x) along ``axis``."""
     return x - logsumexp(x, (axis,), True)
 
 
-def layer_norm(x, eps=1e-5):
+def layer_norm(x: np.ndarray, eps: float = 1e-5) -> np.ndarray:
     """(x - mean) / √(var + eps) over the last axis (Ba, Kiros, Hinton 2016, eq. 4, gain and bias left to the caller)."""
     d = x - np.mean(x, axis=-1, keepdims=True)
     return d / np.sqrt(np.mean(d * d, axis=-1, keepdims=True) + eps)
 
 
-def matrix_exp(a):
+def matrix_exp(a: np.ndarray) -> np.ndarray:
     """exp of square matrices: scaling and squaring with a Taylor series (Higham 2008, ch. 10; order 18, norm ≤ ½)."""
     norm = np.max(np.sum(np.abs(a), axis=-1), initial=0.0)
     squarings = max(0, int(np.ceil(np.log2(norm))) + 1) if norm > 0 else 0
@@ -158,7 +158,7 @@ def matrix_exp(a):
     return y
 
 
-def times_transposed(g, b):
+def times_transposed(g: np.ndarray, b: np.ndarray) -> np.ndarray:
     """g @ b.mT. With a large b BLAS takes up to a half longer on that than on (b @ g.mT).mT, which is copied back into rows."""
     if type(g) is not np.ndarray or type(b) is not np.ndarray or b.ndim > 2:
         return g @ b.mT
@@ -167,7 +167,7 @@ def times_transposed(g, b):
     return np.ascontiguousarray(b.dot(g.T).T)
 
 
-def matmul(a, b):
+def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a @ b; any number of rows with one matrix by np.dot, which gives BLAS a single product, also one row or column."""
     if type(a) is np.ndarray and type(b) is np.ndarray and b.ndim == 2:
         if a.ndim == 2:
@@ -178,46 +178,46 @@ def matmul(a, b):
 
 # ---- shapes in normal form -----------------------------------------------------------------------------------------
 
-def reshape(x, shape, rank):
+def reshape(x: np.ndarray, shape: tuple[int, ...], rank: int) -> np.ndarray:
     return np.reshape(x, np.shape(x)[:np.ndim(x) - rank] + shape)
 
 
-def permutation(ndim, axes):
+def permutation(ndim: int, axes: tuple[int, ...]) -> tuple[int, ...]:
     """Full axes for an array with ``ndim - len(axes)`` leading ones in front."""
     lead = ndim - len(axes)
     return tuple(range(lead)) + tuple(a + ndim for a in axes)
 
 
-def transpose(x, axes):
+def transpose(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     return np.transpose(x, permutation(np.ndim(x), axes))
 
 
-def inverse(axes):
+def inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
     n = len(axes)
     order = sorted(range(n), key=lambda i: axes[i])
     return tuple(i - n for i in order)
 
 
-def pad(x, pads, fill=0):
+def pad(x: np.ndarray, pads: tuple[tuple[int, int], ...], fill: complex = 0) -> np.ndarray:
     return np.pad(x, ((0, 0),) * (np.ndim(x) - len(pads)) + pads, constant_values=fill)
 
 
-def unpad(pads):
+def unpad(pads: tuple[tuple[int, int], ...]) -> tuple:
     return (Ellipsis, *(slice(a, -b if b else None) for a, b in pads))
 
 
-def stack(*arrays, axis):
+def stack(*arrays: np.ndarray, axis: int) -> np.ndarray:
     """np.stack; along a new first axis by np.array, which takes half of the time."""
     if axis == -1 - np.ndim(arrays[0]) and len({np.shape(a) for a in arrays}) == 1:
         return np.array(arrays)
     return np.stack(arrays, axis)
 
 
-def einsum(*operands, terms, out):
+def einsum(*operands: np.ndarray, terms: tuple[str, ...], out: str) -> np.ndarray:
     return np.einsum(",".join("..." + t for t in terms) + "->..." + out, *operands)
 
 
-def einsum_rule(i, g, y, operands, terms, out):
+def einsum_rule(i: int, g: np.ndarray, y: np.ndarray, operands: tuple[np.ndarray, ...], terms: tuple[str, ...], out: str) -> np.ndarray:
     """The gradient of operand i is the einsum of g with all the others; an index it summed alone is stretched by ones."""
     others = [(t, x) for j, (t, x) in enumerate(zip(terms, operands)) if j != i]
     present = set(out).union(*(t for t, _ in others)) if others else set(out)
@@ -232,7 +232,7 @@ def einsum_rule(i, g, y, operands, terms, out):
 
 # ---- losses --------------------------------------------------------------------------------------------------------
 
-def reduced(rows, reduction, rank, count=None):
+def reduced(rows: np.ndarray, reduction: str, rank: int, count: np.ndarray | float | None = None) -> np.ndarray:
     """Sum or mean over the last ``rank`` axes; leading axes stay."""
     if reduction == "none":
         return rows
@@ -245,7 +245,7 @@ def reduced(rows, reduction, rank, count=None):
     return total / (size(rows, range(-rank, 0)) if count is None else count)
 
 
-def weight(g, x, reduction, rank, mask=None, extra=0):
+def weight(g: np.ndarray, x: np.ndarray, reduction: str, rank: int, mask: np.ndarray | None = None, extra: int = 0) -> np.ndarray:
     """What each element of a loss is multiplied by: g spread over ``rank`` axes (and ``extra`` ones); 1/n for a mean; 0 where masked."""
     if reduction == "mean":
         g = g / (size(x, range(-rank - extra, -extra)) if mask is None else counted(mask, rank))
@@ -256,30 +256,31 @@ def weight(g, x, reduction, rank, mask=None, extra=0):
     return g if mask is None else g * real_mask(mask, g).reshape(mask.shape + (1,) * extra)
 
 
-def real_mask(mask, like):
+def real_mask(mask: np.ndarray, like: np.ndarray) -> np.ndarray:
     mask = np.asarray(getattr(mask, "data", mask) if not isinstance(mask, np.ndarray) else mask)
     return mask.astype(like.dtype) if mask.dtype.kind in "biu" else mask
 
 
-def counted(mask, rank):
+def counted(mask: np.ndarray, rank: int) -> np.ndarray | float:
     """How many rows are unmasked, per leading axis."""
     mask = mask if type(mask) is np.ndarray else np.asarray(mask.data)
     n = np.add.reduce(mask, tuple(range(-rank, 0)), dtype=float)
     return float(n) if n.ndim == 0 else n
 
 
-def is_classes(x, targets):
+def is_classes(x: np.ndarray, targets: np.ndarray) -> bool:
     return targets.dtype.kind in "iu"
 
 
-def positions(classes, x):
+def positions(classes: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Where each row's class stands among the elements of x, counted in a row."""
     n, step = x.size // x.shape[-1], x.shape[-1]
     first = _counting(n, step) if n <= KEPT else np.arange(0, n * step, step)
     return classes.astype(np.intp, copy=False) + (first if x.ndim == 2 else first.reshape(x.shape[:-1]))
 
 
-def softmax_cross_entropy(x, targets, mask=None, *, reduction, rank):
+def softmax_cross_entropy(x: np.ndarray, targets: np.ndarray, mask: np.ndarray | None = None, *, reduction: str,
+                          rank: int) -> tuple[np.ndarray, tuple]:
     """Softmax cross-entropy ``-Σ_k y_k log softmax(logits)_k``, stable for logits of any size.
 
     logits     (…, K)
@@ -294,7 +295,7 @@ def softmax_cross_entropy(x, targets, mask=None, *, reduction, rank):
     array([0.1269, 0.6931])
     """
     # what is saved for the rule: exp(x - max), its sum, and where the targets are
-    z = x - np.maximum.reduce(x if x.dtype.kind == "f" else x.real, -1, None, None, True)
+    z = x - np.maximum.reduce(x if x.dtype.kind == "f" else x.real, -1, keepdims=True)
     e = np.exp(z)
     s = sum_columns(e)
     rows, at = np.log(s[..., 0]), None
@@ -311,7 +312,7 @@ def softmax_cross_entropy(x, targets, mask=None, *, reduction, rank):
     return reduced(rows, reduction, rank, count), (e, s, at)
 
 
-def softmax_minus_target(w, saved, targets):
+def softmax_minus_target(w: np.ndarray, saved: tuple, targets: np.ndarray) -> np.ndarray:
     """w (ŷ - y) of each row (w (ŷ Σy - y) for soft targets), from what the forward pass saved."""
     e, s, at = saved
     if at is None:
@@ -324,12 +325,12 @@ def softmax_minus_target(w, saved, targets):
     return error
 
 
-def one_hot(targets, x):
+def one_hot(targets: np.ndarray, x: np.ndarray) -> np.ndarray:
     targets = targets if isinstance(targets, np.ndarray) else targets.data
     return (targets[..., None] == np.arange(x.shape[-1])).astype(x.dtype)
 
 
-def binary_cross_entropy(z, y, *, reduction, rank):
+def binary_cross_entropy(z: np.ndarray, y: np.ndarray, *, reduction: str, rank: int) -> np.ndarray:
     """Binary cross-entropy ``-y log σ(z) - (1-y) log(1-σ(z)) = softplus(z) - z y`` on logits z, stable for logits of any size.
 
     z, y       logits and targets in 0 … 1, of one shape
@@ -342,7 +343,7 @@ def binary_cross_entropy(z, y, *, reduction, rank):
     return reduced(softplus(z) - z * y, reduction, rank)
 
 
-def squared_error(a, b, *, reduction, rank):
+def squared_error(a: np.ndarray, b: np.ndarray, *, reduction: str, rank: int) -> np.ndarray:
     """Squared error ``(a - b)²`` of predictions a and targets b of one shape; reduction "mean" (default), "sum" or "none".
 
     >>> import minigrad as mg

@@ -2,17 +2,20 @@
 
 The first line of a docstring says what the function is made of, or what of NumPy's is not taken; docs/numpy.md shows it.
 """
+from __future__ import annotations
+
 import functools
 import math
+from typing import Literal, Sequence
 
 import numpy as np
 
-from ..ops.calls import axis_from_start
+from ..ops.calls import Array, Axis, axis_from_start
 from ..ops.record import composition
 from .arithmetic import floating, root
 
 
-def _least(name, *needed):
+def _least(name: str, *needed: tuple[Array, int]) -> None:
     """ValueError unless every array has as many axes as it needs."""
     if any(np.ndim(x) < n for x, n in needed):
         raise ValueError(f"{name} got shapes {', '.join(str(np.shape(x)) for x, _ in needed)}; expected at least "
@@ -20,7 +23,7 @@ def _least(name, *needed):
 
 
 @composition("linalg.outer")
-def outer_of_vectors(a, b):
+def outer_of_vectors(a: Array, b: Array) -> Array:
     """as outer, of two vectors"""
     if np.ndim(a) != 1 or np.ndim(b) != 1:
         raise ValueError(f"linalg.outer got shapes {np.shape(a)} and {np.shape(b)}; expected two vectors")
@@ -28,19 +31,19 @@ def outer_of_vectors(a, b):
 
 
 @composition("outer")
-def outer(a, b):
+def outer(a: Array, b: Array) -> Array:
     """the product of a column and a row"""
     return np.ravel(a)[:, None] * np.ravel(b)[None, :]
 
 
 @composition("linalg.matmul")
-def product(a, b):
+def product(a: Array, b: Array) -> Array:
     """matmul"""
     return np.matmul(a, b)
 
 
 @composition("dot")
-def dot(a, b):
+def dot(a: Array, b: Array) -> Array:
     """a product of numbers, matmul of others; of at most two dimensions on the right"""
     if np.ndim(a) == 0 or np.ndim(b) == 0:
         return a * b
@@ -50,7 +53,7 @@ def dot(a, b):
 
 
 @composition("vdot")
-def vdot(a, b):
+def vdot(a: Array, b: Array) -> Array:
     """Σ a b over all elements"""
     if np.size(a) != np.size(b):
         raise ValueError(f"vdot got shapes {np.shape(a)} and {np.shape(b)}; expected as many elements in both")
@@ -58,7 +61,7 @@ def vdot(a, b):
 
 
 @composition("vecdot", "linalg.vecdot")
-def vecdot(a, b, *, axis=-1):
+def vecdot(a: Array, b: Array, *, axis: int = -1) -> Array:
     """Σ a b along an axis"""
     _least("vecdot", (a, 1), (b, 1))
     if np.shape(a)[axis] != np.shape(b)[axis]:
@@ -67,33 +70,33 @@ def vecdot(a, b, *, axis=-1):
 
 
 @composition("matvec")
-def matvec(a, b):
+def matvec(a: Array, b: Array) -> Array:
     """matmul with a column"""
     _least("matvec", (a, 2), (b, 1))
     return np.squeeze(np.matmul(a, np.expand_dims(b, -1)), -1)
 
 
 @composition("vecmat")
-def vecmat(a, b):
+def vecmat(a: Array, b: Array) -> Array:
     """matmul with a row"""
     _least("vecmat", (a, 1), (b, 2))
     return np.squeeze(np.matmul(np.expand_dims(a, -2), b), -2)
 
 
 @composition("inner")
-def inner(a, b):
+def inner(a: Array, b: Array) -> Array:
     """a product of numbers, tensordot over the last axes of others"""
     return a * b if np.ndim(a) == 0 or np.ndim(b) == 0 else np.tensordot(a, b, (-1, -1))
 
 
 @composition("tensordot", "linalg.tensordot")
-def tensordot(a, b, axes=2):
+def tensordot(a: Array, b: Array, axes: int | Sequence[int | Sequence[int]] = 2) -> Array:
     """transposes and reshapes around matmul"""
     m, n = np.ndim(a), np.ndim(b)
     if isinstance(axes, (int, np.integer)):
-        left, right = tuple(range(m - axes, m)), tuple(range(axes))
+        left, right = list(range(m - axes, m)), list(range(axes))
     else:
-        left, right = ((i,) if isinstance(i, (int, np.integer)) else tuple(i) for i in axes)
+        left, right = ([i] if isinstance(i, (int, np.integer)) else list(i) for i in axes)
     left, right = [axis_from_start(i, m) for i in left], [axis_from_start(i, n) for i in right]
     if [np.shape(a)[i] for i in left] != [np.shape(b)[i] for i in right]:
         raise ValueError(f"tensordot got shapes {np.shape(a)} and {np.shape(b)}, axes {axes}; the axes summed over must have equal lengths")
@@ -106,7 +109,7 @@ def tensordot(a, b, axes=2):
 
 
 @composition("kron")
-def kron(a, b):
+def kron(a: Array, b: Array) -> Array:
     """an outer product, reshaped"""
     n = max(np.ndim(a), np.ndim(b))
     one, two = ((1,) * (n - np.ndim(x)) + np.shape(x) for x in (a, b))
@@ -116,7 +119,7 @@ def kron(a, b):
 
 
 @composition("cross", "linalg.cross")
-def cross(a, b, *, axis=-1):
+def cross(a: Array, b: Array, *, axis: int = -1) -> Array:
     """of vectors of three: two products, subtracted"""
     a, b = (np.moveaxis(x, axis, -1) if axis != -1 else x for x in (a, b))
     if np.shape(a)[-1:] != (3,) or np.shape(b)[-1:] != (3,):
@@ -127,7 +130,7 @@ def cross(a, b, *, axis=-1):
 
 
 @composition("trace", "linalg.trace")
-def trace(x, offset=0):
+def trace(x: Array, offset: int = 0) -> Array:
     """the sum of the diagonal; of a matrix (for stacks: np.linalg.diagonal(x).sum(-1))"""
     if np.ndim(x) != 2:
         raise ValueError(f"trace of a Tensor takes a matrix, got shape {np.shape(x)}; of a stack write np.linalg.diagonal(x).sum(-1)")
@@ -135,7 +138,7 @@ def trace(x, offset=0):
 
 
 @composition("linalg.norm")
-def norm(x, ord=None, axis=None, keepdims=False):
+def norm(x: Array, ord: Literal[2, "fro"] | None = None, axis: Axis = None, keepdims: bool = False) -> Array:
     """√ of the sum of squares, ord=None, 2 (vectors) or 'fro' (matrices); the slope is 0 where it is 0"""
     of_matrices = np.ndim(x) == 2 if axis is None else isinstance(axis, tuple) and len(axis) == 2
     if ord not in (None, "fro" if of_matrices else 2):
@@ -143,23 +146,23 @@ def norm(x, ord=None, axis=None, keepdims=False):
                          f"{np.shape(x)}; write others with np.sum and np.abs")
     if ord is not None and (np.ndim(x) == 0 or axis is None and np.ndim(x) > 2):
         raise ValueError(f"norm with ord={ord!r} and no axis takes a vector or a matrix, got shape {np.shape(x)}")
-    return np.linalg.vector_norm(x, axis=axis, keepdims=keepdims)
+    return vector_norm(x, axis=axis, keepdims=keepdims)
 
 
 @composition("linalg.vector_norm")
-def vector_norm(x, *, axis=None, keepdims=False):
+def vector_norm(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """as norm, ord 2"""
     return root(np.sum(np.square(floating(x)), axis=axis, keepdims=keepdims))
 
 
 @composition("linalg.matrix_norm")
-def matrix_norm(x, *, keepdims=False):
+def matrix_norm(x: Array, *, keepdims: bool = False) -> Array:
     """as norm, ord 'fro'"""
-    return np.linalg.vector_norm(x, axis=(-2, -1), keepdims=keepdims)
+    return vector_norm(x, axis=(-2, -1), keepdims=keepdims)
 
 
 @composition("linalg.matrix_power")
-def matrix_power(x, n):
+def matrix_power(x: Array, n: int) -> Array:
     """matmul, and inv for a negative power"""
     if not isinstance(n, (int, np.integer)):
         raise TypeError(f"matrix_power got n={n!r}; expected an integer")
@@ -174,7 +177,7 @@ def matrix_power(x, n):
 
 
 @composition("linalg.multi_dot")
-def multi_dot(arrays):
+def multi_dot(arrays: Sequence[Array]) -> Array:
     """matmul from left to right"""
     if len(arrays) < 2:
         raise ValueError(f"multi_dot got {len(arrays)} arrays; expected at least two")

@@ -6,6 +6,10 @@
 Everything else raises too, with a general message. docs/numpy.md is made of these and of FUNCTIONS; functions are listed by
 name, since not every NumPy has all of them.
 """
+from __future__ import annotations
+
+from typing import Any, Callable, Iterable
+
 import numpy as np
 
 from ..ops.record import numpys
@@ -101,7 +105,7 @@ KEYWORDS = {"out": "a Tensor is not written into an array, which would cut it fr
             "optimize": "leave it out", "like": "leave it out", "device": "leave it out", "copy": "leave it out"}
 
 
-def _names(lists):
+def _names(lists: Iterable[str]) -> list[str]:
     return [name for names in lists for name in names.split()]
 
 
@@ -109,7 +113,7 @@ PLAIN_FUNCTIONS = {numpys(name) for name in _names(PLAIN.values())} - {None}
 _INSTEAD = {numpys(name): text for names, text in INSTEAD.items() for name in names.split() if numpys(name)}
 
 
-def called(function):
+def called(function: Callable[..., Any]) -> str:
     """A function as people write it: np.tanh, np.linalg.inv."""
     room = getattr(function, "__module__", None)        # ufuncs have none, be they NumPy's or SciPy's
     if not room:
@@ -117,7 +121,7 @@ def called(function):
     return f"{room.replace('numpy', 'np')}.{function.__name__}"
 
 
-def no_rule(function, method="__call__", keywords=()):
+def no_rule(function: Callable[..., Any], method: str = "__call__", keywords: Iterable[str] = ()) -> str:
     """The message for a call that would cut a Tensor from the graph: what it was, and what to write instead."""
     what = called(function) + ("" if method == "__call__" else f".{method}")
     if keywords:

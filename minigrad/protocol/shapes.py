@@ -2,26 +2,32 @@
 
 The first line of a docstring says what the function is made of, or what of NumPy's is not taken; docs/numpy.md shows it.
 """
+from __future__ import annotations
+
 import operator
+from typing import Any, Callable, Sequence
 
 import numpy as np
 
-from ..ops.calls import axis_from_start
+from ..ops.calls import Array, Shape, axis_from_start
 from ..ops.record import composition
 
+Axes = int | tuple[int, ...] | list[int] | range        # one or several
+Parts = int | Sequence[int]                             # how many, or where to cut
 
-def _axes(axis):
+
+def _axes(axis: Axes) -> tuple[int, ...]:
     return tuple(axis) if isinstance(axis, (tuple, list, range, np.ndarray)) else (axis,)
 
 
-def _at(x, axis, index):
+def _at(x: Array, axis: int, index: Any) -> Array:
     """x[…, index, …] with ``index`` at ``axis``."""
     return x[(slice(None),) * axis_from_start(axis, np.ndim(x)) + (index,)]
 
 
 # ---- the same elements in another shape ------------------------------------------------------------------------------
 @composition("swapaxes")
-def swapaxes(x, a, b):
+def swapaxes(x: Array, a: int, b: int) -> Array:
     """a transpose"""
     n = np.ndim(x)
     axes, a, b = list(range(n)), axis_from_start(a, n), axis_from_start(b, n)
@@ -30,7 +36,7 @@ def swapaxes(x, a, b):
 
 
 @composition("moveaxis")
-def moveaxis(x, source, destination):
+def moveaxis(x: Array, source: Axes, destination: Axes) -> Array:
     """a transpose"""
     n = np.ndim(x)
     source, destination = ([axis_from_start(a, n) for a in _axes(axes)] for axes in (source, destination))
@@ -42,7 +48,7 @@ def moveaxis(x, source, destination):
 
 
 @composition("rollaxis")
-def rollaxis(x, axis, start=0):
+def rollaxis(x: Array, axis: int, start: int = 0) -> Array:
     """a transpose"""
     n = np.ndim(x)
     axis, start = axis_from_start(axis, n), start + n if start < 0 else start
@@ -50,23 +56,22 @@ def rollaxis(x, axis, start=0):
 
 
 @composition("matrix_transpose", "linalg.matrix_transpose")
-def matrix_transpose(x):
+def matrix_transpose(x: Array) -> Array:
     """the last two axes swapped, as x.mT"""
     return np.swapaxes(x, -1, -2)
 
 
 @composition("expand_dims")
-def expand_dims(x, axis):
+def expand_dims(x: Array, axis: Axes) -> Array:
     """a reshape"""
     axes = _axes(axis)
     n = np.ndim(x) + len(axes)
-    axes = {axis_from_start(a, n) for a in axes}
-    old = iter(np.shape(x))
-    return np.reshape(x, tuple(1 if i in axes else next(old) for i in range(n)))
+    new, old = {axis_from_start(a, n) for a in axes}, iter(np.shape(x))
+    return np.reshape(x, tuple(1 if i in new else next(old) for i in range(n)))
 
 
 @composition("squeeze")
-def squeeze(x, axis=None):
+def squeeze(x: Array, axis: Axes | None = None) -> Array:
     """a reshape"""
     n, shape = np.ndim(x), np.shape(x)
     axes = [i for i in range(n) if shape[i] == 1] if axis is None else [axis_from_start(a, n) for a in _axes(axis)]
@@ -76,53 +81,53 @@ def squeeze(x, axis=None):
 
 
 @composition("ravel")
-def ravel(x):
+def ravel(x: Array) -> Array:
     """a reshape, in C order"""
     return np.reshape(x, (-1,))
 
 
 @composition("atleast_1d")
-def atleast_1d(*arrays):
+def atleast_1d(*arrays: Array) -> Array | tuple[Array, ...]:
     """a reshape of numbers"""
     arrays = tuple(np.reshape(x, (1,)) if np.ndim(x) == 0 else x for x in arrays)
     return arrays[0] if len(arrays) == 1 else arrays
 
 
 @composition("atleast_2d")
-def atleast_2d(*arrays):
+def atleast_2d(*arrays: Array) -> Array | tuple[Array, ...]:
     """a reshape of numbers and vectors, to one row"""
     arrays = tuple(np.reshape(x, (1, np.size(x))) if np.ndim(x) < 2 else x for x in arrays)
     return arrays[0] if len(arrays) == 1 else arrays
 
 
 @composition("atleast_3d")
-def atleast_3d(*arrays):
+def atleast_3d(*arrays: Array) -> Array | tuple[Array, ...]:
     """a reshape of what has less than three axes"""
     arrays = tuple(x if np.ndim(x) > 2 else np.reshape(x, (*np.shape(x), 1) if np.ndim(x) == 2 else (1, np.size(x), 1)) for x in arrays)
     return arrays[0] if len(arrays) == 1 else arrays
 
 
 @composition("broadcast_arrays")
-def broadcast_arrays(*arrays):
+def broadcast_arrays(*arrays: Array) -> tuple[Array, ...]:
     """each by broadcast_to"""
     shape = np.broadcast_shapes(*(np.shape(x) for x in arrays))
     return tuple(np.broadcast_to(x, shape) for x in arrays)
 
 
 @composition("fliplr")
-def fliplr(x):
+def fliplr(x: Array) -> Array:
     """flip along axis 1"""
     return np.flip(x, 1)
 
 
 @composition("flipud")
-def flipud(x):
+def flipud(x: Array) -> Array:
     """flip along axis 0"""
     return np.flip(x, 0)
 
 
 @composition("rot90")
-def rot90(x, k=1, axes=(0, 1)):
+def rot90(x: Array, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Array:
     """flips and a transpose"""
     first, second = (axis_from_start(a, np.ndim(x)) for a in axes)
     if first == second:
@@ -133,7 +138,7 @@ def rot90(x, k=1, axes=(0, 1)):
 
 
 @composition("roll")
-def roll(x, shift, axis=None):
+def roll(x: Array, shift: int, axis: int | None = None) -> Array:
     """two slices, concatenated; along one axis"""
     if axis is None:
         return np.reshape(np.roll(np.ravel(x), shift, 0), np.shape(x))
@@ -145,7 +150,7 @@ def roll(x, shift, axis=None):
 
 # ---- parts ----------------------------------------------------------------------------------------------------------
 @composition("take")
-def take(x, indices, axis=None):
+def take(x: Array, indices: Array, axis: int | None = None) -> Array:
     """indexing"""
     if axis is None:
         return np.ravel(x)[np.asarray(indices)]
@@ -153,7 +158,7 @@ def take(x, indices, axis=None):
 
 
 @composition("take_along_axis")
-def take_along_axis(x, indices, axis=-1):
+def take_along_axis(x: Array, indices: Array, axis: int | None = -1) -> Array:
     """indexing"""
     indices = np.asarray(indices)
     if axis is None:
@@ -167,7 +172,7 @@ def take_along_axis(x, indices, axis=-1):
 
 
 @composition("compress")
-def compress(condition, x, axis=None):
+def compress(condition: Array, x: Array, axis: int | None = None) -> Array:
     """indexing with the positions where the condition holds"""
     if np.ndim(condition) != 1:
         raise ValueError(f"compress got a condition of shape {np.shape(condition)}; expected one entry for each position of the axis")
@@ -175,13 +180,13 @@ def compress(condition, x, axis=None):
 
 
 @composition("extract")
-def extract(condition, x):
+def extract(condition: Array, x: Array) -> Array:
     """indexing with the positions where the condition holds"""
     return np.ravel(x)[np.flatnonzero(condition)]
 
 
-def _diagonal(first, second):
-    def diagonal(x, offset=0, axis1=first, axis2=second):
+def _diagonal(first: int, second: int) -> Callable[..., Array]:
+    def diagonal(x: Array, offset: int = 0, axis1: int = first, axis2: int = second) -> Array:
         """indexing"""
         if np.ndim(x) < 2:
             raise ValueError(f"diagonal needs two axes, got shape {np.shape(x)}")
@@ -197,7 +202,7 @@ composition("linalg.diagonal")(_diagonal(-2, -1))
 
 
 @composition("split")
-def split(x, parts, axis=0):
+def split(x: Array, parts: Parts, axis: int = 0) -> list[Array]:
     """slices"""
     n = np.shape(x)[axis_from_start(axis, np.ndim(x))]
     if isinstance(parts, (int, np.integer)) and (parts < 1 or n % parts):
@@ -206,7 +211,7 @@ def split(x, parts, axis=0):
 
 
 @composition("array_split")
-def array_split(x, parts, axis=0):
+def array_split(x: Array, parts: Parts, axis: int = 0) -> list[Array]:
     """slices"""
     n = np.shape(x)[axis_from_start(axis, np.ndim(x))]
     if isinstance(parts, (int, np.integer)):
@@ -220,13 +225,13 @@ def array_split(x, parts, axis=0):
 
 
 @composition("hsplit")
-def hsplit(x, parts):
+def hsplit(x: Array, parts: Parts) -> list[Array]:
     """slices along axis 1 (of a vector along 0)"""
     return np.split(x, parts, axis=0 if np.ndim(x) == 1 else 1)
 
 
 @composition("vsplit")
-def vsplit(x, parts):
+def vsplit(x: Array, parts: Parts) -> list[Array]:
     """slices along axis 0"""
     if np.ndim(x) < 2:
         raise ValueError(f"vsplit got shape {np.shape(x)}; expected at least two axes")
@@ -234,13 +239,13 @@ def vsplit(x, parts):
 
 
 @composition("dsplit")
-def dsplit(x, parts):
+def dsplit(x: Array, parts: Parts) -> list[Array]:
     """slices along axis 2"""
     return np.split(x, parts, axis=2)
 
 
 @composition("unstack")
-def unstack(x, *, axis=0):
+def unstack(x: Array, *, axis: int = 0) -> tuple[Array, ...]:
     """indexing, part by part"""
     n = np.shape(x)[axis_from_start(axis, np.ndim(x))]
     return tuple(_at(x, axis, i) for i in range(n))
@@ -248,38 +253,38 @@ def unstack(x, *, axis=0):
 
 # ---- joined and repeated ----------------------------------------------------------------------------------------------
 @composition("hstack")
-def hstack(arrays):
+def hstack(arrays: Sequence[Array]) -> Array:
     """concatenate along axis 1 (of vectors along 0)"""
     arrays = [np.atleast_1d(a) for a in arrays]
     return np.concatenate(arrays, axis=0 if not arrays or np.ndim(arrays[0]) == 1 else 1)
 
 
 @composition("vstack")
-def vstack(arrays):
+def vstack(arrays: Sequence[Array]) -> Array:
     """concatenate along axis 0, vectors as rows"""
     return np.concatenate([np.atleast_2d(a) for a in arrays], axis=0)
 
 
 @composition("dstack")
-def dstack(arrays):
+def dstack(arrays: Sequence[Array]) -> Array:
     """concatenate along axis 2"""
     return np.concatenate([np.atleast_3d(a) for a in arrays], axis=2)
 
 
 @composition("column_stack")
-def column_stack(arrays):
+def column_stack(arrays: Sequence[Array]) -> Array:
     """concatenate along axis 1, vectors as columns"""
     return np.concatenate([np.reshape(a, (np.size(a), 1)) if np.ndim(a) < 2 else a for a in arrays], axis=1)
 
 
 @composition("append")
-def append(x, values, axis=None):
+def append(x: Array, values: Array, axis: int | None = None) -> Array:
     """concatenate"""
     return np.concatenate([np.ravel(x), np.ravel(values)] if axis is None else [x, values], axis=0 if axis is None else axis)
 
 
 @composition("repeat")
-def repeat(x, repeats, axis=None):
+def repeat(x: Array, repeats: Array, axis: int | None = None) -> Array:
     """indexing with every position as often as it is repeated"""
     repeats = np.asarray(repeats)
     if repeats.dtype.kind not in "biu":
@@ -289,7 +294,7 @@ def repeat(x, repeats, axis=None):
 
 
 @composition("tile")
-def tile(x, reps):
+def tile(x: Array, reps: Axes) -> Array:
     """concatenate, axis by axis"""
     reps = [operator.index(n) for n in _axes(reps)]
     x = np.reshape(x, (1,) * (len(reps) - np.ndim(x)) + np.shape(x))
@@ -299,7 +304,7 @@ def tile(x, reps):
 
 
 @composition("diag")
-def diag(x, k=0):
+def diag(x: Array, k: int = 0) -> Array:
     """indexing of a matrix; where around a vector"""
     if np.ndim(x) == 2:
         return np.diagonal(x, k)
@@ -310,7 +315,7 @@ def diag(x, k=0):
 
 
 @composition("full_like")
-def full_like(x, fill_value, shape=None):
+def full_like(x: Array, fill_value: Array, shape: int | Shape | None = None) -> Array:
     """broadcast_to of the fill; nothing flows into x"""
     shape = np.shape(x) if shape is None else shape
     if not hasattr(fill_value, "requires_grad"):

@@ -4,13 +4,14 @@ What a single one can do beyond this (a label, a loss, a data set) is an argumen
 """
 
 import sys
+from typing import Sequence
 from . import binary_classifier, complete_bptt, explicit_implicit, hidden_layer, matrix_recursion
 from ._report import parser
 
 SOURCES = (hidden_layer, binary_classifier, complete_bptt, matrix_recursion, explicit_implicit)
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Run all five; the exit status is 0 if every corrected gradient agrees with the engine, else 1."""
     options = parser(__doc__, "python -m models.derivations").parse_args(argv)
     common = ["--pictures", options.pictures, "--seed", str(options.seed)]

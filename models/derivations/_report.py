@@ -8,16 +8,22 @@ A *run* below is a dictionary {parameter name: gradient}, or the ValueError that
 import argparse
 import sys
 from pathlib import Path
-from typing import Callable, NamedTuple
+from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence, TypeVar
 import numpy as np
 import minigrad as mg
+
+Array = Any                                 # an ndarray, or a Tensor where minigrad records the same model
+Arrays = dict[str, np.ndarray]              # parameters, or their gradients, by name
+Gradients = dict[str, Any]                  # the same by hand; where a formula as written does not conform, its ValueError
+Line = tuple[str, Array, Array]             # a line of the notes, by hand, by the engine
+Result = TypeVar("Result")
 
 AGREES = 1e-12      # the largest relative error, in float64, that is called agreement
 
 
 # ---- comparing ------------------------------------------------------------------------------------------------------
 
-def relative_error(a, b):
+def relative_error(a: Array, b: Array) -> float:
     """max|a − b| / max|b|, and just max|a − b| where b is zero everywhere."""
     a, b = np.asarray(a), np.asarray(b)
     if a.shape != b.shape:
@@ -25,7 +31,7 @@ def relative_error(a, b):
     return float(np.max(np.abs(a - b)) / (np.max(np.abs(b)) or 1.0))
 
 
-def attempt(compute):
+def attempt(compute: Callable[[], Result]) -> Result | ValueError:
     """The gradients that `compute()` returns, or the ValueError it raises: formulas are run exactly as they stand."""
     try:
         return compute()
@@ -33,7 +39,7 @@ def attempt(compute):
         return error
 
 
-def multiply(written, *factors, intended):
+def multiply(written: str, *factors: np.ndarray, intended: tuple[Any, ...]) -> np.ndarray:
     """The product of `factors` from left to right, as the notes write it.
 
     If the shapes do not conform the error shows them, and the intended product: `intended` is its text followed by its
@@ -54,18 +60,18 @@ def multiply(written, *factors, intended):
         raise ValueError(message) from None
 
 
-def _product(factors):
+def _product(factors: Sequence[np.ndarray]) -> np.ndarray:
     result = factors[0]
     for factor in factors[1:]:
         result = result @ factor
     return result
 
 
-def _shapes(factors):
+def _shapes(factors: Sequence[np.ndarray]) -> str:
     return " × ".join(str(factor.shape) for factor in factors)
 
 
-def same_shape(name, gradient, parameter, intended):
+def same_shape(name: str, gradient: np.ndarray, parameter: np.ndarray, intended: str) -> np.ndarray:
     """`gradient` itself; raises if its shape is not the parameter's (NumPy would broadcast in silence)."""
     if gradient.shape != parameter.shape:
         raise ValueError(f"∂L/∂{name} comes out as {gradient.shape} but {name} is {parameter.shape}; "
@@ -87,15 +93,15 @@ class Slip(NamedTuple):
     kind: str
     line: str
     right: str
-    runs: dict[str, Callable[[], dict]]
+    runs: dict[str, Callable[[], Gradients]]
 
 
-def heading(text):
+def heading(text: str) -> None:
     """Print a section's title."""
     print(f"\n{text}\n{'-' * len(text)}")
 
 
-def print_comparison(written, corrected, engine):
+def print_comparison(written: Gradients, corrected: Gradients, engine: Arrays) -> bool:
     """Print as-written, corrected and engine gradients, parameter by parameter; True if corrected == engine.
 
     written, corrected, engine: {parameter: gradient}; an entry of `written` may be a ValueError ("shape" in the table).
@@ -120,7 +126,7 @@ def print_comparison(written, corrected, engine):
     return agrees
 
 
-def print_lines(lines):
+def print_lines(lines: Iterable[Line]) -> bool:
     """Print the error of each (line of the notes, by hand, by the engine); True if every line agrees."""
     agrees = True
     for line, hand, reference in lines:
@@ -130,7 +136,7 @@ def print_lines(lines):
     return agrees
 
 
-def describe(run, reference):
+def describe(run: Gradients | ValueError, reference: Arrays) -> str:
     """One line on a run: the relative error of each gradient, "exact" where there is none, or what it raised."""
     if isinstance(run, Exception):
         return f"raises: {run}"
@@ -141,7 +147,7 @@ def describe(run, reference):
     return "   ".join(parts)
 
 
-def print_slips(slips, reference):
+def print_slips(slips: Iterable[Slip], reference: Arrays) -> None:
     """Print each slip, what it should say, and what it does to the gradients, measured against `reference`."""
     for number, slip in enumerate(slips, 1):
         print(f"{number}. {slip.kind:<9}{slip.line}\n   {'right:':<9}{slip.right}")
@@ -152,7 +158,7 @@ def print_slips(slips, reference):
 
 # ---- the command line -----------------------------------------------------------------------------------------------
 
-def parser(doc, command):
+def parser(doc: str, command: str) -> argparse.ArgumentParser:
     """An argument parser with what every derivation takes: the folder for pictures and the probe's seed."""
     result = argparse.ArgumentParser(prog=command, description=doc.split("\n\n")[0])
     result.add_argument("--pictures", metavar="FOLDER", default="./minigrad-pictures",
@@ -162,14 +168,14 @@ def parser(doc, command):
     return result
 
 
-def count(text):
+def count(text: str) -> int:
     """An argument that is 0, 1, 2, …"""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"expected a number like 0, 1, 2, …, got {text!r}")
     return int(text)
 
 
-def save_picture(L, folder, name):
+def save_picture(L: mg.Tensor, folder: str, name: str) -> None:
     """Draw the graph of `L` into `folder/name` (.svg, .png, .pdf or .dot) and say where it is; exits with status 2
     if the folder cannot be written."""
     path = Path(folder) / name
@@ -184,21 +190,21 @@ def save_picture(L, folder, name):
 
 # ---- the engine -----------------------------------------------------------------------------------------------------
 
-def parameters(p):
+def parameters(p: Mapping[str, np.ndarray]) -> dict[str, mg.Tensor]:
     """The same dictionary with every array as a named leaf that wants a gradient."""
     return {name: mg.parameter(array, name=name) for name, array in p.items()}
 
 
-def columns_of_time(name, arrays):
+def columns_of_time(name: str, arrays: Iterable[np.ndarray | None]) -> list[mg.Tensor | None]:
     """Each step's array as a Tensor with one name, so that the picture shows it in its column; None stays None."""
     return [None if array is None else mg.Tensor(array, name=name) for array in arrays]
 
 
-def engine_gradients(loss, leaves):
+def engine_gradients(loss: mg.Tensor, leaves: Mapping[str, mg.Tensor]) -> Arrays:
     """{name: ∂loss/∂leaf} as arrays, by the reverse walk over the recorded graph."""
     return dict(zip(leaves, (gradient.data for gradient in mg.grad(loss, list(leaves.values())))))
 
 
-def engine_gradient(output, tensor):
+def engine_gradient(output: mg.Tensor, tensor: mg.Tensor) -> np.ndarray:
     """∂output/∂tensor as an array; `tensor` may be a leaf or anything that was computed on the way to `output`."""
     return mg.grad(output, [tensor])[0].data

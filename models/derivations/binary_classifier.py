@@ -18,10 +18,11 @@ Shapes: x_t (B, 3), W_i (3, 3), W_h (3, 3), W_o (3, 1), O_t (B, 3); nothing belo
 """
 
 import sys
-from typing import Any, NamedTuple
+from typing import Callable, Iterable, Mapping, NamedTuple, Sequence
 import numpy as np
 import minigrad as mg
 from . import _report as report
+from ._report import Array, Arrays, Gradients, Line
 
 VOCABULARY = ("cat", "mat", "rat")
 WEIGHTS = ("W_o", "W_i", "W_h")
@@ -29,7 +30,7 @@ WEIGHTS = ("W_o", "W_i", "W_h")
 
 # ---- the data -------------------------------------------------------------------------------------------------------
 
-def one_hot(sentence):
+def one_hot(sentence: str) -> np.ndarray:
     """"cat mat rat" → array (3 steps, 1 row, 3 words). Unknown words raise."""
     words = sentence.split()
     unknown = [word for word in words if word not in VOCABULARY]
@@ -38,12 +39,12 @@ def one_hot(sentence):
     return np.eye(len(VOCABULARY))[[VOCABULARY.index(word) for word in words]][:, None, :]
 
 
-def sentences(first_label=1):
+def sentences(first_label: int = 1) -> dict[str, int]:
     """The notes' three sentences with their labels; the first label is hard to read on the page."""
     return {"cat mat rat": first_label, "rat rat mat": 1, "mat mat cat": 0}
 
 
-def batch(data):
+def batch(data: Mapping[str, int]) -> tuple[np.ndarray, np.ndarray]:
     """{sentence: label} → xs (3, B, 3) and y (B, 1)."""
     y = np.array([[float(label)] for label in data.values()])
     return np.concatenate([one_hot(sentence) for sentence in data], axis=1), y
@@ -51,33 +52,34 @@ def batch(data):
 
 # ---- the model ------------------------------------------------------------------------------------------------------
 
-def sigmoid(z):
+def sigmoid(z: Array) -> Array:
     """σ(z) = 1 / (1 + e^{−z}), written so that no exponential can overflow."""
     return 0.5 * np.tanh(0.5 * z) + 0.5
 
 
-def cross_entropy(z, y):
+def cross_entropy(z: Array, y: np.ndarray) -> Array:
     """−y log σ(z) − (1−y) log(1−σ(z)) = log(1 + e^z) − y z, summed: finite for any z. (Branches on the real part, so
     that a complex step passes through.)"""
     positive = np.real(z) > 0
     return (np.where(positive, z, 0 * z) + np.log1p(np.exp(np.where(positive, -z, z))) - y * z).sum()
 
 
-def cross_entropy_as_on_the_page(y_hat, y):
+def cross_entropy_as_on_the_page(y_hat: Array, y: np.ndarray) -> Array:
     """−y log ŷ − (1−y) log(1−ŷ), summed: infinite once ŷ has rounded to 0 or 1."""
     return (-y * np.log(y_hat) - (1 - y) * np.log(1 - y_hat)).sum()
 
 
 class Run(NamedTuple):
     """One forward pass: x[t], t = 1 … n; O[t], t = 0 … n; z = O_n W_o; ŷ = σ(z); L."""
-    x: dict
-    O: dict  # noqa: E741 (the notes' name)
-    z: Any
-    y_hat: Any
-    L: Any
+    x: dict[int, Array]
+    O: dict[int, Array]  # noqa: E741 (the notes' name)
+    z: Array
+    y_hat: Array
+    L: Array
 
 
-def model(p, xs, y, *, steps=iter, sigmoid=sigmoid, stable=None):
+def model(p: Mapping[str, Array], xs: Array, y: np.ndarray, *, steps: Callable[[Array], Iterable[Array]] = iter,
+          sigmoid: Callable[[Array], Array] = sigmoid, stable: Callable[[Array, np.ndarray], Array] | None = None) -> Run:
     """Run the classifier over xs (n, B, words) with labels y (B, 1).
 
     The loss is the page's, from ŷ; `stable`, a function of (z, y), computes it from z instead.
@@ -94,7 +96,7 @@ def model(p, xs, y, *, steps=iter, sigmoid=sigmoid, stable=None):
     return run._replace(z=z, y_hat=y_hat, L=L)
 
 
-def probe(seed=0):
+def probe(seed: int = 0) -> tuple[Arrays, np.ndarray, np.ndarray]:
     """(parameters, xs, y): n=4 steps, 5 words, 6 units, all different (the notes' 3, 3, 3 hide transposes); O_0 ≠ 0."""
     rng = np.random.default_rng(seed)
     n, words, H = 4, 5, 6
@@ -103,7 +105,7 @@ def probe(seed=0):
     return p, rng.standard_normal((n, 1, words)), np.array([[1.0]])
 
 
-def initial_weights(seed=0):
+def initial_weights(seed: int = 0) -> Arrays:
     """The notes' shapes, 0.7·randn, and O_0 = 0."""
     rng = np.random.default_rng(seed)
     shapes = {"W_o": (3, 1), "W_i": (3, 3), "W_h": (3, 3)}
@@ -112,17 +114,17 @@ def initial_weights(seed=0):
 
 # ---- the factors, one sentence (B = 1) ------------------------------------------------------------------------------
 
-def dL_dy_hat(run, y):
+def dL_dy_hat(run: Run, y: np.ndarray) -> np.ndarray:
     """∂L/∂ŷ = (ŷ−y) / (ŷ(1−ŷ)), shape (1, 1)."""
     return (run.y_hat - y) / (run.y_hat * (1 - run.y_hat))
 
 
-def dy_hat_dW_o(run):
+def dy_hat_dW_o(run: Run) -> np.ndarray:
     """∂ŷ/∂W_o = σ(1−σ) O_n, as a column like W_o."""
     return (run.y_hat * (1 - run.y_hat)) * run.O[max(run.x)].T
 
 
-def dy_hat_dO(run, p, j):
+def dy_hat_dO(run: Run, p: Arrays, j: int) -> np.ndarray:
     """∂ŷ/∂O_j, total: σ(1−σ) W_oᵀ · ∂O_n/∂O_{n−1} · … · ∂O_{j+1}/∂O_j, shape (1, H)."""
     row = run.y_hat * (1 - run.y_hat) * p["W_o"].T
     for i in range(max(run.x), j, -1):
@@ -130,14 +132,14 @@ def dy_hat_dO(run, p, j):
     return row
 
 
-def immediate(run, j, name):
+def immediate(run: Run, j: int, name: str) -> np.ndarray:
     """∂O_j/∂W with O_{j−1} held fixed, shape (H, *W.shape): (1 − O_j²)[i] · in[a] where the column is i, else 0."""
     factor = {"W_i": run.x[j], "W_h": run.O[j - 1]}[name].ravel()
     slope = 1 - run.O[j].ravel() ** 2
     return np.einsum("i,ib,a->iab", slope, np.eye(slope.size), factor)
 
 
-def total(run, p, j, name):
+def total(run: Run, p: Arrays, j: int, name: str) -> np.ndarray:
     """∂O_j/∂W along every path: immediate_j + ∂O_j/∂O_{j−1} · total_{j−1}."""
     S = immediate(run, 1, name)
     for i in range(2, j + 1):
@@ -148,22 +150,23 @@ def total(run, p, j, name):
 
 # ---- the gradients --------------------------------------------------------------------------------------------------
 
-def written_out(run, p, y, name, last_factor=immediate):
+def written_out(run: Run, p: Arrays, y: np.ndarray, name: str,
+                last_factor: Callable[[Run, int, str], np.ndarray] = immediate) -> dict[int, np.ndarray]:
     """{j: ∂L/∂ŷ · ∂ŷ/∂O_j · ∂O_j/∂W}, j = 1 … n: the sum over j with each term apart, for W_i or W_h."""
     return {j: np.tensordot((dL_dy_hat(run, y) @ dy_hat_dO(run, p, j))[0], last_factor(run, j, name), 1) for j in run.x}
 
 
-def output_weights(run, y):
+def output_weights(run: Run, y: np.ndarray) -> np.ndarray:
     """∂L/∂W_o = O_nᵀ (ŷ−y): σ(1−σ) of ∂ŷ/∂W_o cancels against the denominator of ∂L/∂ŷ."""
     return run.O[max(run.x)].T @ (run.y_hat - y)
 
 
-def output_weights_as_written(run, p, y):
+def output_weights_as_written(run: Run, p: Arrays, y: np.ndarray) -> np.ndarray:
     """(ŷ−y) O_3 is a row, W_o a column: W_o − η (row) would broadcast in silence to a matrix, so this raises."""
     return report.same_shape("W_o", (run.y_hat - y) @ run.O[max(run.x)], p["W_o"], "O_3ᵀ (ŷ−y)")
 
 
-def hand_gradients(p, xs, y, *, as_written=False):
+def hand_gradients(p: Arrays, xs: np.ndarray, y: np.ndarray, *, as_written: bool = False) -> Gradients:
     """{"W_o", "W_i", "W_h": ∂L/∂·} in plain NumPy, one sentence or several (their gradients add up).
 
     as_written: one sentence; every ∂ read alike, as total, and (ŷ−y) O_3 for W_o, where the entry is the ValueError
@@ -173,7 +176,7 @@ def hand_gradients(p, xs, y, *, as_written=False):
         run = model(p, xs, y)
         W_o = report.attempt(lambda: output_weights_as_written(run, p, y))
         return {"W_o": W_o} | every_derivative_total(run, p, y)
-    gradients = {name: 0.0 for name in WEIGHTS}
+    gradients: Gradients = {name: 0.0 for name in WEIGHTS}
     for row in range(xs.shape[1]):
         run = model(p, xs[:, [row]], y[[row]])
         gradients["W_o"] += output_weights(run, y[[row]])
@@ -182,13 +185,13 @@ def hand_gradients(p, xs, y, *, as_written=False):
     return gradients
 
 
-def every_derivative_total(run, p, y):
+def every_derivative_total(run: Run, p: Arrays, y: np.ndarray) -> Gradients:
     """The sum over j with the total ∂O_j/∂W: a path that passes through m of the O_j is counted m times."""
     return {name: sum(written_out(run, p, y, name, lambda run, j, name: total(run, p, j, name)).values())
             for name in ("W_i", "W_h")}
 
 
-def reverse_recursion(p, xs, y):
+def reverse_recursion(p: Arrays, xs: np.ndarray, y: np.ndarray) -> Gradients:
     """The same gradients as BPTT has them, any number of rows: from ∂L/∂O_n = (ŷ−y) W_oᵀ down the steps."""
     run = model(p, xs, y)
     gradients = {"W_o": output_weights(run, y), "W_i": np.zeros_like(p["W_i"]), "W_h": np.zeros_like(p["W_h"])}
@@ -201,7 +204,7 @@ def reverse_recursion(p, xs, y):
     return gradients
 
 
-def engine(p, xs, y, *, stable=False):
+def engine(p: Arrays, xs: np.ndarray, y: np.ndarray, *, stable: bool = False) -> tuple[Run, dict[str, mg.Tensor]]:
     """(run, leaves): the same model recorded by minigrad; run.L is the loss to differentiate or draw."""
     leaves = report.parameters({name: p[name] for name in WEIGHTS})
     O_0 = mg.Tensor(p["O_0"], name="O_0")
@@ -209,14 +212,15 @@ def engine(p, xs, y, *, stable=False):
     return model(leaves | {"O_0": O_0}, mg.Tensor(xs), y, steps=mg.steps, sigmoid=mg.sigmoid, stable=loss), leaves
 
 
-def line_by_line(p, xs, y):
+def line_by_line(p: Arrays, xs: np.ndarray, y: np.ndarray) -> list[Line]:
     """[(line of the notes, by hand, by the engine)], one sentence."""
     run = model(p, xs, y)
     recorded, leaves = engine(p, xs, y)
     L, y_hat, gradient = recorded.L, recorded.y_hat, report.engine_gradient
-    lines = [("∂L/∂ŷ = (ŷ−y) / (ŷ(1−ŷ))", dL_dy_hat(run, y), gradient(L, y_hat)),
-             ("∂ŷ/∂W_o = σ(1−σ) O_n", dy_hat_dW_o(run), mg.jacobian(y_hat, leaves["W_o"]).data[0, 0]),
-             ("∂L/∂W_o = (ŷ−y) O_n, as a column", output_weights(run, y), gradient(L, leaves["W_o"]))]
+    lines: list[Line] = [
+        ("∂L/∂ŷ = (ŷ−y) / (ŷ(1−ŷ))", dL_dy_hat(run, y), gradient(L, y_hat)),
+        ("∂ŷ/∂W_o = σ(1−σ) O_n", dy_hat_dW_o(run), mg.jacobian(y_hat, leaves["W_o"]).data[0, 0]),
+        ("∂L/∂W_o = (ŷ−y) O_n, as a column", output_weights(run, y), gradient(L, leaves["W_o"]))]
     for j in run.x:
         by_engine = mg.jacobian(y_hat, recorded.O[j]).data[0, 0]
         lines.append((f"∂ŷ/∂O_{j}, through every later step", dy_hat_dO(run, p, j), by_engine))
@@ -228,12 +232,12 @@ def line_by_line(p, xs, y):
 
 # ---- the slips ------------------------------------------------------------------------------------------------------
 
-def slips(p, xs, y):
+def slips(p: Arrays, xs: np.ndarray, y: np.ndarray) -> list[report.Slip]:
     """The traps of this derivation, as formulas that run (one sentence)."""
     run = model(p, xs, y)
     slope = (run.y_hat * (1 - run.y_hat)).item()
 
-    def chain_scaled(factor):
+    def chain_scaled(factor: float) -> Gradients:
         """All gradients are linear in ∂L/∂z, so a wrong σ′ scales each of them."""
         return {name: factor * gradient for name, gradient in hand_gradients(p, xs, y).items()}
 
@@ -251,7 +255,7 @@ def slips(p, xs, y):
     ]
 
 
-def dependency_tree(n):
+def dependency_tree(n: int) -> str:
     """What L depends on, as the notes draw it: L → ŷ → O_n → {x_n, W_i, W_h, O_{n−1} → …}."""
     lines = ["L", "└─ ŷ", "   ├─ W_o", f"   └─ O_{n}"]
     for t in range(n, 0, -1):
@@ -262,7 +266,7 @@ def dependency_tree(n):
 
 # ---- training -------------------------------------------------------------------------------------------------------
 
-def train(data, *, rate=0.5, updates=100, seed=0):
+def train(data: Mapping[str, int], *, rate: float = 0.5, updates: int = 100, seed: int = 0) -> tuple[Arrays, list[float]]:
     """Gradient descent on all sentences at once, W ← W − η ∂L/∂W with η = rate.
 
     Returns the trained weights and the loss before each update.
@@ -277,7 +281,7 @@ def train(data, *, rate=0.5, updates=100, seed=0):
     return p, losses
 
 
-def print_sentences(p, data):
+def print_sentences(p: Arrays, data: Mapping[str, int]) -> bool:
     """Print the gradient of each sentence and what can be read off it; True if they agree and add up to the batch's."""
     report.heading("The three sentences, O_0 = 0")
     each, errors = {}, []
@@ -301,7 +305,7 @@ def print_sentences(p, data):
     return max(errors) <= report.AGREES
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Compare, name the slips, draw, train; exit status 0 if the corrected gradients equal the engine's."""
     parser = report.parser(__doc__, "python -m models.derivations.binary_classifier")
     parser.add_argument("--first-label", type=int, choices=(0, 1), default=1, help='of "cat mat rat" (default: 1)')

@@ -26,11 +26,13 @@ Shapes: x_t (n, 1), h_t (H, 1), z_t, ŷ_t and y_t (K, 1), U (H, n), W (H, H), V 
     python -m models.derivations.explicit_implicit --help
 """
 
+import argparse
 import sys
-from typing import Any, NamedTuple
+from typing import Callable, Iterable, Mapping, NamedTuple, Sequence
 import numpy as np
 import minigrad as mg
 from . import _report as report
+from ._report import Array, Arrays, Gradients
 
 PARAMETERS = ("U", "W", "V")
 NODES = ("U_frd", "W_frd", "h_unactivated", "h_activated", "y_unactivated", "y_activated")
@@ -38,7 +40,7 @@ NODES = ("U_frd", "W_frd", "h_unactivated", "h_activated", "y_unactivated", "y_a
 
 # ---- the model ------------------------------------------------------------------------------------------------------
 
-def softmax(z, axis=0):
+def softmax(z: Array, axis: int = 0) -> Array:
     """e^{z_i} / Σ_j e^{z_j} down each column; the largest z is taken out first, which changes nothing but overflow."""
     e = np.exp(z - np.max(z.real, axis=axis, keepdims=True))
     return e / e.sum(axis=axis, keepdims=True)
@@ -46,15 +48,16 @@ def softmax(z, axis=0):
 
 class Run(NamedTuple):
     """One forward pass: x[t], y[t], L[t] and nodes[t] = {node's name: value}; h[t] is h_activated, h[0] its start."""
-    x: dict
-    y: dict
-    h: dict
-    nodes: dict
-    L: dict
-    total: Any
+    x: dict[int, Array]
+    y: dict[int, Array]
+    h: dict[int, Array]
+    nodes: dict[int, dict[str, Array]]
+    L: dict[int, Array]
+    total: Array
 
 
-def model(p, xs, ys, *, steps=iter, softmax=softmax):
+def model(p: Mapping[str, Array], xs: Array, ys: Array | Sequence[Array | None], *, steps: Callable[[Array], Iterable[Array]] = iter,
+          softmax: Callable[..., Array] = softmax) -> Run:
     """Run the network over xs (T, n, B); ys holds a one-hot column block (K, B) per step, or None: no loss there.
 
     Arrays stay arrays; with Tensors, steps=mg.steps and softmax=mg.softmax a graph is recorded.
@@ -79,7 +82,7 @@ def model(p, xs, ys, *, steps=iter, softmax=softmax):
     return run._replace(total=total)
 
 
-def probe(seed=0, K=10):
+def probe(seed: int = 0, K: int = 10) -> tuple[Arrays, np.ndarray, np.ndarray]:
     """(parameters, xs, ys): T=4 n=5 H=6 and K classes, weights 0.7·randn, h_0 not zero."""
     rng = np.random.default_rng(seed)
     T, n, H = 4, 5, 6
@@ -90,31 +93,34 @@ def probe(seed=0, K=10):
 
 # ---- softmax, in full -----------------------------------------------------------------------------------------------
 
-def softmax_jacobian(y_hat):
+def softmax_jacobian(y_hat: np.ndarray) -> np.ndarray:
     """∂ŷ_i/∂z_k: ŷ_i(1−ŷ_i) on the diagonal, −ŷ_i ŷ_k beside it; shape (K, K) from the column ŷ."""
     return np.diag(y_hat.ravel()) - y_hat @ y_hat.T
 
 
-def dL_dz(y_hat, y):
+def dL_dz(y_hat: np.ndarray, y: np.ndarray) -> np.ndarray:
     """∂L/∂z_k = −Σ_i (y_i/ŷ_i) ∂ŷ_i/∂z_k through the full Jacobian: ŷ Σy − y, which is ŷ − y because Σ y = 1."""
     return softmax_jacobian(y_hat).T @ -(y / y_hat)
 
 
 # ---- the explicit/implicit split, one sequence (B = 1) --------------------------------------------------------------
 
-def explicit(run, t, name):
+def explicit(run: Run, t: int, name: str) -> np.ndarray:
     """∂h_t/∂W|explicit, h_{t-1} held fixed, for W or U. Shape (H, *parameter): (1−h_t²)[i] · in[b] in row i, else 0."""
     factor = {"W": run.h[t - 1], "U": run.x[t]}[name].ravel()
     slope = 1 - run.h[t].ravel() ** 2
     return np.einsum("i,ia,b->iab", slope, np.eye(slope.size), factor)
 
 
-def jacobian(run, p, t):
+Explicit = Callable[[Run, int, str], np.ndarray]
+
+
+def jacobian(run: Run, p: Arrays, t: int) -> np.ndarray:
     """∂h_t/∂h_{t-1} = diag(1−h_t²) W, shape (H, H)."""
     return np.diag(1 - run.h[t].ravel() ** 2) @ p["W"]
 
 
-def split(run, p, t, name, explicit=explicit):
+def split(run: Run, p: Arrays, t: int, name: str, explicit: Explicit = explicit) -> np.ndarray:
     """∂h_t/∂W = explicit_t + ∂h_t/∂h_{t-1} [ explicit_{t-1} + … [ explicit_1 ] ]: the nested brackets, inside out."""
     bracket = explicit(run, 1, name)
     for k in range(2, t + 1):
@@ -122,18 +128,18 @@ def split(run, p, t, name, explicit=explicit):
     return bracket
 
 
-def dL_dh(run, p, t):
+def dL_dh(run: Run, p: Arrays, t: int) -> np.ndarray:
     """∂L_t/∂ŷ_t · ∂ŷ_t/∂h_t, shape (1, H): −(y/ŷ)ᵀ times the softmax Jacobian times V."""
     y_hat = run.nodes[t]["y_activated"]
     return -(run.y[t] / y_hat).T @ (softmax_jacobian(y_hat) @ p["V"])
 
 
-def one_loss(run, p, t, name, explicit=explicit):
+def one_loss(run: Run, p: Arrays, t: int, name: str, explicit: Explicit = explicit) -> np.ndarray:
     """∂L_t/∂W = ∂L_t/∂ŷ_t · ∂ŷ_t/∂h_t { the nested brackets of `split` }, for W or U."""
     return np.tensordot(dL_dh(run, p, t)[0], split(run, p, t, name, explicit), 1)
 
 
-def products(run, p, t, name):
+def products(run: Run, p: Arrays, t: int, name: str) -> dict[int, np.ndarray]:
     """The same, multiplied out: {k: ∂L_t/∂ŷ_t · ∂ŷ_t/∂h_t · ∂h_t/∂h_{t-1} ⋯ ∂h_{k+1}/∂h_k · ∂h_k/∂W|explicit}."""
     result, row = {}, dL_dh(run, p, t)
     for k in range(t, 0, -1):
@@ -153,7 +159,7 @@ class Node(NamedTuple):
     adjoint: np.ndarray
 
 
-def node_list(run, p, t, carry=0.0):
+def node_list(run: Run, p: Arrays, t: int, carry: np.ndarray | float = 0.0) -> list[Node]:
     """The nodes of step t in forward order. carry: what the steps after t add to the adjoint of h_activated.
 
     Each adjoint is the transposed local derivative of the next node times that node's adjoint.
@@ -175,7 +181,7 @@ def node_list(run, p, t, carry=0.0):
             Node("y_activated", "softmax(y_unactivated)", y_hat, softmax_jacobian(y_hat), d_y_activated)]
 
 
-def backward(run, p, *, one_step=False):
+def backward(run: Run, p: Arrays, *, one_step: bool = False) -> tuple[dict[int, list[Node]], Gradients]:
     """({t: node list}, {name: gradient}) from the last step to the first.
 
     one_step: nothing is carried from t to t−1, which is what (B) and ∂L/∂U on the page amount to.
@@ -193,7 +199,7 @@ def backward(run, p, *, one_step=False):
     return lists, gradients
 
 
-def hand_gradients(p, xs, ys, *, as_written=False, form="split"):
+def hand_gradients(p: Arrays, xs: np.ndarray, ys: np.ndarray, *, as_written: bool = False, form: str = "split") -> Gradients:
     """{"U", "W", "V": ∂L/∂·} in plain NumPy, L = Σ_t L_t.
 
     as_written: (A), (B) and ∂L/∂U, their factors put in an order that conforms and nothing else changed.
@@ -206,24 +212,24 @@ def hand_gradients(p, xs, ys, *, as_written=False, form="split"):
     return hidden | {"V": sum(np.outer(run.nodes[t]["y_activated"] - run.y[t], run.h[t]) for t in run.L)}
 
 
-def engine(p, xs, ys):
+def engine(p: Arrays, xs: np.ndarray, ys: Iterable[np.ndarray | None]) -> tuple[Run, dict[str, mg.Tensor]]:
     """(run, leaves): the same model recorded by minigrad; run.total is the loss to differentiate or draw."""
     leaves = report.parameters({name: p[name] for name in PARAMETERS})
     start = {"h_0": mg.Tensor(p["h_0"], name="h_0")}
-    ys = report.columns_of_time("y", ys)
-    return model(leaves | start, mg.Tensor(xs), ys, steps=mg.steps, softmax=mg.softmax), leaves
+    y = report.columns_of_time("y", ys)
+    return model(leaves | start, mg.Tensor(xs), y, steps=mg.steps, softmax=mg.softmax), leaves
 
 
 # ---- the slips ------------------------------------------------------------------------------------------------------
 
-def base_case_as_written(run):
+def base_case_as_written(run: Run) -> np.ndarray:
     """∂h_1/∂W = h_0 (1−tanh²(…)): two columns do not multiply, so this raises. (Row i of W is met by h_0ᵀ alone.)"""
     slope = 1 - run.h[1] ** 2
     return report.multiply("h_0 (1−tanh²(U x_1 + W h_0))", run.h[0], slope,
                            intended=("(1−tanh²(…)) h_0ᵀ", slope, run.h[0].T))
 
 
-def equation_B_as_written(run, p, t, *, V_from_the_left=False):
+def equation_B_as_written(run: Run, p: Arrays, t: int, *, V_from_the_left: bool = False) -> np.ndarray:
     """(B) with its factors where they stand: raises at Vᵀ, and if that is put right, at h_{t-1}."""
     value = run.nodes[t]
     delta, slope = value["y_activated"] - run.y[t], 1 - np.tanh(value["h_unactivated"]) ** 2
@@ -234,17 +240,17 @@ def equation_B_as_written(run, p, t, *, V_from_the_left=False):
     return report.multiply("(B) … × [h_{t-1}]", row, h, intended=("… × h_{t-1}ᵀ", row, h.T))
 
 
-def base_case_without_square(run, t, name):
+def base_case_without_square(run: Run, t: int, name: str) -> np.ndarray:
     """The explicit derivative, but for h_1 with 1−tanh in place of 1−tanh²: the page prints no square."""
     right = explicit(run, t, name)
     return right / (1 + run.h[1].ravel()[:, None, None]) if t == 1 else right           # 1 − h² = (1 − h)(1 + h)
 
 
-def slips(p, xs, ys):
+def slips(p: Arrays, xs: np.ndarray, ys: np.ndarray) -> list[report.Slip]:
     """What the notes get wrong, as formulas that run."""
     run = model(p, xs, ys)
 
-    def without_square():
+    def without_square() -> Gradients:
         return {"W": sum(one_loss(run, p, t, "W", base_case_without_square) for t in run.L)}
 
     return [
@@ -264,7 +270,7 @@ def slips(p, xs, ys):
 
 # ---- training by rows: the update with α ----------------------------------------------------------------------------
 
-def slashes(N=400, seed=0):
+def slashes(N: int = 400, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     r"""(images (N, 8, 8), labels): "\" is 0, "/" is 1, shifted and noisy. Only the order of the rows tells which."""
     rng = np.random.default_rng(seed)
     labels, images = rng.integers(2, size=N), 0.3 * rng.standard_normal((N, 8, 8))
@@ -274,7 +280,7 @@ def slashes(N=400, seed=0):
     return images, labels
 
 
-def digits():
+def digits() -> tuple[np.ndarray, np.ndarray]:
     """(images (1797, 8, 8), labels): scikit-learn's handwritten digits; ImportError names the extra."""
     try:
         from sklearn.datasets import load_digits
@@ -285,18 +291,19 @@ def digits():
     return data.images / 16.0, data.target
 
 
-def columns(images, labels, K):
+def columns(images: np.ndarray, labels: np.ndarray, K: int) -> tuple[np.ndarray, list[np.ndarray | None]]:
     """Images row by row, as the model takes them: xs (8, 8, B), and ys with the label at the last row only."""
     return images.transpose(1, 2, 0), [None] * (images.shape[1] - 1) + [np.eye(K)[labels].T]
 
 
-def accuracy(p, images, labels, K):
+def accuracy(p: Arrays, images: np.ndarray, labels: np.ndarray, K: int) -> float:
     """The fraction of images whose most probable class, after the last row, is right."""
     run = model(p, *columns(images, labels, K))
     return float(np.mean(np.argmax(run.nodes[images.shape[1]]["y_activated"], axis=0) == labels))
 
 
-def train_by_rows(images, labels, K, *, rate=0.2, epochs=10, H=32, B=32, seed=0, tell=lambda epoch, loss, right: None):
+def train_by_rows(images: np.ndarray, labels: np.ndarray, K: int, *, rate: float = 0.2, epochs: int = 10, H: int = 32, B: int = 32,
+                  seed: int = 0, tell: Callable[[int, float, float], None] = lambda epoch, loss, right: None) -> Arrays:
     """W, V, U ← · − α ∂L/∂· on four fifths of the images, one row of pixels per time step; the weights.
 
     rate: α, for the mean loss of B images.  tell(epoch, loss, right): the mean training loss of the epoch, and the
@@ -322,13 +329,13 @@ def train_by_rows(images, labels, K, *, rate=0.2, epochs=10, H=32, B=32, seed=0,
 
 class Layers(NamedTuple):
     """One forward pass: J_1 = tanh(W1 x + b1), J_2 = W2 J_1 + b2, ŷ = softmax(J_2), L summed over the columns."""
-    J_1: Any
-    J_2: Any
-    y_hat: Any
-    L: Any
+    J_1: Array
+    J_2: Array
+    y_hat: Array
+    L: Array
 
 
-def two_layer(theta, x, y, softmax=softmax):
+def two_layer(theta: Mapping[str, Array], x: Array, y: np.ndarray, softmax: Callable[..., Array] = softmax) -> Layers:
     """The layered network, θ = {W1, W2, b1, b2}, on columns x (n, B) with one-hot y (K, B)."""
     W1, W2, b1, b2 = theta["W1"], theta["W2"], theta["b1"], theta["b2"]
     J_1 = np.tanh(W1 @ x + b1)
@@ -337,7 +344,7 @@ def two_layer(theta, x, y, softmax=softmax):
     return Layers(J_1, J_2, y_hat, -(y * np.log(y_hat)).sum())
 
 
-def two_layer_hand_gradients(theta, x, y):
+def two_layer_hand_gradients(theta: Arrays, x: np.ndarray, y: np.ndarray) -> Gradients:
     """{name: ∂L/∂name}: ∂L/∂θ_2 = ∂L/∂J_2 · ∂J_2/∂θ_2 and ∂L/∂θ_1 = ∂L/∂J_2 · ∂J_2/∂J_1 · ∂J_1/∂θ_1."""
     layers = two_layer(theta, x, y)
     d_J_2 = layers.y_hat - y
@@ -347,13 +354,13 @@ def two_layer_hand_gradients(theta, x, y):
             "W2": d_J_2 @ layers.J_1.T, "b2": d_J_2.sum(axis=1, keepdims=True)}
 
 
-def two_layer_engine(theta, x, y):
+def two_layer_engine(theta: Arrays, x: np.ndarray, y: np.ndarray) -> tuple[Layers, dict[str, mg.Tensor]]:
     """(layers, leaves): the same network recorded by minigrad."""
     leaves = report.parameters(theta)
     return two_layer(leaves, mg.Tensor(x, name="x"), y, softmax=mg.softmax), leaves
 
 
-def two_layer_probe(seed=0, n=5, H=6, K=7, B=3):
+def two_layer_probe(seed: int = 0, n: int = 5, H: int = 6, K: int = 7, B: int = 3) -> tuple[Arrays, np.ndarray, np.ndarray]:
     """(θ, x, y) with sizes all different, weights 0.7·randn and biases not zero."""
     rng = np.random.default_rng(seed)
     shapes = {"W1": (H, n), "W2": (K, H), "b1": (H, 1), "b2": (K, 1)}
@@ -364,7 +371,7 @@ def two_layer_probe(seed=0, n=5, H=6, K=7, B=3):
 EXCLUSIVE_OR = np.array([[0.0, 0, 1, 1], [0, 1, 0, 1]]), np.array([[1.0, 0, 0, 1], [0, 1, 1, 0]])
 
 
-def train_two_layer(*, rate=0.2, updates=300, H=6, seed=0):
+def train_two_layer(*, rate: float = 0.2, updates: int = 300, H: int = 6, seed: int = 0) -> tuple[Arrays, list[float]]:
     """θ ← θ − α ∂L/∂θ on exclusive or, which one layer cannot learn; (trained θ, the loss before each update)."""
     theta, losses = two_layer_probe(seed, n=2, H=H, K=2)[0], []
     for _ in range(updates):
@@ -377,7 +384,7 @@ def train_two_layer(*, rate=0.2, updates=300, H=6, seed=0):
 
 # ---- main -----------------------------------------------------------------------------------------------------------
 
-def print_nodes(run, p, recorded, t):
+def print_nodes(run: Run, p: Arrays, recorded: Run, t: int) -> bool:
     """The node list of step t beside the engine's values and adjoints; True if they agree."""
     nodes = backward(run, p)[0][t]
     adjoints = mg.grad(recorded.total, [recorded.nodes[t][node.name] for node in nodes])
@@ -393,7 +400,7 @@ def print_nodes(run, p, recorded, t):
     return max(errors) <= report.AGREES
 
 
-def print_split(run, p, recorded, leaves):
+def print_split(run: Run, p: Arrays, recorded: Run, leaves: Mapping[str, mg.Tensor]) -> bool:
     """Every loss apart: the nested brackets, their products, and the engine; True if they agree."""
     errors = []
     for t in run.L:
@@ -406,7 +413,7 @@ def print_split(run, p, recorded, leaves):
     return max(errors) <= report.AGREES
 
 
-def print_softmax(run):
+def print_softmax(run: Run) -> bool:
     """The full softmax Jacobian beside the engine's, and what it leaves of ∂L/∂z; True if they agree."""
     z, y = mg.parameter(run.nodes[1]["y_unactivated"], name="z"), run.y[1]
     y_hat = mg.softmax(z, axis=0)
@@ -419,18 +426,18 @@ def print_softmax(run):
     return max(error, half, collapse) <= report.AGREES
 
 
-def print_training(name, images, labels, K, options):
+def print_training(name: str, images: np.ndarray, labels: np.ndarray, K: int, options: argparse.Namespace) -> None:
     """Train on one data set and print the course of it."""
     report.heading(f"Training on {name} by rows, K = {K}, α = {options.rate:g}")
 
-    def tell(epoch, loss, right):
+    def tell(epoch: int, loss: float, right: float) -> None:
         if epoch == 1 or epoch % 5 == 0 or epoch == options.epochs:
             print(f"epoch {epoch:>3}   loss {loss:.4f}   right on images never trained on {right:.1%}")
 
     train_by_rows(images, labels, K, rate=options.rate, epochs=options.epochs, seed=options.seed, tell=tell)
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Compare, name the slips, draw, train; exit status 0 if the corrected gradients equal the engine's."""
     parser = report.parser(__doc__, "python -m models.derivations.explicit_implicit")
     parser.add_argument("--classes", type=int, choices=(2, 10), help="train on K = 2 or K = 10 alone (default: both)")

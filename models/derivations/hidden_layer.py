@@ -17,27 +17,28 @@ Shapes: x_t (1, n), h_t and b_h (1, H), W_ih (n, H), W_hh (H, H). Everything but
 """
 
 import sys
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, Iterable, Mapping, NamedTuple, Sequence
 import numpy as np
 import minigrad as mg
 from . import _report as report
+from ._report import Array, Arrays, Gradients, Line
 
 
 # ---- the loss per step: whatever you like ---------------------------------------------------------------------------
 
 class StepLoss(NamedTuple):
     """A loss per step: `value(t, h_t)` is L_t, `slope(t, h_t)` is ∂L_t/∂h_t = ∂L_t/∂ŷ_t · ∂ŷ_t/∂h_t by hand."""
-    value: Callable[[int, Any], Any]
+    value: Callable[[int, Array], Array]
     slope: Callable[[int, np.ndarray], np.ndarray]
 
 
-def squared_error(targets):
+def squared_error(targets: np.ndarray) -> StepLoss:
     """L_t = ½ Σ (h_t − target_t)²: the notes have no output equation, so ŷ_t is h_t itself. targets: (T, B, H)."""
     return StepLoss(value=lambda t, h: 0.5 * ((h - targets[t - 1]) ** 2).sum(),
                     slope=lambda t, h: h - targets[t - 1])
 
 
-def read_out(V, targets):
+def read_out(V: np.ndarray, targets: np.ndarray) -> StepLoss:
     """L_t = ½ Σ (ŷ_t − target_t)² with ŷ_t = h_t V: a loss with an output layer. V: (H, K), targets: (T, B, K)."""
     return StepLoss(value=lambda t, h: 0.5 * ((h @ V - targets[t - 1]) ** 2).sum(),
                     slope=lambda t, h: (h @ V - targets[t - 1]) @ V.T)
@@ -47,13 +48,13 @@ def read_out(V, targets):
 
 class Run(NamedTuple):
     """One forward pass: x[t] and L[t] for t = 1 … T, h[t] for t = 0 … T, and L_T = Σ_t L_t."""
-    x: dict
-    h: dict
-    L: dict
-    L_T: Any
+    x: dict[int, Array]
+    h: dict[int, Array]
+    L: dict[int, Array]
+    L_T: Array
 
 
-def model(p, xs, loss, steps=iter):
+def model(p: Mapping[str, Array], xs: Array, loss: StepLoss, steps: Callable[[Array], Iterable[Array]] = iter) -> Run:
     """Run the hidden layer over xs (T, B, n) from h_0 (B, H).
 
     Arrays stay arrays; with Tensors and steps=mg.steps a graph is recorded.
@@ -69,7 +70,7 @@ def model(p, xs, loss, steps=iter):
     return run._replace(L_T=L_T)
 
 
-def probe(seed=0, B=1):
+def probe(seed: int = 0, B: int = 1) -> tuple[Arrays, np.ndarray, StepLoss]:
     """(parameters, xs, loss): sizes all different, T=4 n=5 H=6, weights 0.7·randn, b_h and h_0 not zero."""
     rng = np.random.default_rng(seed)
     T, n, H = 4, 5, 6
@@ -80,12 +81,12 @@ def probe(seed=0, B=1):
 
 # ---- the pieces of the formula, one sequence (B = 1) ----------------------------------------------------------------
 
-def jacobian(run, p, j):
+def jacobian(run: Run, p: Arrays, j: int) -> np.ndarray:
     """∂h_{j+1}/∂h_j = diag(1 − h²_{j+1}) W_hhᵀ, shape (H, H): row i is the derivative of unit i."""
     return np.diag(1 - run.h[j + 1].ravel() ** 2) @ p["W_hh"].T
 
 
-def product(run, p, k, upper):
+def product(run: Run, p: Arrays, k: int, upper: int) -> np.ndarray:
     """Π_{j=k}^{upper} ∂h_{j+1}/∂h_j = ∂h_{upper+1}/∂h_k, the latest factor on the left; empty product = I."""
     result = np.eye(run.h[0].size)
     for j in range(k, upper + 1):
@@ -93,7 +94,7 @@ def product(run, p, k, upper):
     return result
 
 
-def immediate(run, p, k, name):
+def immediate(run: Run, p: Arrays, k: int, name: str) -> np.ndarray:
     """The immediate derivative of h_k: h_{k-1} held fixed. Shape (H, *parameter), entry [i, a, b] = ∂h_k[i]/∂W[a, b].
 
     h_k = tanh(… + in W), so it is (1 − h_k²)[i] · in[a] if b == i, else 0; only `in` depends on the parameter. h_0 is
@@ -106,7 +107,7 @@ def immediate(run, p, k, name):
     return np.einsum("i,ib,a->iab", 1 - run.h[k].ravel() ** 2, np.eye(H), factor.ravel())
 
 
-def forward_sensitivity(run, p, name):
+def forward_sensitivity(run: Run, p: Arrays, name: str) -> dict[int, np.ndarray]:
     """{t: ∂h_t/∂W}, the total derivative, by S_t = immediate_t + J_t S_{t-1}: every path, carried forward."""
     S = {0: immediate(run, p, 0, name)}
     for t in list(run.h)[1:]:
@@ -114,14 +115,18 @@ def forward_sensitivity(run, p, name):
     return S
 
 
-def expand(run, p, t, name):
+def expand(run: Run, p: Arrays, t: int, name: str) -> dict[int, np.ndarray]:
     """The terms of ∂h_t/∂W = Σ_{k=0}^{t} ∂h_t/∂h_k · ∂h_k/∂W as {k: term}; for t = 2 the notes' worked example."""
     return {k: np.tensordot(product(run, p, k, t - 1), immediate(run, p, k, name), 1) for k in range(t + 1)}
 
 
 # ---- the gradient in three forms ------------------------------------------------------------------------------------
 
-def double_sum(run, p, loss, name, *, k_from=0, product_to=lambda t: t - 1, last_factor=None):
+Factor = Callable[[int, int], np.ndarray]           # of (t, k)
+
+
+def double_sum(run: Run, p: Arrays, loss: StepLoss, name: str, *, k_from: int = 0,
+               product_to: Callable[[int], int] = lambda t: t - 1, last_factor: Factor | None = None) -> np.ndarray:
     """∂L_T/∂W = Σ_t ∂L_t/∂h_t Σ_{k=k_from}^{t} [ Π_{j=k}^{product_to(t)} ∂h_{j+1}/∂h_j · last_factor(t, k) ].
 
     last_factor: a function of (t, k); by default ∂h_k/∂W, the immediate one. All defaults together are right.
@@ -135,18 +140,18 @@ def double_sum(run, p, loss, name, *, k_from=0, product_to=lambda t: t - 1, last
     return total
 
 
-def one_loss(run, p, loss, name):
+def one_loss(run: Run, p: Arrays, loss: StepLoss, name: str) -> dict[int, np.ndarray]:
     """{t: ∂L_t/∂W = ∂L_t/∂ŷ_t · ∂ŷ_t/∂h_t · S_t}, with S_t = ∂h_t/∂W from the forward recursion."""
     S = forward_sensitivity(run, p, name)
     return {t: np.tensordot(loss.slope(t, run.h[t])[0], S[t], 1) for t in run.L}
 
 
-def forward_form(run, p, loss, name):
+def forward_form(run: Run, p: Arrays, loss: StepLoss, name: str) -> np.ndarray:
     """∂L_T/∂W = Σ_t ∂L_t/∂W, every term known as soon as step t is done: no way back is needed."""
-    return sum(one_loss(run, p, loss, name).values())
+    return sum(one_loss(run, p, loss, name).values(), np.zeros(p[name].shape))
 
 
-def reverse_recursion(run, p, loss):
+def reverse_recursion(run: Run, p: Arrays, loss: StepLoss) -> Gradients:
     """All gradients at once, from t = T down to 1: ∂L/∂h_t = ∂L_t/∂h_t + ∂L/∂a_{t+1} W_hhᵀ, a the inside of tanh."""
     gradients = {name: np.zeros(array.shape) for name, array in p.items()}
     dh = np.zeros(run.h[0].shape)
@@ -160,13 +165,13 @@ def reverse_recursion(run, p, loss):
     return gradients | {"h_0": dh}
 
 
-def with_one_step_more(run, p):
+def with_one_step_more(run: Run, p: Arrays) -> Run:
     """The same run with h_{T+1}, which the formula as written needs: x_{T+1} = 0 is supplied, and has no loss."""
     T = max(run.L)
     return run._replace(h=run.h | {T + 1: np.tanh(run.h[T] @ p["W_hh"] + p["b_h"])})
 
 
-def hand_gradients(p, xs, loss, *, as_written=False, form="double sum"):
+def hand_gradients(p: Arrays, xs: np.ndarray, loss: StepLoss, *, as_written: bool = False, form: str = "double sum") -> Gradients:
     """{name: ∂L_T/∂name} in plain NumPy, for W_hh, W_ih, b_h and h_0.
 
     as_written: the notes' final formula with its product up to j = t (one Jacobian too many; needs h_{T+1}).
@@ -182,19 +187,19 @@ def hand_gradients(p, xs, loss, *, as_written=False, form="double sum"):
     return {name: compute(run, p, loss, name) for name in p}
 
 
-def engine(p, xs, loss):
+def engine(p: Arrays, xs: np.ndarray, loss: StepLoss) -> tuple[Run, dict[str, mg.Tensor]]:
     """(run, leaves): the same model recorded by minigrad; run.L_T is the loss to differentiate or draw."""
     leaves = report.parameters(p)
     return model(leaves, mg.Tensor(xs), loss, steps=mg.steps), leaves
 
 
-def line_by_line(p, xs, loss):
+def line_by_line(p: Arrays, xs: np.ndarray, loss: StepLoss) -> list[Line]:
     """[(line of the notes, by hand, by the engine)]."""
     run = model(p, xs, loss)
     recorded, leaves = engine(p, xs, loss)
     last = max(run.L)
-    lines = [(f"∂L_{t}/∂W_hh, one loss", hand, report.engine_gradient(recorded.L[t], leaves["W_hh"]))
-             for t, hand in one_loss(run, p, loss, "W_hh").items()]
+    lines: list[Line] = [(f"∂L_{t}/∂W_hh, one loss", hand, report.engine_gradient(recorded.L[t], leaves["W_hh"]))
+                         for t, hand in one_loss(run, p, loss, "W_hh").items()]
     lines += [(f"∂h_{last}/∂h_{k} = Π_(j={k}..{last - 1}) ∂h_(j+1)/∂h_j", product(run, p, k, last - 1),
                mg.jacobian(recorded.h[last], recorded.h[k]).data[0, :, 0, :]) for k in range(last)]
     lines += [(f"∂h_2/∂{name} = Σ_(k=0..2) ∂h_2/∂h_k · ∂h_k/∂{name}", sum(expand(run, p, 2, name).values()),
@@ -204,15 +209,15 @@ def line_by_line(p, xs, loss):
 
 # ---- the slips ------------------------------------------------------------------------------------------------------
 
-def slips(p, xs, loss):
+def slips(p: Arrays, xs: np.ndarray, loss: StepLoss) -> list[report.Slip]:
     """What the notes get wrong, or leave open, as formulas that run."""
     run = model(p, xs, loss)
     S = {name: forward_sensitivity(run, p, name) for name in p}
 
-    def with_choice(**choice):
+    def with_choice(**choice: Any) -> Gradients:
         return {name: double_sum(run, p, loss, name, **choice) for name in p}
 
-    def with_last_factor(of_name):
+    def with_last_factor(of_name: Callable[[str], Factor]) -> Gradients:
         return {name: double_sum(run, p, loss, name, last_factor=of_name(name)) for name in p}
 
     return [
@@ -233,7 +238,7 @@ def slips(p, xs, loss):
     ]
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Compare, name the slips, draw; exit status 0 if the corrected gradients equal the engine's."""
     parser = report.parser(__doc__, "python -m models.derivations.hidden_layer")
     parser.add_argument("--loss", choices=("squared-error", "read-out"), default="squared-error",

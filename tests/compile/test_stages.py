@@ -1,4 +1,6 @@
 """The stages of the compiled scan alone: tape, plan, demand, layout, statements, sharing. What they give together: test_scan.py."""
+import inspect
+
 import numpy as np
 import pytest
 
@@ -232,6 +234,18 @@ def test_the_way_back_uses_the_room_of_the_way_forward():
     for b, other in shared.items():
         assert b.definition == other.definition and "forward" not in b.used
         assert other.used == {"forward"} or other.used == {"before", "loop"} and b.used <= {"loop", "after"}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_arrays_begin_where_lines_of_the_cache_do(dtype):
+    """A vector of numbers is in one line then, and is fetched once: a tenth of a program's time."""
+    namespace: dict = {}
+    text = source(mg.LSTMCell(3, 5, dtype=dtype), numbers(7, 2, 3).astype(dtype))
+    exec(text, namespace)
+    inside = inspect.getclosurevars(namespace["bptt"](7)[0]).nonlocals
+    arrays = [array for name, array in inside.items() if f"    {name} = aligned(" in text]
+    assert len(arrays) > 4 and all(a.dtype == dtype and a.flags.c_contiguous for a in arrays)
+    assert not any(a.__array_interface__["data"][0] % 64 for a in arrays)
 
 
 @pytest.mark.parametrize("cell", [mg.RNNCell(3, 4), mg.LSTMCell(3, 4), mg.GRUCell(3, 4), mg.LayerNormLSTMCell(3, 4)],

@@ -4,7 +4,7 @@ import pytest
 
 from minigrad.derivation.algebra import build, shifted
 from minigrad.derivation.derive import contains
-from minigrad.derivation.expression import Reference, Static, make, number, zeros
+from minigrad.derivation.expression import Gradient, Reference, Static, make, number, zeros
 from minigrad.ops.record import scatter
 
 T, SHAPES = 3, [(), (4,), (3, 4), (4, 4), (1, 4), (2, 3, 4)]
@@ -35,7 +35,8 @@ class Random:
         if name not in self.names:
             once = name[2] == "parameter"
             numbers = self.rng.uniform(0.5, 2, (1 if once else T + 4, *shape))
-            self.names[name] = Reference(name[2], f"r{len(self.names)}", shape, once=once), np.broadcast_to(numbers, (T + 4, *shape))
+            r = Reference("value" if name[2] == "gradient" else name[2], f"r{len(self.names)}", shape, once=once)
+            self.names[name] = Gradient("gradient", r) if name[2] == "gradient" else r, np.broadcast_to(numbers, (T + 4, *shape))
         (r, numbers), lag = self.names[name], int(self.rng.integers(-1, 2)) if name[2] != "parameter" else 0
         return r.at(lag), lambda t: numbers[t + lag + 1]
 
@@ -203,7 +204,7 @@ def test_simplifying_changes_no_value(seed):
 
 
 A, B, S = (Reference("value", name, shape).e for name, shape in (("A", (4, 4)), ("B", (4, 4)), ("s", ())))
-G = Reference("gradient", "G", (4, 4)).e
+G = Gradient("gradient", Reference("value", "G", (4, 4))).e
 
 
 def plus(*terms):

@@ -5,7 +5,7 @@ import pytest
 import minigrad as mg
 from minigrad.derivation.algebra import build
 from minigrad.derivation.derive import derive
-from minigrad.derivation.expression import Reference, Static, number
+from minigrad.derivation.expression import Gradient, Reference, Static, number
 from minigrad.ops import FUNCTIONS, TABLE, op
 from tests.derivation.test_every_op import Of, error
 
@@ -85,7 +85,7 @@ def test_a_gradient_given_by_hand_is_an_op_of_its_own():
 
 
 def test_an_expression_is_shown_with_all_that_is_in_it():
-    a, g = Reference("value", "a", (4,)).e, Reference("gradient", "g", (4,)).at(1)
+    a, g = Reference("value", "a", (4,)).e, Gradient("gradient", Reference("value", "g", (4,))).at(1)
     first = build("index", (a,), Static((Ellipsis, slice(0, 2))), (2,))
     assert repr(build("mul", (first, number(2)), None, (2,))) == "mul(number(; 2), index(ref(; (<value a>, 0)); (Ellipsis, slice(0, 2, None))))"
     assert repr(g) == "ref(; (<gradient g>, 1))"

@@ -13,6 +13,7 @@ from tests.derivation.test_derive import columns, program
 D, H, T, B = 3, 4, 3, 2
 rng = np.random.default_rng(8)
 W, U, V = (mg.parameter(rng.standard_normal(shape), name=name) for name, shape in (("W", (D, H)), ("U", (H, H)), ("V", (D, H))))
+dW, wide = mg.parameter(rng.standard_normal((D, H)), name="dW"), mg.parameter(rng.standard_normal((D, 2 * H)), name="wide")
 unnamed = [mg.parameter(rng.standard_normal(shape)) for shape in ((D, H), (H,))]
 
 
@@ -60,6 +61,15 @@ def without_memory(x, h):
 def without_state(x, s):
     y = np.tanh(x @ W)
     return y, s
+
+
+class OfItsWidth:
+    """Lengths are told in multiples of hidden_size, of a cell without a state too."""
+    hidden_size = H
+
+    def __call__(self, x, s):
+        a = x @ wide
+        return np.tanh(a[..., :H]) * a[..., H:], s
 
 
 def crossed(x, s):
@@ -150,10 +160,16 @@ def outer(x, S):
     return (S * k[..., :, None]).sum(-2), S
 
 
+def chosen(x, h):
+    """A parameter that only chooses has no gradient, and another one has the name that its gradient would have."""
+    h = np.where(W[0], np.tanh(x @ dW), h)
+    return h, h
+
+
 X, S0 = np.zeros(D), np.zeros(H)
-STEPS = [(of_the_state_alone, S0), (without_memory, S0), (without_state, ()), (crossed, (S0, S0)), (delayed, (S0, S0)), (pair, Pair(S0, S0)),
+STEPS = [(of_the_state_alone, S0), (without_memory, S0), (without_state, ()), (OfItsWidth(), ()), (crossed, (S0, S0)), (delayed, (S0, S0)), (pair, Pair(S0, S0)),
          (listed, [S0, S0]), (without_names, S0), (stretched, S0), (negative, S0), (keeps, S0), (unused, S0), (taken_names, (S0, S0)),
-         (written_only, (S0, S0)), (with_nothing, (S0, None)), (outer, np.zeros((H, H)))]
+         (written_only, (S0, S0)), (with_nothing, (S0, None)), (outer, np.zeros((H, H))), (chosen, S0)]
 
 
 @pytest.mark.parametrize("convention", ["row", "column"])
