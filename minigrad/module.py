@@ -48,7 +48,9 @@ class Module:
 
     def _parts(self) -> list[tuple[str, Any]]:
         """(dotted name, Tensor or Module) of everything inside, this module first, each thing once."""
-        found, seen, stack = [], set(), [("", self)]
+        found: list[tuple[str, Any]] = []
+        seen, stack = set[int](), [("", self)]
+        x: Any
         while stack:
             path, x = stack.pop()
             x = getattr(x, "__wrapped__", x) if callable(x) and not isinstance(x, Module) else x       # a checkpointed cell is a cell
@@ -58,7 +60,7 @@ class Module:
                 seen.add(id(x))
                 found.append((path, x))
             if isinstance(x, Module):
-                items = list(vars(x).items())
+                items: list[tuple[Any, Any]] = list(vars(x).items())
             elif isinstance(x, dict):
                 items = list(x.items())
             elif isinstance(x, (list, tuple)):

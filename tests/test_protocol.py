@@ -157,7 +157,7 @@ VALUES = {
     "kron": lambda a, s, v, u: np.kron(a, s) + np.kron(v, u).sum() + np.kron(v, a).sum(), "linspace": lambda a, s, v, u: np.linspace(v, u, 5),
     "linspace of numbers": lambda a, s, v, u: np.linspace(v[0], 3.0, 4, endpoint=False), "logaddexp": lambda a, s, v, u: np.logaddexp.reduce(a),
     "matrix_power": lambda a, s, v, u: np.linalg.matrix_power(s, 5) @ np.linalg.matrix_power(s, -1) + np.linalg.matrix_power(s, 0),
-    "median": lambda a, s, v, u: np.median(a, axis=1) * np.median(a) + np.median(a, axis=0, keepdims=True)[0, :3],
+    "median": lambda a, s, v, u: np.median(a, axis=1) * np.median(a) + np.median(a, axis=0, keepdims=True)[0, :3] * np.median(a, axis=(1, 0), keepdims=True)[0],
     "multi_dot": lambda a, s, v, u: np.linalg.multi_dot([a, s, s, v]), "nan_to_num": lambda a, s, v, u: np.nan_to_num(a) + np.nansum(a, axis=0),
     "norms": lambda a, s, v, u: np.linalg.vector_norm(a, axis=0) * np.linalg.matrix_norm(a) + np.linalg.vector_norm(s),
     "outer of a ufunc": lambda a, s, v, u: np.multiply.outer(v, a) + np.subtract.outer(a, V)[0].T[:, None],
@@ -228,13 +228,13 @@ def test_nothing_along_an_axis():
     (lambda x: x.argmax(5), ValueError, "minigrad: argmax got x"), (lambda x: x.argmin(5), ValueError, "minigrad: argmin got x"),
     (lambda x: np.argmax(x, axis=5), ValueError, r"minigrad: argmax got x \(2, 3\), axis=5: axis 5 is out of bounds"),
     (lambda x: x < np.ones(4), ValueError, r"minigrad: lt got x \(2, 3\), \(4,\): operands could not be broadcast"),
-    (lambda x: np.swapaxes(x, "a", 0), TypeError, r"minigrad: swapaxes got x \(2, 3\), 'a', 0"),      # type: ignore[call-overload]
+    (lambda x: np.swapaxes(x, "a", 0), TypeError, r"minigrad: swapaxes got x \(2, 3\), 'a', 0"),
     (lambda x: np.add(x, 1, where=[True]), TypeError, r"np.add with where= has no gradient rule in minigrad; where=: choose with np.where"),
     (lambda x: np.full(3, x), TypeError, "cut it from the graph"),
     (lambda x: np.trace(x[None]), ValueError, "takes a matrix"), (lambda x: np.cross(x[:, :2], x[:, :2]), ValueError, "vectors of 3"),
     (lambda x: np.tensordot(x, x, 1), ValueError, "must have equal lengths"), (lambda x: np.average(x, weights=[1.0, 2.0]), ValueError, "weights of shape"),
     (lambda x: np.take_along_axis(x, np.array([0]), 0), ValueError, "expected as many axes"), (lambda x: np.diagonal(x[0]), ValueError, "needs two axes"),
-    (lambda x: np.linalg.matrix_power(x, 0.5), TypeError, "expected an integer"), (lambda x: np.median(x[:0]), ValueError, "has nothing to take"),      # type: ignore[arg-type]
+    (lambda x: np.linalg.matrix_power(x, 0.5), TypeError, "expected an integer"), (lambda x: np.median(x[:0]), ValueError, "has nothing to take"),
     (lambda x: np.einsum("i,i", x, x), ValueError, r"names 1 axes of an operand of shape \(2, 3\); write \.\.\."),
     (lambda x: np.var(x, ddof=6), ValueError, "var of 6 elements with ddof=6 does not exist"),
     (lambda x: np.full_like(np.sign(x).astype(int) + mg.Tensor(1), x[0, 0]), TypeError, "cut the fill from the graph; use np.broadcast_to"),
@@ -323,6 +323,21 @@ def test_a_norm_of_an_order_is_of_vectors_and_matrices():
     for shape in ((2, 2, 3), ()):
         with pytest.raises(ValueError, match=f"norm with ord=2 and no axis takes a vector or a matrix, got shape {re.escape(str(shape))}"):
             np.linalg.norm(mg.parameter(np.ones(shape)), ord=2)
+
+
+@pytest.mark.parametrize("function", [np.atleast_1d, np.atleast_2d, np.atleast_3d])
+def test_what_stands_beside_a_tensor_becomes_an_array_of_at_least_so_many_axes(function):
+    for beside in (3.0, [1, 2], [[1.0, 2.0]], [[[1]]], np.ndarray):         # a class has an ndim, which is no number
+        for y, expected in zip(function(mg.parameter([1.0]), beside), function(np.ones(1), beside)):
+            array = y.data if isinstance(y, Tensor) else y
+            assert array.shape == expected.shape and array.dtype == expected.dtype and array.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("axis", [(0, 2), (-1, 0), (1,), (), None, 1, (2, 1, 0)])
+def test_a_median_over_several_axes(axis):
+    x = np.random.default_rng(0).standard_normal((2, 3, 4))
+    for keepdims in (False, True):
+        assert np.array_equal(np.median(mg.parameter(x), axis=axis, keepdims=keepdims).data, np.median(x, axis=axis, keepdims=keepdims))
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])

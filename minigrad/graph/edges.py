@@ -27,6 +27,6 @@ def through(node: Any, position: int, g: np.ndarray, lead: int = 0) -> np.ndarra
     more = dict(node.attributes or {}, saved=node.saved) if node.op.saves else node.attributes or {}
     part: Any = rule(g, node.array, *node.arrays, **more)
     if isinstance(part, Later):
-        part = part.dense()         # type: ignore[attr-defined]    # every kind of Later has it
+        part = part.dense()
     shape = np.shape(node.arrays[position])
     return part if part.shape[lead:] == shape else _unbroadcast(part, shape, lead)

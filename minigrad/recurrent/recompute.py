@@ -184,5 +184,5 @@ def _whole(plan: _Plan) -> list:
     outputs, last = plan.run(plan.xs, plan.state, plan.times)
     last = flatten(last)
     in_order = [outputs[i] for i in np.argsort(plan.times)]
-    stacked = np.stack(in_order)
+    stacked: Any = np.stack(in_order)
     return [*([stacked if type(stacked) is Tensor else Tensor(stacked)] if plan.outputs else []), *(last[i] for i in plan.packed)]
