@@ -107,7 +107,7 @@ def _walk(roots: Sequence[Tensor], cotangents: Sequence[Any], *, wanted: Collect
     return kept
 
 
-def _special(node: Any, g: Any, graph: bool) -> tuple[Iterable[Callable], tuple, dict[str, Any] | None]:
+def _special(node: Any, g: Any, graph: bool) -> tuple[Iterable[Callable[..., Any]], tuple[Any, ...], dict[str, Any] | None]:
     """Rules, their arguments and attributes, in a graph and for the ops whose rules want something else than arrays."""
     op, y, arguments, more = node.op, node.array, node.arrays, node.attributes
     if graph:
@@ -121,9 +121,9 @@ def _special(node: Any, g: Any, graph: bool) -> tuple[Iterable[Callable], tuple,
     return op.rules, (g, y, *arguments), more
 
 
-def _jointly(rule: Callable, g: Any, y: Any, arguments: tuple, more: Mapping[str, Any]) -> Iterable[Callable]:
+def _jointly(rule: Callable[..., Any], g: Any, y: Any, arguments: tuple[Any, ...], more: Mapping[str, Any]) -> Iterable[Callable[..., Any]]:
     """One rule that finds the gradients of all arguments together, handed out one by one."""
-    found: list = []
+    found: list[Any] = []
 
     def part(i: int) -> Any:
         if not found:

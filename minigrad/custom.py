@@ -61,7 +61,7 @@ def custom_gradient(fn: Callable[..., Any] | None = None, *, check: bool | str =
     op = Op(rule.name, rule.value, (rule,), None, rule.name + "({*})", True, True, None)
     seen = set()
 
-    def run(args: tuple, options: dict[str, Any], check: bool | str) -> Any:
+    def run(args: tuple[Any, ...], options: dict[str, Any], check: bool | str) -> Any:
         args, options = rule.bind(args, options)
         trained = [i for i, a in enumerate(args) if type(a) is Tensor and a.requires_grad]
         for i, a in enumerate(args):
@@ -113,7 +113,7 @@ class _Rule:
         self.fn, self.name, self.last, self.signature = fn, getattr(fn, "__name__", type(fn).__name__), _Last(), inspect.signature(fn)
         self.arguments = [name for name, p in self.signature.parameters.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
 
-    def bind(self, args: tuple, options: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+    def bind(self, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments, given by position, by name or by default, and the options: what stands behind the * in fn's signature."""
         if options or len(args) < len(self.arguments):
             bound = self.signature.bind(*args, **options)
@@ -176,7 +176,7 @@ class _Rule:
         several = isinstance(y, (tuple, list, dict))
         return _Saved(rule, y if several else None, [np.shape(part) for part in flatten(y)])
 
-    def gradients(self, g: Any, saved: _Saved, inputs: Any) -> list:
+    def gradients(self, g: Any, saved: _Saved, inputs: Any) -> list[Any]:
         """What the person's rule says, one gradient for each input, their shapes checked."""
         if saved.like is not None:
             g = rebuild(saved.like, _unpacked(g, saved.shapes))
@@ -216,7 +216,7 @@ class _Rule:
         return part
 
     # ---- is it the derivative? -------------------------------------------------------------------------------------------------
-    def check(self, arrays: list, trained: list[int], options: dict[str, Any], near: bool) -> None:
+    def check(self, arrays: list[Any], trained: list[int], options: dict[str, Any], near: bool) -> None:
         """Raise ValueError if the rule is not the derivative of the function, along one random direction for each argument."""
         rng = np.random.default_rng(0)
         here = [np.array(a, float) if i in trained else a for i, a in enumerate(arrays)]
@@ -231,7 +231,7 @@ class _Rule:
             self.hold(moved, trained, options, rng, " at a random point near the arguments; at the arguments themselves it agrees, so "
                       "numbers there (a state or bias of 0?) hide the mistake. For a rule that holds there only: check='here'")
 
-    def hold(self, point: list, trained: list[int], options: dict[str, Any], rng: np.random.Generator, where: str) -> None:
+    def hold(self, point: list[Any], trained: list[int], options: dict[str, Any], rng: np.random.Generator, where: str) -> None:
         with np.errstate(all="ignore"):
             before = [np.array(a) for a in point]
             y, rule = self.call(point, options)
@@ -288,7 +288,7 @@ class _Rule:
         return yours, slope, 1e-4 * max(size, abs(slope)) + rounding, "a central difference"
 
 
-def _unpacked(y: Any, shapes: list) -> list:
+def _unpacked(y: Any, shapes: list[Any]) -> list[Any]:
     """The parts that were packed into one array."""
     parts, at = [], 0
     for shape in shapes:

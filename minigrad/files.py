@@ -7,7 +7,7 @@ from typing import Iterator
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[str]:
+def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
     """The name of a file beside ``path`` to write into; at the end it takes the place of ``path``, after an error it is gone.
 
     >>> from pathlib import Path
@@ -25,7 +25,7 @@ def replacing(path: str | os.PathLike) -> Iterator[str]:
             os.unlink(beside)
 
 
-def write(path: str | os.PathLike, text: str | bytes) -> None:
+def write(path: str | os.PathLike[str], text: str | bytes) -> None:
     """Write text (UTF-8) or bytes."""
     try:
         with replacing(path) as beside, open(beside, "wb") as file:

@@ -98,7 +98,7 @@ def _as_weights(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
     return array.astype(dtype)
 
 
-def _arrays(source: Module | dict) -> dict[str, np.ndarray]:
+def _arrays(source: Module | dict[str, Any]) -> dict[str, np.ndarray]:
     if isinstance(source, Module):
         return source.state_dict()
     if isinstance(source, dict):
@@ -107,7 +107,7 @@ def _arrays(source: Module | dict) -> dict[str, np.ndarray]:
                     "(argument order: path, what)")
 
 
-def save(path: str | os.PathLike, source: Module | dict) -> None:
+def save(path: str | os.PathLike[str], source: Module | dict[str, Any]) -> None:
     """Write weights: ``.safetensors`` (needs the extra ``weights``) or ``.npz``; beside first, then renamed, so never half-written.
 
     source  a Module, or a dict of name -> array or Tensor
@@ -150,7 +150,7 @@ def write_npz(file: IO[bytes], arrays: dict[str, np.ndarray]) -> None:
                 np.lib.format.write_array(entry, a, allow_pickle=False)
 
 
-def load(path: str | os.PathLike) -> dict[str, np.ndarray]:
+def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Read weights back, as ``save`` wrote them: dict of name -> ndarray. Pickles are refused.
 
     >>> import minigrad as mg

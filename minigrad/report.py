@@ -36,7 +36,7 @@ class Subject:
         over = over or mg.unroll
         return over(self.cell, self.xs if xs is None else xs, state, **options)
 
-    def state(self, rows: int) -> tuple[Nested, list]:
+    def state(self, rows: int) -> tuple[Nested, list[Any]]:
         """The initial state, of parameters: (nested state, its leaves)."""
         start = self.cell.initial_state(rows)
         leaves = [mg.parameter(s) if s.dtype.kind == "f" else s for s in flatten(start)]         # a counter is no number to differentiate

@@ -224,7 +224,7 @@ class Tensor:
 
     __hash__ = object.__hash__
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         """Pickling and copying give a leaf with a fresh index: history is not copied."""
         return Tensor, (self.array, self.requires_grad, self.name)
 
@@ -324,7 +324,7 @@ class Tensor:
                     raise
         return _unusual(ufunc, method, inputs, kwargs)
 
-    def __array_function__(self, function: Callable, types: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+    def __array_function__(self, function: Callable[..., Any], types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         op = FUNCTIONS.get(function)
         if op is not None:
             return _apply(op, args, kwargs)
@@ -337,7 +337,7 @@ class Tensor:
             raise
 
 
-def _unusual(ufunc: np.ufunc, method: str, inputs: tuple, kwargs: dict[str, Any]) -> Any:
+def _unusual(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """A ufunc's methods and keywords: those that are a function of the table, else an error that says what to write."""
     kwargs = {k: v for k, v in kwargs.items() if v is not (True if k == "where" else None)}
     if any(x is not None for x in kwargs.pop("out", ())):
@@ -359,7 +359,7 @@ def _unusual(ufunc: np.ufunc, method: str, inputs: tuple, kwargs: dict[str, Any]
 
 # ---- recording ----------------------------------------------------------------------------------------------------------
 
-def record(op: ops.Op, inputs: tuple, attributes: dict[str, Any] | None = None) -> Tensor:
+def record(op: ops.Op, inputs: tuple[Any, ...], attributes: dict[str, Any] | None = None) -> Tensor:
     """Compute ``op`` on inputs (Tensors, arrays, Python numbers) and remember it: graphs are made here (a scan makes its one node)."""
     arrays: list[Any] = []
     track = False
@@ -418,7 +418,7 @@ def _operand(x: Any) -> Any:
     return number if type(number) in _NUMBERS else _NUMBER_OF[array.dtype.kind](number)         # a longdouble's item is one again
 
 
-def _apply(op: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+def _apply(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """A call through the NumPy protocol: an op, or a composition of ops."""
     try:
         if type(op) is not ops.Op:
@@ -466,7 +466,7 @@ def _product(a: Any, b: Any) -> Value:
     return record(_matmul, (a, b)) if found is NotImplemented else found
 
 
-def _fill(out: Tensor, array: ndarray, op: ops.Op | None, inputs: tuple, attributes: dict[str, Any] | None, requires_grad: bool,
+def _fill(out: Tensor, array: ndarray, op: ops.Op | None, inputs: tuple[Any, ...], attributes: dict[str, Any] | None, requires_grad: bool,
           place: Any) -> None:
     out.array, out.op, out.inputs, out.attributes, out.requires_grad = array, op, inputs, attributes, requires_grad
     out.grad = out.name = None

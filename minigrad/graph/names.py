@@ -21,7 +21,7 @@ from ..place import Loop, variables
 from ..tensor import Tensor, _clock, mode
 from .data import Graph, Node
 
-Names = tuple[dict[int, tuple], list[tuple[str, Tensor]]]        # {offset: (name, op name, call, source)}, [(name, leaf)]
+Names = tuple[dict[int, tuple[Any, ...]], list[tuple[str, Tensor]]]        # {offset: (name, op name, call, source)}, [(name, leaf)]
 
 
 def name_nodes(graph: Graph, aliases: dict[int, Tensor]) -> None:
@@ -116,7 +116,7 @@ def _traced(loop: Loop) -> Names:
     (like, arrays), state = loop.x, loop.state
     x = rebuild(like, [Tensor(array, requires_grad) for array, requires_grad in arrays])
     found: dict[int, tuple[int, str, int]] = {}
-    ops: dict[int, tuple] = {}
+    ops: dict[int, tuple[Any, ...]] = {}
     leaves: dict[int, tuple[str, Tensor]] = {}
     before = (mode.watch, mode.recording, mode.place, sys.gettrace())
     generators = [(g, g.bit_generator.state) for g in generators_of(loop.cell)]     # looking at a cell changes nothing in it
@@ -134,14 +134,14 @@ def _traced(loop: Loop) -> Names:
                 else:
                     leaves.setdefault(id(value), (name, value))
 
-    def tracer(frame: FrameType, event: str, argument: Any) -> Callable | None:         # pragma: no cover
+    def tracer(frame: FrameType, event: str, argument: Any) -> Callable[..., Any] | None:         # pragma: no cover
         depth, f, call = 0, frame.f_back, next(calls)
         while f is not None and f is not here:
             depth, f = depth + 1, f.f_back
         if frame.f_code.co_filename in _OWN or frame.f_code.co_filename.startswith(_NUMPY):
             return None
 
-        def lines(frame: FrameType, event: str, argument: Any) -> Callable:
+        def lines(frame: FrameType, event: str, argument: Any) -> Callable[..., Any]:
             if event != "call":
                 read(frame, depth, call)
             return lines
@@ -164,7 +164,7 @@ def _traced(loop: Loop) -> Names:
         mode.watch, mode.recording, mode.place = before[:3]
         for generator, drawn in generators:
             generator.bit_generator.state = drawn
-    names: dict[int, tuple] = {index - start: (None, op, None, source) for index, (op, source) in ops.items()}
+    names: dict[int, tuple[Any, ...]] = {index - start: (None, op, None, source) for index, (op, source) in ops.items()}
     names.update((index - start, (name, ops.get(index, (None, None))[0], call, ops.get(index, (None, None))[1]))
                  for index, (_, name, call) in found.items())
     if id(x) in leaves:

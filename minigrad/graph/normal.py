@@ -114,7 +114,7 @@ def product(factors: tuple[int, ...], value: np.ndarray, add: Add, constant: Con
     return add(PRODUCT, tuple(sorted(rest, key=lambda i: _rank(nodes[i]))), {}, value, **more)
 
 
-def _rank(node: Node) -> tuple:
+def _rank(node: Node) -> tuple[Any, ...]:
     """Constants first, then parameters, inputs, and what was computed, each in the order it was made."""
     return {"constant": 0, "parameter": 1, "input": 2, "op": 3}[node.kind], node.id
 

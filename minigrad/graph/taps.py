@@ -1,6 +1,8 @@
 """Taps: the values that a cell's author named, of every step, read from the recorded graph after the fact."""
 from __future__ import annotations
 
+from typing import Any
+
 from ..nested import Nested, flatten
 from ..tensor import Tensor
 from .data import Graph
@@ -25,7 +27,7 @@ def taps(root: Nested, *names: str) -> dict[str, list[Tensor]]:
     5
     """
     graph = Graph.of(*flatten(root))
-    values: dict[str, dict] = {}            # name -> {(loop, call): {step: Tensor}}
+    values: dict[str, dict[tuple[Any, int], dict[int, Tensor]]] = {}       # name -> {(loop, call): {step: Tensor}}
     lengths: dict[int | None, int] = {}            # loop -> T
     for node in graph.nodes:
         if node.step and node.tensor is not None and node.tensor.place is not None and node.kind != "parameter":
@@ -54,7 +56,7 @@ def taps(root: Nested, *names: str) -> dict[str, list[Tensor]]:
             if names or len(found[name][0]) == found[name][1]}
 
 
-def _unknown(name: str, values: dict, found: dict) -> str:
+def _unknown(name: str, values: dict[str, Any], found: dict[str, Any]) -> str:
     if name in values:
         return f"taps() found {name!r} in several functions of a step: {', '.join(n for n in found if n.endswith('.' + name))}; say which"
     return f"taps() found no {name!r}; there are: {', '.join(found)}"

@@ -25,7 +25,7 @@ def unfolded(*roots: Tensor) -> tuple[tuple[Tensor, ...], dict[int, Tensor]]:
         return roots, {}
     order.sort(key=lambda t: t.index)
     new: dict[int, Tensor] = {}
-    parts: dict[int, dict] = {}
+    parts: dict[int, dict[Any, Any]] = {}
     before = mode.recording, mode.place
     try:
         mode.recording = True

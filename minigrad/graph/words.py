@@ -64,7 +64,7 @@ class Symbol:
             return Symbol._two(inputs[0], inputs[1], two, 1 if two in "+-" else 2)
         return Symbol(f"{ufunc.__name__}({', '.join(x.text if isinstance(x, Symbol) else f'{x:g}' for x in inputs)})")
 
-    def __array_function__(self, function: Callable, types: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         if function is np.real:
             return args[0]
         name = getattr(FUNCTIONS.get(function), "name", function.__name__)

@@ -16,7 +16,7 @@ def markdown() -> str:
     """The table, a row for each engine."""
     rows = []
     for engine, (table, gaps) in ENGINES.items():
-        reasons: dict = {}
+        reasons: dict[str, list[str]] = {}
         for op, why in gaps.items():
             reasons.setdefault(why, []).append(f"`{op}`")
         lacks = "; ".join(f"{', '.join(ops)} ({why})" for why, ops in reasons.items())

@@ -23,7 +23,7 @@ from .to_torch import to_torch
 TARGETS = ("torch", "jax", "onnx")
 
 
-def port_kit(cell: Any, folder: str | os.PathLike, target: str = "torch", x: Any = None, state: Nested = None, *,
+def port_kit(cell: Any, folder: str | os.PathLike[str], target: str = "torch", x: Any = None, state: Nested = None, *,
              T: int = 7, B: int = 3, seed: int = 0) -> list[str]:
     """Write the cell for "torch", "jax" or "onnx" into a folder, with golden numbers. Returns the files' paths.
 

@@ -35,7 +35,7 @@ class Source:
     def __repr__(self) -> str:
         return f"<{self.step.title} for {self.target}: {len(self.text.splitlines())} lines>"
 
-    def save(self, path: str | os.PathLike) -> str | os.PathLike:
+    def save(self, path: str | os.PathLike[str]) -> str | os.PathLike[str]:
         """Write the source into a file, whole or not at all; returns the path."""
         write_file(path, self.text)
         return path
@@ -56,10 +56,10 @@ def function(step: Step, table: dict[str, Entry], target: str, values: list[Valu
     A value that has no name in the cell and is used once is written where it is used: ``a = x @ W_x + h @ W_h + b``.
     """
     missing(step, table, target, values)
-    uses: dict = {}
+    uses: dict[str, Any] = {}
     for v in results:
         uses[v.name] = uses.get(v.name, 0) + 1
-    kept: list = []
+    kept: list[Any] = []
     for v in reversed(values):
         if v.name in uses:
             kept.insert(0, v)

@@ -32,8 +32,8 @@ class Value(NamedTuple):
     named: bool             # by the author
     kind: str
     op: Any
-    inputs: tuple
-    attributes: dict
+    inputs: tuple[Any, ...]
+    attributes: dict[str, Any]
     sample: np.ndarray      # tells shape and dtype
 
 
@@ -76,7 +76,7 @@ class Step:
             seen.append(self._summary())
         raise ValueError(f"{self.title} cannot be written for any number of rows: {why}")
 
-    def _summary(self) -> tuple:
+    def _summary(self) -> tuple[Any, ...]:
         """What two readings have to agree in."""
         lines = [(v.name, v.op.name, repr(v.attributes), [i.name for i in v.inputs]) for v in (*self.once, *self.every, *self.begin)]
         return lines, {name: (a.shape, a.tobytes()) for name, a in self.constants.items()}
@@ -95,8 +95,8 @@ class Step:
         self.count = 0
         self.own: dict[int, str] = {id(p): name for name, p in cell.parameters().items()} if isinstance(cell, Module) else {}
         tape = Tape(cell, _leaf(x), rebuild(start, leaves), True, False)
-        self.known: dict = {}                                           # id of a Tensor -> its Value
-        values: dict = {}
+        self.known: dict[Any, Value] = {}                               # id of a Tensor, numbers of a constant -> its Value
+        values: dict[int, Value] = {}
         for node in tape.nodes:                                         # the names of what comes in are the author's
             if node.kind in ("x", "state"):
                 name = self._free(node.name or {"x": "x", "state": "s"}[node.kind])
@@ -126,7 +126,7 @@ class Step:
 
     def _outside(self, tensors: list[Tensor], into: list[Value], count: Value) -> None:
         """What Tensors that were made outside of the step are computed from."""
-        values: dict = {}
+        values: dict[int, Value] = {}
         for node in Graph.of(*tensors, names=False).nodes if tensors else ():
             if node.tensor is not None and id(node.tensor) in self.known:
                 value = self.known[id(node.tensor)]

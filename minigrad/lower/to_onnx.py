@@ -25,7 +25,7 @@ class _Graph:
         self.x, self.onnx, self.count = x, onnx, 0
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
-        self.known: dict[tuple, str] = {}
+        self.known: dict[tuple[Any, ...], str] = {}
 
     def fresh(self) -> str:
         self.count += 1
@@ -233,7 +233,8 @@ GAPS = {"solve": NONE, "inv": NONE, "matrix_exp": NONE, "scatter_add": "multiply
         "binary_cross_entropy": LOSS, "squared_error": LOSS}
 
 
-def to_onnx(cell: Cell, path: str | os.PathLike | None = None, x: Any = None, state: Nested = None, *, scan: bool | None = None) -> Any:
+def to_onnx(cell: Cell, path: str | os.PathLike[str] | None = None, x: Any = None, state: Nested = None, *,
+            scan: bool | None = None) -> Any:
     """The cell as an ONNX model. Returns the ModelProto (and writes it to ``path``, if one is given).
 
     scan  True: one ``Scan`` over time, whose body is the step; False: ONNX's own RNN, GRU or LSTM, for RNNCell, GRUCell, LSTMCell and
@@ -259,7 +260,7 @@ def to_onnx(cell: Cell, path: str | os.PathLike | None = None, x: Any = None, st
         kind = helper.np_dtype_to_tensor_dtype(sample.dtype)
         return helper.make_tensor_value_info(name, kind, [*time, *lead, *sample.shape[len(lead):]])
 
-    def values(names: list[str], like: list[Value]) -> list:
+    def values(names: list[str], like: list[Value]) -> list[Any]:
         return [value(n, v.sample) for n, v in zip(names, like)]
 
     if own and step.batched and (step.y.sample.dtype == np.float32 if scan is None else not scan):

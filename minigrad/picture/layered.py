@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 from . import simplex
 
@@ -155,7 +156,7 @@ def _orders(rank: list[int], steps: list[tuple[int, int]], pinned: dict[int, int
         below.setdefault(v, []).append(u)
         above.setdefault(u, []).append(v)
     small = len(rank) < 400
-    found: dict[tuple, tuple[int, list[list[int]]]] = {}
+    found: dict[tuple[Any, ...], tuple[int, list[list[int]]]] = {}
     for turned in (False, True) if small else (False,):
         rows: list[list[int]] = [[] for _ in range(max(rank) + 1)]
         for node in _by_branch(len(rank), below):

@@ -195,7 +195,7 @@ class Reader(Recorded):
         """Whether a node outside time depends on a step."""
         return number in self.late
 
-    def _states(self, columns: dict[tuple[Any, int], Column]) -> tuple[dict, dict, dict]:
+    def _states(self, columns: dict[tuple[Any, int], Column]) -> tuple[dict[Any, Any], dict[Any, Any], dict[Any, Any]]:
         """Per loop and slot: the keys of the marks that are the state, its name, and the initial value."""
         states: dict[Any, dict[int, list[int]]] = {loop: {} for loop in self.loops}
         names: dict[Any, dict[int, str]] = {loop: {} for loop in self.loops}

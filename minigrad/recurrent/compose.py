@@ -21,10 +21,10 @@ class _Stacked(Module):
     def __name__(self) -> str:
         return f"stacked({', '.join(map(called, self.cells))})"
 
-    def initial_state(self, batch_size: int | None = None) -> tuple:
+    def initial_state(self, batch_size: int | None = None) -> tuple[Any, ...]:
         return tuple(initial_state(cell, batch_size, "stacked()") for cell in self.cells)
 
-    def __call__(self, x: Any, state: Nested) -> tuple[Any, tuple]:
+    def __call__(self, x: Any, state: Nested) -> tuple[Any, tuple[Any, ...]]:
         states = []
         if not isinstance(state, (tuple, list)) or len(state) != len(self.cells):
             got = len(state) if isinstance(state, (tuple, list)) else type(state).__name__
@@ -56,7 +56,7 @@ class _Bidirectional(Module):
         self.forward, self.backward = forward, backward
 
     def __call__(self, xs: Any, state: Nested = None, *, lengths: Any = None,
-                 checkpoint_every: int | str | None = None) -> tuple[Any, tuple]:
+                 checkpoint_every: int | str | None = None) -> tuple[Any, tuple[Any, ...]]:
         first, second = state if state is not None else (None, None)
         left, a = unroll(self.forward, xs, first, lengths=lengths, checkpoint_every=checkpoint_every)
         right, b = unroll(self.backward, xs, second, lengths=lengths, reverse=True, checkpoint_every=checkpoint_every)

@@ -25,7 +25,7 @@ class _Segment:
     """
     __slots__ = ("times", "state", "generators", "tied")
 
-    def __init__(self, times: range, state: Nested, generators: list, tied: int | None) -> None:
+    def __init__(self, times: range, state: Nested, generators: list[Any], tied: int | None) -> None:
         self.times, self.state, self.generators, self.tied = times, state, generators, tied
 
 
@@ -111,7 +111,7 @@ def _elements(xs: Any, times: range) -> Any:
     return {t: _fresh(xs.array[t], True) for t in times} if type(xs) is Tensor else xs
 
 
-def _allocate(T: int, y: Any, last: list) -> tuple[np.ndarray, np.ndarray, dict[int, slice]]:
+def _allocate(T: int, y: Any, last: list[Any]) -> tuple[np.ndarray, np.ndarray, dict[int, slice]]:
     """One array for all that can have gradients: (it, the view of T outputs like y in it, {leaf of the last state: its slice})."""
     floating = {i: s.array for i, s in enumerate(last) if type(s) is Tensor and s.dtype.kind in "fc"}
     own = y.dtype.kind in "fc"
@@ -125,7 +125,7 @@ def _allocate(T: int, y: Any, last: list) -> tuple[np.ndarray, np.ndarray, dict[
     return pack, pack[:T * y.size].reshape(shape) if own else np.empty(shape, y.dtype), packed
 
 
-def _gradients(g: Any, y: Any, *, tensors: Any, plan: _Plan) -> list:
+def _gradients(g: Any, y: Any, *, tensors: Any, plan: _Plan) -> list[Any]:
     """Gradients for ``tensors``, one segment after the other; second orders and Jacobians from the whole sequence, recorded."""
     if type(g) is Tensor or g.ndim > 1:
         return again(g, y, lambda: _whole(plan), tensors, plan.segments[0].generators, plan.place)
@@ -133,7 +133,7 @@ def _gradients(g: Any, y: Any, *, tensors: Any, plan: _Plan) -> list:
         return _backwards(g, y, tensors, plan)
 
 
-def _backwards(g: Any, y: Any, tensors: Any, plan: _Plan) -> list:
+def _backwards(g: Any, y: Any, tensors: Any, plan: _Plan) -> list[Any]:
     """From the last segment to the first: run it, walk back through it, and hand on what arrived at the state it began with."""
     captured = tensors[len(plan.sources) + len(plan.initial):]
     stops, tied = {x.index for x in captured}, None
@@ -179,7 +179,7 @@ def _of_sequence(xs: Any, gx: dict[int, np.ndarray]) -> list[np.ndarray]:
     return [whole]
 
 
-def _whole(plan: _Plan) -> list:
+def _whole(plan: _Plan) -> list[Any]:
     """What the node's array holds, recorded step by step: the outputs, and the floating leaves of the last state."""
     outputs, last = plan.run(plan.xs, plan.state, plan.times)
     last = flatten(last)

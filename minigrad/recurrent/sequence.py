@@ -45,7 +45,7 @@ def _times(T: int, reverse: bool) -> range:
     return range(T - 1, -1, -1) if reverse else range(T)
 
 
-def _in_time(sequences: list, times: range, *, cell: Cell | None = None, frame: FrameType | None = None) -> Iterator[Any]:
+def _in_time(sequences: list[Any], times: range, *, cell: Cell | None = None, frame: FrameType | None = None) -> Iterator[Any]:
     """The one loop: the elements of the sequences at ``times``, each with its place in time.
 
     cell   who computes a step, when ``unroll`` asks
@@ -111,7 +111,7 @@ class _Together:
         return rebuild(self.like, [s[t] if type(s) is Tensor else _leaf(s[t]) for s in self.sequences])
 
 
-def _variables(frame: FrameType) -> list:
+def _variables(frame: FrameType) -> list[Any]:
     """The author's variables that hold Tensors when the loop begins: initial states and parameters.
 
     Held weakly: among them may be the loss of the step before, whose whole graph would otherwise stay, and the one before it.
@@ -176,7 +176,7 @@ def unroll(cell: Cell, xs: Any, state: Nested = None, *, lengths: Any = None, re
 
 
 def _run(cell: Cell, xs: Any, state: Nested, times: range, *, mask: np.ndarray | None, batch: int | None, first: int,
-         visited: list | None = None) -> tuple[list, Nested]:
+         visited: list[Any] | None = None) -> tuple[list[Any], Nested]:
     """The outputs at ``times``, a list in their order, and the last state; every state is put into ``visited``.
 
     first  the time at which the whole sequence begins, of which these times may be a part

@@ -117,7 +117,7 @@ def output(y: Any, cell: Cell, step: int) -> np.ndarray:
     return array
 
 
-def check_outputs(ys: list, times: range, cell: Cell, shape: tuple[int, ...] | None = None) -> tuple[int, ...] | None:
+def check_outputs(ys: list[Any], times: range, cell: Cell, shape: tuple[int, ...] | None = None) -> tuple[int, ...] | None:
     """All outputs have one shape, that of the first step; returns it."""
     for y, t in zip(ys, times):
         shape = y.shape if shape is None else shape

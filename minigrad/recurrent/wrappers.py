@@ -52,7 +52,7 @@ class _Noise(_Wrapper):
         if not isinstance(self.rng, np.random.Generator):
             raise TypeError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}; use np.random.default_rng(seed)")
 
-    def _of_each(self, leaves: list) -> list:
+    def _of_each(self, leaves: list[Any]) -> list[Any]:
         """The probability of each part of the state; what is not floating (a counter, a mask) has none."""
         n, rates = sum(map(_floating, leaves)), flatten(self.p)
         if not isinstance(self.p, (tuple, list, dict)):

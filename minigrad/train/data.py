@@ -9,7 +9,7 @@ import numpy as np
 from ..tensor import Tensor
 
 
-def windows(*sequences: Any, steps: int, rows: int) -> list:
+def windows(*sequences: Any, steps: int, rows: int) -> list[Any]:
     """Cut long sequences for truncated BPTT: a list of windows (T, B, …), each going on where the one before it stopped.
 
     sequences  arrays of shape (N, …), of equal length: a text's inputs and targets, say

@@ -14,7 +14,7 @@ from ..nested import flatten
 from ..tensor import Tensor, mode
 
 
-def explain(error: Exception, step: int, loss_fn: Callable[..., Any], arguments: tuple, parameters: dict[str,
+def explain(error: Exception, step: int, loss_fn: Callable[..., Any], arguments: tuple[Any, ...], parameters: dict[str,
             Tensor]) -> FloatingPointError:
     """A FloatingPointError that names the step, the op, the time step, the cell and, if it is the batch's fault, the batch.
 
@@ -28,7 +28,7 @@ def explain(error: Exception, step: int, loss_fn: Callable[..., Any], arguments:
                               "or clip=1.0 often helps")
 
 
-def _where(loss_fn: Callable[..., Any], arguments: tuple, parameters: dict[str, Tensor]) -> str:
+def _where(loss_fn: Callable[..., Any], arguments: tuple[Any, ...], parameters: dict[str, Tensor]) -> str:
     """What mg.debug() says about the step, and the Module that was being called when the op in question was made."""
     look: Any                                       # mg.debug()'s own watch
     running: dict[int, Module | None] = {}                            # index of an op's result -> the Module
@@ -73,7 +73,7 @@ def _path(module: Module, parameters: dict[str, Tensor]) -> str:
     return ""
 
 
-def _batch(arguments: tuple) -> str:
+def _batch(arguments: tuple[Any, ...]) -> str:
     for i, x in enumerate(flatten(arguments)):
         a = x.data if isinstance(x, Tensor) else x
         if isinstance(a, np.ndarray) and a.size == 0:

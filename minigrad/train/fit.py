@@ -21,7 +21,7 @@ from .progress import bar
 from .resume import Generators, Rounds, Run, remove_parts
 from .validation import Validation
 
-Path = str | os.PathLike
+Path = str | os.PathLike[str]
 
 
 def fit(loss_fn: Callable[..., Any], parameters: Parameters, batches: Iterable[Any], *, optimizer: Optimizer, steps: int | None = None,

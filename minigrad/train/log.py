@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 
-def read_log(path: str | os.PathLike) -> list[dict[str, Any]]:
+def read_log(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """The records of a log that ``fit(log=path)`` wrote, as a list of dicts; a last line that is half written is left out.
 
     >>> import minigrad as mg
@@ -37,7 +37,7 @@ def read_log(path: str | os.PathLike) -> list[dict[str, Any]]:
 class Log:
     """Appends records. Resuming at a step drops the lines after it, so that the file reads like one uninterrupted run."""
 
-    def __init__(self, path: str | os.PathLike | None, step: int) -> None:
+    def __init__(self, path: str | os.PathLike[str] | None, step: int) -> None:
         self.file, self.last = None, 0
         if path is None:
             return

@@ -8,7 +8,7 @@ from ..files import replacing
 from .log import read_log
 
 
-def plot(records: Any, path: str | os.PathLike, *, title: str | None = None) -> None:
+def plot(records: Any, path: str | os.PathLike[str], *, title: str | None = None) -> None:
     """Draw the curves of one run or several into a file (.png, .svg, .pdf): loss, gradient norm and whatever else was recorded.
 
     records  what ``fit`` returned, or the path of its log; or a dict name -> of these, drawn in one picture
@@ -65,6 +65,6 @@ def _panel(axis: Any, key: str, runs: dict[str, list[dict[str, Any]]], points: l
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _curve(run: list[dict[str, Any]], key: str) -> tuple[list, list]:
+def _curve(run: list[dict[str, Any]], key: str) -> tuple[list[Any], list[Any]]:
     points = [(record["step"], record[key]) for record in run if key in record]
     return [step for step, _ in points], [value for _, value in points]

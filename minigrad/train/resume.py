@@ -87,7 +87,7 @@ class Run:
         self.generators, self.validation = generators, validation
         self.step, self.seconds = 0, 0.0
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         v = self.validation
         facts = {"step": self.step, "seconds": self.seconds, "optimizer": type(self.optimizer).__name__,
                  "taken": self.rounds.taken, "start": self.rounds.start, "generators": self.generators.states,
@@ -99,7 +99,7 @@ class Run:
         text = json.dumps(facts, default=np.ndarray.tolist)           # generators' states hold integers of 128 bits
         save(path, {**arrays, "run": np.frombuffer(text.encode(), np.uint8)})
 
-    def load(self, path: str | os.PathLike) -> None:
+    def load(self, path: str | os.PathLike[str]) -> None:
         path = os.fspath(path)
         try:
             arrays = load(path)
@@ -143,7 +143,7 @@ def _outlines(arrays: dict[str, np.ndarray]) -> dict[str, str]:
     return {name: f"{array.dtype} {array.shape}" for name, array in arrays.items()}
 
 
-def remove_parts(path: str | os.PathLike) -> None:
+def remove_parts(path: str | os.PathLike[str]) -> None:
     """Delete the unfinished files beside ``path`` that a killed run left."""
     for beside in glob.glob(f"{glob.escape(os.fspath(path))}.*.part"):
         os.unlink(beside)
