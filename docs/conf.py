@@ -117,7 +117,9 @@ def signature(app, what, name, thing, options, arguments, returned):
     """Functions of the op table take (*args, **kwargs); what they mean stands in their record."""
     record = FUNCTIONS.get(thing) if what == "function" else None
     if isinstance(record, Op):
-        return str(inspect.signature(record.call or record.value)), returned
+        made = inspect.signature(record.call or record.value)
+        bare = [p.replace(annotation=p.empty) for p in made.parameters.values()]
+        return str(made.replace(parameters=bare, return_annotation=made.empty)), returned
 
 
 # ---- tables that the code makes -------------------------------------------------------------------------------------

@@ -14,12 +14,13 @@ import numpy as np
 
 from .calls import Array, Call, Shape, scattered
 
-Rule = Callable[..., Any]             # (g, y, *arguments, **attributes) -> the gradient of one argument
-Composition = TypeVar("Composition", bound=Callable)
+Function = Callable[..., Any]
+Rule = Callable[..., Any]               # (g, y, *arguments, **attributes) -> the gradient of one argument
+Composition = TypeVar("Composition", bound=Function)
 
-TABLE: dict[str, Op] = {}           # name -> Op
-HANDLERS: dict[type, Callable] = {}   # a type -> how it records (op, args, kwargs): the short way of ``__array_function__``
-FUNCTIONS: dict[Callable, Any] = {}   # a NumPy (or our own) function -> the Op it records, or a composition of functions that record
+TABLE: dict[str, Op] = {}               # name -> Op
+HANDLERS: dict[type, Function] = {}     # a type -> how it records (op, args, kwargs): the short way of ``__array_function__``
+FUNCTIONS: dict[Function, Any] = {}     # a NumPy (or our own) function -> the Op it records, or a composition of functions that record
 
 
 class Op:
@@ -37,10 +38,10 @@ class Op:
     """
     __slots__ = ("name", "value", "rules", "call", "reads", "saves", "variadic", "special", "compose")
     rules: tuple[Any, ...]            # of Rule | None
-    compose: Any                      # Callable | None
+    compose: Any                      # Function | None
 
-    def __init__(self, name: str, value: Callable[..., Any], rules: tuple[Rule | None, ...], call: Callable[..., Call] | None, reads: str,
-                 saves: bool, variadic: bool | str, compose: Callable[..., Any] | None) -> None:
+    def __init__(self, name: str, value: Function, rules: tuple[Rule | None, ...], call: Callable[..., Call] | None, reads: str,
+                 saves: bool, variadic: bool | str, compose: Function | None) -> None:
         self.name, self.value, self.rules, self.call, self.reads = name, value, rules, call, reads
         self.saves, self.variadic, self.special, self.compose = saves, variadic, saves or variadic, compose
 
@@ -61,9 +62,9 @@ class Op:
         return self.rules[i] if i < len(self.rules) else None
 
 
-def op(value: Callable[..., Any], *rules: Rule | None, reads: str, name: str | None = None, call: Callable[..., Call] | None = None,
-       serves: Sequence[Callable[..., Any]] = (), saves: bool = False, variadic: bool | str = False,
-       compose: Callable[..., Any] | None = None) -> Any:
+def op(value: Function, *rules: Rule | None, reads: str, name: str | None = None, call: Callable[..., Call] | None = None,
+       serves: Sequence[Function] = (), saves: bool = False, variadic: bool | str = False,
+       compose: Function | None = None) -> Any:
     """Enter an op into the table; return the function that people call (NumPy's own where there is one)."""
     name = name or value.__name__
     record = Op(name, value, rules, call, reads, saves, variadic, compose)
@@ -75,7 +76,7 @@ def op(value: Callable[..., Any], *rules: Rule | None, reads: str, name: str | N
     return function
 
 
-def public(record: Op) -> Callable[..., Any]:
+def public(record: Op) -> Function:
     """A function that answers like one of NumPy's: arrays give an array, whoever speaks ``__array_function__`` its own."""
     def function(*args: Any, **kwargs: Any) -> Any:
         handler = HANDLERS.get(type(args[0])) if args else None
@@ -123,7 +124,7 @@ def composition(*names: str) -> Callable[[Composition], Composition]:
     return enter
 
 
-def numpys(name: str) -> Callable[..., Any] | None:
+def numpys(name: str) -> Function | None:
     """``linalg.norm`` -> np.linalg.norm; None if this NumPy has no such function."""
     room, _, name = name.rpartition(".")
     return getattr(getattr(np, room) if room else np, name, None)

@@ -150,12 +150,12 @@ tril = op(np.tril,       lambda g, y, x, k: np.tril(g, k), reads="tril({0})", ca
 
 
 # ---- shapes ---------------------------------------------------------------------------------------------------------
-def _joined(i: int, g: np.ndarray, y: np.ndarray, arrays: tuple, axis: int, starts: tuple[int, ...]) -> np.ndarray:
+def _joined(i: int, g: np.ndarray, y: np.ndarray, arrays: tuple[np.ndarray, ...], axis: int, starts: tuple[int, ...]) -> np.ndarray:
     """Each part of a concatenation gets its own slice of g."""
     return g[(Ellipsis, slice(starts[i], starts[i + 1])) + (slice(None),) * (-axis - 1)]
 
 
-def _stacked(i: int, g: np.ndarray, y: np.ndarray, arrays: tuple, axis: int) -> np.ndarray:
+def _stacked(i: int, g: np.ndarray, y: np.ndarray, arrays: tuple[np.ndarray, ...], axis: int) -> np.ndarray:
     return g[(Ellipsis, i) + (slice(None),) * (-axis - 1)]
 
 
@@ -183,7 +183,7 @@ scatter_add = op(scatter, lambda g, y, x, index, shape: g[index], name="scatter_
 
 # ---- losses: fused, so that they stay stable and cheap ------------------------------------------------------------------
 def _cross_entropy_rule(g: np.ndarray, y: np.ndarray, x: np.ndarray, targets: np.ndarray, mask: np.ndarray | None = None, *,
-                        reduction: str, rank: int, saved: tuple | None = None) -> np.ndarray:
+                        reduction: str, rank: int, saved: tuple[np.ndarray, np.ndarray, np.ndarray | None] | None = None) -> np.ndarray:
     w = values.weight(g, x, reduction, rank, mask, extra=1)
     error = values.softmax_minus_target(w, saved, targets) if saved is not None else _softmax_minus_target(x, targets) * w
     return error if mask is None else np.where(mask[..., None], error, 0)       # 0 · NaN would be NaN
@@ -207,7 +207,7 @@ def _one_row(logits: calls.Array, targets: calls.Array, *, mask: calls.Array | N
 
 
 def _soft_targets_rule(g: np.ndarray, y: np.ndarray, x: np.ndarray, targets: np.ndarray, mask: np.ndarray | None = None, *,
-                       reduction: str, rank: int, saved: tuple | None = None) -> np.ndarray:
+                       reduction: str, rank: int, saved: tuple[np.ndarray, np.ndarray, np.ndarray | None] | None = None) -> np.ndarray:
     return -log_softmax(x) * values.weight(g, x, reduction, rank, mask, extra=1)
 
 

@@ -1,5 +1,6 @@
 """Values that NumPy has no function for, and two helpers of their rules. Arrays in, arrays out; stable, and analytic
-wherever complex step will look (a branch looks at the real part)."""
+wherever complex step will look (a branch looks at the real part). Compiled programs print these functions: their type
+hints name NumPy's and Python's own types alone, which are known there."""
 import functools
 import math
 
@@ -202,7 +203,7 @@ def pad(x: np.ndarray, pads: tuple[tuple[int, int], ...], fill: complex = 0) -> 
     return np.pad(x, ((0, 0),) * (np.ndim(x) - len(pads)) + pads, constant_values=fill)
 
 
-def unpad(pads: tuple[tuple[int, int], ...]) -> tuple:
+def unpad(pads: tuple[tuple[int, int], ...]) -> tuple[object, ...]:
     return (Ellipsis, *(slice(a, -b if b else None) for a, b in pads))
 
 
@@ -280,7 +281,7 @@ def positions(classes: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def softmax_cross_entropy(x: np.ndarray, targets: np.ndarray, mask: np.ndarray | None = None, *, reduction: str,
-                          rank: int) -> tuple[np.ndarray, tuple]:
+                          rank: int) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
     """Softmax cross-entropy ``-Σ_k y_k log softmax(logits)_k``, stable for logits of any size.
 
     logits     (…, K)
@@ -312,16 +313,17 @@ def softmax_cross_entropy(x: np.ndarray, targets: np.ndarray, mask: np.ndarray |
     return reduced(rows, reduction, rank, count), (e, s, at)
 
 
-def softmax_minus_target(w: np.ndarray, saved: tuple, targets: np.ndarray) -> np.ndarray:
+def softmax_minus_target(w: np.ndarray, saved: tuple[np.ndarray, np.ndarray, np.ndarray | None], targets: np.ndarray) -> np.ndarray:
     """w (ŷ - y) of each row (w (ŷ Σy - y) for soft targets), from what the forward pass saved."""
     e, s, at = saved
     if at is None:
         return (e / s * np.add.reduce(targets, axis=-1, keepdims=True) - targets) * w
     error = np.multiply(e, w / s, order="C")
-    if error.ndim > e.ndim:                             # leading axes of g alone
-        at = (Ellipsis, at)
     in_a_row = error.reshape(error.shape[:error.ndim - e.ndim] + (-1,))
-    in_a_row[at] -= w[..., 0] if w.ndim else w          # error was made here: nobody else holds it
+    if error.ndim > e.ndim:                             # leading axes of g alone
+        in_a_row[..., at] -= w[..., 0] if w.ndim else w
+    else:
+        in_a_row[at] -= w[..., 0] if w.ndim else w      # error was made here: nobody else holds it
     return error
 
 

@@ -4,11 +4,12 @@ The first line of a docstring says what the function is made of, or what of NumP
 """
 from __future__ import annotations
 
+import math
 from typing import Sequence
 
 import numpy as np
 
-from ..ops.calls import Array, Axis, axis_from_start
+from ..ops.calls import Array, Axis, axes_from_end, axis_from_start
 from ..ops.record import composition
 
 
@@ -236,15 +237,14 @@ def sort(x: Array, axis: int | None = -1) -> Array:
 
 
 @composition("median")
-def median(x: Array, axis: int | None = None, *, keepdims: bool = False) -> Array:
+def median(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
     """the mean of the one or two in the middle of sort"""
-    shape, middle = np.shape(x), axis if axis is not None else tuple(range(np.ndim(x)))
-    if axis is None:
-        x, axis = np.ravel(x), 0
-    x = np.moveaxis(np.sort(x, axis=axis), axis, -1)
-    n = x.shape[-1]
+    shape, axes = np.shape(x), axes_from_end(axis, np.ndim(x))
+    n = math.prod(shape[a] for a in axes)
     if n == 0:
         raise ValueError(f"median of shape {shape} has nothing to take")
-    y, last = np.mean(x[..., (n - 1) // 2:n // 2 + 1], axis=-1), x[..., -1]
+    rows = np.moveaxis(x, axes, range(-len(axes), 0))
+    rows = np.sort(np.reshape(rows, (*np.shape(rows)[:len(shape) - len(axes)], n)), axis=-1)
+    y, last = np.mean(rows[..., (n - 1) // 2:n // 2 + 1], axis=-1), rows[..., -1]
     y = np.where(np.isnan(last), last, y)               # NaN is sorted behind all numbers
-    return np.expand_dims(y, middle) if keepdims else y
+    return np.expand_dims(y, axes) if keepdims else y

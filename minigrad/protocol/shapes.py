@@ -5,7 +5,7 @@ The first line of a docstring says what the function is made of, or what of NumP
 from __future__ import annotations
 
 import operator
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -23,6 +23,11 @@ def _axes(axis: Axes) -> tuple[int, ...]:
 def _at(x: Array, axis: int, index: Any) -> Array:
     """x[…, index, …] with ``index`` at ``axis``."""
     return x[(slice(None),) * axis_from_start(axis, np.ndim(x)) + (index,)]
+
+
+def _arrays(given: Iterable[Array]) -> list[Array]:
+    """Lists, numbers and what else may stand beside a Tensor, as arrays."""
+    return [x if hasattr(type(x), "__array_function__") else np.asarray(x) for x in given]
 
 
 # ---- the same elements in another shape ------------------------------------------------------------------------------
@@ -89,21 +94,22 @@ def ravel(x: Array) -> Array:
 @composition("atleast_1d")
 def atleast_1d(*arrays: Array) -> Array | tuple[Array, ...]:
     """a reshape of numbers"""
-    arrays = tuple(np.reshape(x, (1,)) if np.ndim(x) == 0 else x for x in arrays)
+    arrays = tuple(np.reshape(x, (1,)) if np.ndim(x) == 0 else x for x in _arrays(arrays))
     return arrays[0] if len(arrays) == 1 else arrays
 
 
 @composition("atleast_2d")
 def atleast_2d(*arrays: Array) -> Array | tuple[Array, ...]:
     """a reshape of numbers and vectors, to one row"""
-    arrays = tuple(np.reshape(x, (1, np.size(x))) if np.ndim(x) < 2 else x for x in arrays)
+    arrays = tuple(np.reshape(x, (1, np.size(x))) if np.ndim(x) < 2 else x for x in _arrays(arrays))
     return arrays[0] if len(arrays) == 1 else arrays
 
 
 @composition("atleast_3d")
 def atleast_3d(*arrays: Array) -> Array | tuple[Array, ...]:
     """a reshape of what has less than three axes"""
-    arrays = tuple(x if np.ndim(x) > 2 else np.reshape(x, (*np.shape(x), 1) if np.ndim(x) == 2 else (1, np.size(x), 1)) for x in arrays)
+    arrays = tuple(x if np.ndim(x) > 2 else np.reshape(x, (*np.shape(x), 1) if np.ndim(x) == 2 else (1, np.size(x), 1))
+                   for x in _arrays(arrays))
     return arrays[0] if len(arrays) == 1 else arrays
 
 
