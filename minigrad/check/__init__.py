@@ -8,7 +8,7 @@
     probe.py       probe: numbers on which mistakes show
 
 Underneath: slopes.py, entries.py, checked.py, where.py (gradcheck); edges.py, perturb.py, slips/, lines.py, explain/, phrases.py
-(diagnose); uses.py, heat.py (bptt); page.py, how a report looks on a page.
+(diagnose); uses.py, terms.py, heat.py (bptt); page.py, how a report looks on a page.
 """
 from .bptt import bptt
 from .compare import compare

@@ -1,5 +1,9 @@
 """Gradients that were derived by hand held against a reference, name by name: here names and conventions are mapped."""
+from __future__ import annotations
+
 import difflib
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -7,17 +11,18 @@ from ..autodiff import grad
 from ..graph import Graph
 from ..tensor import Tensor
 from .edges import Edges
-from .lines import compare_steps
+from .lines import Names, compare_steps
 from .perturb import Reverse
 from .probe import undecided
 from .rows import Report, Row, as_array, close, compare_arrays, largest
 
 
-def align(derived, reference, names=None, convention="row"):
+def align(derived: dict[str, Any], reference: dict[str, Any], names: Names = None, convention: str = "row") -> dict[str, np.ndarray]:
     """Your dict in our names and storage: ``names`` {yours: ours}, and for convention "column" the transposes of what has two axes."""
     if convention not in ("row", "column"):
         raise ValueError(f"convention is {convention!r}, expected 'row' (x @ W) or 'column' (W x)")
-    names, found = dict(names or {}), {}
+    names = dict(names or {})
+    found: dict[str, np.ndarray] = {}
     for yours, ours in names.items():
         if yours not in derived:
             raise ValueError(f"names maps {yours!r}, which is not among what was derived ({', '.join(map(str, derived))})")
@@ -38,7 +43,8 @@ def align(derived, reference, names=None, convention="row"):
     return found
 
 
-def compare(derived, reference, *, tolerance=None, names=None, convention="row", given=None):
+def compare(derived: dict[str, Any], reference: dict[str, Any] | Tensor, *, tolerance: float | None = None, names: Names = None,
+            convention: str = "row", given: dict[str, Any] | None = None) -> Report:
     """Compare gradients that were derived by hand with a reference. Returns a Report.
 
     derived    dict name -> array (NumPy's, torch's, JAX's, a Tensor, a list). With a loss as reference also what is on the way:
@@ -92,9 +98,9 @@ def compare(derived, reference, *, tolerance=None, names=None, convention="row",
     return report
 
 
-def gradients_only(derived, reference, names):
+def gradients_only(derived: dict[str, Any], reference: dict[str, Any], names: Names) -> dict[str, Any]:
     """Those of what was derived that are gradients of parameters: no functions, and no adjoints of every step."""
-    def usual(name, value):
+    def usual(name: str, value: Any) -> bool:
         if callable(value) and not hasattr(value, "__array__"):
             return False
         ours = (names or {}).get(name, name)
@@ -106,22 +112,23 @@ def gradients_only(derived, reference, names):
     return {name: value for name, value in derived.items() if usual(name, value)}
 
 
-def gradients_by_name(loss):
+def gradients_by_name(loss: Tensor) -> dict[str, np.ndarray]:
     """The gradients of a loss with respect to every named parameter in its recorded graph: dict name -> array; those of
     several cells with one name are ``1.W_h``, ``2.W_h``, in the order they were made."""
-    parameters, unnamed = {}, 0
+    parameters: dict[str, Tensor] = {}
+    unnamed = 0
     for node in Graph.of(loss).nodes:
-        if node.kind == "parameter" and node.name is None:
-            unnamed += 1
-        elif node.kind == "parameter":
+        if node.kind == "parameter" and node.name is not None:
             parameters[node.name] = node.tensor
+        elif node.kind == "parameter":
+            unnamed += 1
     if not parameters:
         raise ValueError(f"no named parameter in this loss's graph ({unnamed} without a name); "
                          "name them, mg.parameter(..., name='W'), or pass a dict as reference")
     return {name: g.data for name, g in zip(parameters, grad(loss, list(parameters.values())))}
 
 
-def _unknown(name, array, missing, reference, tolerance):
+def _unknown(name: str, array: np.ndarray, missing: dict[str, Any], reference: dict[str, Any], tolerance: float | None) -> str:
     """Whose gradient this could be, in words."""
     for ours, g in missing.items():
         for a, turned in ((array, ""), (array.T, ", transposed")):
@@ -132,5 +139,5 @@ def _unknown(name, array, missing, reference, tolerance):
     return f"unknown name; did you mean {near!r}?" if near else f"unknown name{there_are}"
 
 
-def _near(name, names):
+def _near(name: str, names: Iterable[str]) -> str | None:
     return next(iter(difflib.get_close_matches(str(name), map(str, names), n=1, cutoff=0.5)), None)

@@ -4,16 +4,21 @@ The recorded graph's reverse walk is run again with one generic slip in it after
 are held against yours (``explain/``). What reproduces your numbers *explains* them; that is all that numbers can say. Where you give the
 lines of your derivation as functions, each is evaluated on reference inputs, so that one mistake does not hide the next.
 """
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from html import escape
+from typing import Any
 
 import numpy as np
 
 from ..tensor import Tensor
 from .compare import align, compare, gradients_only
+from .explain import Explanation
 from .explain.context import Context
 from .explain.gradients import explain
 from .explain.lines import explain_lines, explain_steps
+from .lines import Names
 from .page import framed
 from .probe import undecided
 from .rows import Report
@@ -27,27 +32,27 @@ class Diagnosis:
     exact      they give your numbers             time_map    dict parameter -> weights m[t, k] of the terms, where these explain
     report     the table of ``compare``           undecided   what this probe cannot show
     """
-    report: object
-    explanations: list = field(default_factory=list)
+    report: Report
+    explanations: list[Explanation] = field(default_factory=list)
     residual: float = float("nan")
     exact: bool = False
-    next_best: tuple = (float("inf"), "")
-    time_map: dict = field(default_factory=dict)
-    undecided: list = field(default_factory=list)
+    next_best: tuple[float, str] = (float("inf"), "")
+    time_map: dict[str, np.ndarray] = field(default_factory=dict)
+    undecided: list[str] = field(default_factory=list)
 
     @property
-    def ok(self):
+    def ok(self) -> bool:
         return self.report.ok
 
     @property
-    def exit_status(self):
+    def exit_status(self) -> int:
         """For scripts: 0 agrees, 1 differs."""
         return 0 if self.ok else 1
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return self.ok
 
-    def data(self):
+    def data(self) -> dict[str, Any]:
         """Everything as plain Python values, ready for JSON."""
         one = [dict(kind=e.kind, says=e.says, line=e.line, fix=e.fix, why=e.why, where=e.where, yours=e.yours,
                     residual=_plain(e.residual)) for e in self.explanations]
@@ -55,7 +60,7 @@ class Diagnosis:
                     next_says=self.next_best[1], report=self.report.data(), undecided=self.undecided,
                     time_map={k: [[_plain(x) for x in row] for row in m] for k, m in self.time_map.items()})
 
-    def html(self):
+    def html(self) -> str:
         """The same as a piece of HTML: the table and the explanation, no scripts."""
         parts = self.report.parts()
         for title, e in zip(self._titles(), self.explanations):
@@ -72,7 +77,7 @@ class Diagnosis:
 
     _repr_html_ = html
 
-    def elsewhere(self, context):
+    def elsewhere(self, context: Context) -> dict[str, np.ndarray]:
         """The gradients that the explanations, carried out on another probe of the same network, give there: dict name -> array."""
         g = context.right.copy()
         for e in self.explanations:
@@ -83,11 +88,11 @@ class Diagnosis:
                         g[at] = v[at]
         return {n: g[s].reshape(context.reverse.value(context.reverse.leaves[n]).shape) for n, s in context.slips.spans.items()}
 
-    def _titles(self):
+    def _titles(self) -> list[str]:
         title, n = "LIKELY" if self.exact else "CLOSEST", len(self.explanations)
         return [f"{title} {i + 1}" if n > 1 else title for i in range(n)]
 
-    def _how_well(self):
+    def _how_well(self) -> str:
         if not self.explanations:
             unusable = any(not row.ok and row.note != "not derived" for row in self.report.rows)
             return "no explanation before all of yours can be compared" if unusable else "what you derived agrees; the rest is not derived"
@@ -97,10 +102,10 @@ class Diagnosis:
         return how + (f"; {what} leaves {self.next_best[0]:.1e}" if np.isfinite(self.next_best[0]) else "")
 
     @staticmethod
-    def _about_map(name):
+    def _about_map(name: str) -> str:
         return f"TIME MAP {name}: the weight of each term, loss t through the use at step k (right: all 1)"
 
-    def __str__(self):
+    def __str__(self) -> str:
         rows = [str(self.report)]
         rows += [f"{title:<9}" + str(e).replace("\n", "\n" + " " * 7) for title, e in zip(self._titles(), self.explanations)]
         rows += [] if self.ok else [f"{'':9}{self._how_well()}"]
@@ -111,15 +116,16 @@ class Diagnosis:
     __repr__ = __str__
 
 
-def _weights(m):
+def _weights(m: np.ndarray) -> list[str]:
     return [f"t={t}  " + " ".join("   ·  " if not np.isfinite(x) else f"{x:6.3g}" for x in row) for t, row in enumerate(m, 1)]
 
 
-def _plain(x):
+def _plain(x: float) -> float | None:
     return float(x) if np.isfinite(x) else None
 
 
-def diagnose(derived, reference, *, names=None, convention="row", tolerance=None, given=None, context=None):
+def diagnose(derived: dict[str, Any], reference: Tensor, *, names: Names = None, convention: str = "row", tolerance: float | None = None,
+             given: dict[str, Any] | None = None, context: Context | None = None) -> Diagnosis:
     """Say what is wrong with a derivation. Returns a Diagnosis.
 
     derived     dict name -> what you derived:

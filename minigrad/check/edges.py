@@ -88,7 +88,7 @@ class Edges:
             if n.kind == "parameter" and n.id in reached:
                 unnamed += n.name is None
                 self.leaves[n.name or f"parameter {unnamed}"] = n.id
-        self.by_step: dict[tuple[int, tuple], int] = {}     # (step, key) -> id, for every value that has a place in time
+        self.by_step: dict[tuple[int | None, tuple[Any, ...]], int] = {}      # (step, key) -> id, for every value that has a place in time
         for n in self.nodes:
             if n.step is not None and n.kind != "constant":
                 self.by_step.setdefault((n.step, self.keys[n.id]), n.id)
@@ -185,7 +185,8 @@ class Edges:
             if user.op.name == "getitem":
                 index = user.attributes["index"]
                 last = index[-1]
-                if isinstance(last, slice) and len(index) <= 2 and index[0] is Ellipsis and last.step in (None, 1) and node.value.ndim > 1:
+                whole = all(i is Ellipsis or isinstance(i, slice) and i == slice(None) for i in index[:-1])
+                if isinstance(last, slice) and whole and last.step in (None, 1) and node.value.ndim > 1:
                     start, stop, _ = last.indices(node.value.shape[-1])
                     cuts |= {start, stop} | {start + c for c in self.blocks.get(i, ())}
             elif elementwise(user.op) and user.value.shape == node.value.shape:
@@ -260,7 +261,7 @@ class Edges:
     def value(self, id: int) -> np.ndarray:
         return self.nodes[id].value
 
-    def at(self, id: int, step: int) -> int | None:
+    def at(self, id: int, step: int | None) -> int | None:
         """The node that is at another step what this one is at its own; None if there is none."""
         return self.by_step.get((step, self.keys[id]))
 

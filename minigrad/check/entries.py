@@ -36,7 +36,7 @@ class Entries:
     def direction(self) -> np.ndarray:
         """Random, of length one; entries of like size, so that none is overlooked."""
         direction = self.rng.uniform(0.5, 1.5, self.shape) * self.rng.choice([-1.0, 1.0], self.shape)
-        return direction / (np.linalg.norm(direction) or 1.0)
+        return direction / np.linalg.norm(direction)
 
     def slope(self, direction: np.ndarray, size: float, **options: bool) -> Slope:
         """The slope along a direction; where differences have the say, in extended precision if the function lets it pass."""

@@ -1,13 +1,17 @@
 """Exercises: a derivation with one slip in it, to be found; made from the recorded graph with diagnose's own perturbations."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..recurrent import GRUCell, LSTMCell, MGUCell, RNNCell
+from ..tensor import Tensor
 from .perturb import Reverse
 from .probe import probe
-from .slips import Slips
+from .slips import Slip, Slips
 
 CELLS = (RNNCell, GRUCell, LSTMCell, MGUCell)
 KINDS = {
@@ -38,18 +42,18 @@ class Exercise:
 
     text: str
     solution: str
-    lines: list
+    lines: list[str]
     wrong: int
-    gradients: dict
-    loss: object
+    gradients: dict[str, np.ndarray]
+    loss: Tensor
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.text
 
     __repr__ = __str__
 
 
-def exercise(seed=0, cell=None):
+def exercise(seed: int = 0, cell: Any = None) -> Exercise:
     """A derivation of back-propagation through time with one slip put in. Returns an Exercise.
 
     seed  which one: every number is another exercise, and always the same
@@ -68,7 +72,7 @@ def exercise(seed=0, cell=None):
         e for e in slips.last.values() if not slips._passes(e) and e.source != r.root and (e.kind != "op" or "entropy" in e.node.op.name)
     ]
     right = [say.line(e) for e in edges]
-    possible = {}
+    possible: dict[str, list[Slip]] = {}
     for s in slips:  # first a kind, then one of its slips: the frequent kinds do not win
         if (
             s.kind in KINDS
@@ -83,7 +87,7 @@ def exercise(seed=0, cell=None):
             possible.setdefault(s.kind, []).append(s)
     kind = sorted(possible)[rng.integers(len(possible))]
     slip = possible[kind][rng.integers(len(possible[kind]))]
-    at = edges.index(slip.edge)
+    at = next(i for i, e in enumerate(edges) if e is slip.edge)
     lines = [*right[:at], slip.wrote, *right[at + 1:]]
     gradients = r.run(slip.changes).gradients()
     errors = [
@@ -113,18 +117,18 @@ def exercise(seed=0, cell=None):
         "",
         f"    wrong   {slip.wrote}",
         f"    right   {right[at]}",
-        f"    why     {say.why(slip.edge)}",
+        f"    why     {say.why(edges[at])}",
     ]
     return Exercise("\n".join(text), "\n".join(solution), lines, at + 1, gradients, drawn.loss)
 
 
-def _differs(slip, r, right):
+def _differs(slip: Slip, r: Reverse, right: np.ndarray) -> bool:
     with np.errstate(all="ignore"):
         v = r.run(slip.changes).flat()
-    return np.all(np.isfinite(v)) and np.max(np.abs(v - right)) > 1e-2 * np.max(np.abs(right))
+    return bool(np.all(np.isfinite(v)) and np.max(np.abs(v - right)) > 1e-2 * np.max(np.abs(right)))
 
 
-def _forward(r):
+def _forward(r: Reverse) -> list[str]:
     """The forward equations of a step, from the values that the lines name."""
     last, found = r.T, []
     for n in r.nodes:

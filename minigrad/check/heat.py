@@ -1,16 +1,63 @@
-"""The norms of bptt's terms as a heat map: an SVG for a page, and a picture by matplotlib, with how they fall with the distance."""
+"""The norms of bptt's terms shown: as a table, as a heat map in SVG, and as one by matplotlib, with how they fall with the distance."""
+from __future__ import annotations
+
 import math
 import os
+from collections.abc import Sequence
 from html import escape
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..files import replacing
+from .rows import tolerance_of
+from .terms import norms_of
+
+if TYPE_CHECKING:
+    from .bptt import DoubleSum
 
 RAMP = (255, 255, 204), (254, 178, 76), (189, 0, 38)         # of the heat map, from small to large
 
 
-def as_svg(norms, title, labels):
+def as_text(double: DoubleSum, labels: Sequence[str]) -> str:
+    """A table of the norms, with how gradients grow or decay on their way back; ``labels`` are those of the n losses."""
+    n, T = double.norms.shape
+    name, outside = double.name, [("outside", double.outside_norms)] if double.outside_norms.any() else []
+    columns = [(f"k={j + 1}", double.norms[:, j]) if j is not None else ("…", None) for j in _some(T)]
+    columns += [("explicit", double.explicit_norms), ("implicit", double.implicit_norms), *outside]
+    lines = [f"{name} {double.parameter.shape}: norm of each term of ∂L/∂{name} = Σ_t Σ_k, loss t through the use at step k",
+             "      " + "".join(f"{head:>10}" if values is not None else "   …" for head, values in columns)]
+    for i in _some(n):
+        cells = [] if i is None else [_cell(values[i]) if values is not None else "   …" for _, values in columns]
+        lines.append(f"{labels[i]:<6}" + "".join(cells) if i is not None else "…")
+    growth = [f"{_number(double.growth[j]):>10}" if j is not None else "   …" for j in _some(T)]
+    lines.append("growth" + "".join(growth) + "   of ∂L/∂h on its way back through step k")
+    known = double.growth[np.isfinite(double.growth) & (double.growth > 0)]
+    if len(known):
+        rate = np.exp(np.mean(np.log(known)))
+        steps = abs(math.log(2) / math.log(rate)) if abs(math.log(rate)) > 1e-12 else math.inf
+        what = "neither grows nor decays" if steps > 1e4 else f"{'halves' if rate < 1 else 'doubles'} in {steps:.3g} steps"
+        lines.append(f"one step back multiplies the gradient by {rate:.3g} ({known.min():.3g} … {known.max():.3g}): it {what}")
+    exact = double.error <= tolerance_of(double.parameter.array)
+    agrees = "which is the engine's" if exact else f"OFF BY {double.error:.0e} from the engine's"
+    lines.append(f"all terms add up to a gradient of norm {norms_of(double.gradient[None])[0]:.4g}, {agrees}")
+    return "\n".join(lines)
+
+
+def _some(n: int, most: int = 10) -> list[int | None]:
+    """Which of n rows or columns are shown: all, or the first and the last with None between."""
+    return list(range(n)) if n <= most else [*range(4), None, *range(n - most + 5, n)]
+
+
+def _number(x: float) -> str:
+    return "" if np.isnan(x) else f"{x:.3g}"
+
+
+def _cell(x: float) -> str:
+    return f"{'·' if x == 0 else f'{x:.1e}':>10}"
+
+
+def as_svg(norms: np.ndarray, title: str, labels: Sequence[str]) -> str:
     """Norms (n, T) as squares, one a term: an SVG, each square with its number as a tooltip; ``labels`` are those of the n losses."""
     shown = norms[np.isfinite(norms) & (norms > 0)]
     low, high = (math.log(shown.min()), math.log(shown.max())) if shown.size else (0.0, 1.0)
@@ -34,7 +81,7 @@ def as_svg(norms, title, labels):
             + "".join(marks) + "</svg>")
 
 
-def plot(double, path, title, labels):
+def plot(double: DoubleSum, path: str | os.PathLike[str], title: str, labels: Sequence[str]) -> None:
     """Into a file: see ``DoubleSum.plot``; ``labels`` are those of its losses."""
     try:
         from matplotlib.colors import LogNorm
@@ -56,7 +103,7 @@ def plot(double, path, title, labels):
     left.set(xlabel=f"k: the step that uses {double.name}", ylabel="t: the loss")
     for axis, names in ((left.xaxis, [str(j + 1) for j in range(T)]), (left.yaxis, labels)):
         every = next(m for e in range(9) for m in (10 ** e, 2 * 10 ** e, 5 * 10 ** e) if len(names) <= 12 * m)
-        ticks = [i for i in range(len(names)) if i == 0 or (i + 1) % every == 0 and i + 1 > every / 2]
+        ticks = [i for i in range(len(names)) if i == 0 or (i + 1) % every == 0]
         axis.set_ticks(ticks, [names[i] for i in ticks])
     distances, middle, lowest, highest = _by_distance(double)
     right.plot(distances, middle, color="#BD0026", marker="." if len(distances) < 60 else "", label="median over the losses")
@@ -74,12 +121,13 @@ def plot(double, path, title, labels):
         figure.savefig(beside, format=os.path.splitext(path)[1][1:] or "png", dpi=150)
 
 
-def _by_distance(double):
+def _by_distance(double: DoubleSum) -> tuple[list[int], list[float], list[float], list[float]]:
     """Distances in time between a loss and a use, and the median, least and largest norm of the terms there; zeros left out."""
-    series = {}
+    series: dict[int, list[float]] = {}
     for i, own in enumerate(double.own_steps):
         for j, norm in enumerate(double.norms[i]):
             if own and norm > 0 and np.isfinite(norm):
                 series.setdefault(abs(own - 1 - j), []).append(norm)
     distances = sorted(series)
-    return distances, *([f(series[d]) for d in distances] for f in (np.median, np.min, np.max))
+    middle, low, high = ([float(f(series[d])) for d in distances] for f in (np.median, np.min, np.max))
+    return distances, middle, low, high

@@ -4,11 +4,16 @@ The file says a forward pass and what was derived from it. Here it is read, a pr
 are held against the engine's, which are themselves held against the complex step. The comparison is compare.py's business, the
 explanation diagnose.py's.
 """
+from __future__ import annotations
+
 import importlib.util
 import inspect
 import os
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,33 +21,39 @@ from ..tensor import Tensor
 from .compare import compare
 from .gradcheck import gradcheck
 from .probe import draw
+from .rows import Report
 
+if TYPE_CHECKING:
+    from .diagnose import Diagnosis
+
+Arrays = dict[str, np.ndarray]
+File = str | os.PathLike[str]
 PROBES = 3                                        # seeds on which a derivation must agree
 
 
 @dataclass
 class NotesReport:
     """``ok`` (also its truth value), ``str()``, ``exit_status`` (0 agrees, 1 differs); ``report`` of compare, ``diagnosis`` of diagnose."""
-    path: str
+    path: File
     probe: str
     reference: str
-    report: object
+    report: Report
     probes: int = PROBES
-    diagnosis: object = None
-    remarks: list = field(default_factory=list)
+    diagnosis: Diagnosis | None = None
+    remarks: list[str] = field(default_factory=list)
 
     @property
-    def ok(self):
+    def ok(self) -> bool:
         return self.report.ok and (self.diagnosis is None or self.diagnosis.ok)
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return self.ok
 
     @property
-    def exit_status(self):
+    def exit_status(self) -> int:
         return 0 if self.ok else 1
 
-    def __str__(self):
+    def __str__(self) -> str:
         head = [f"derivation check  {self.path}    {self.probe}", f"reference: {self.reference}"]
         body = str(self.report if self.diagnosis is None else self.diagnosis)
         tail = [f"the same on {self.probes} probes, seeds 0 … {self.probes - 1}"] if self.ok and self.probes > 1 else []
@@ -51,7 +62,7 @@ class NotesReport:
     __repr__ = __str__
 
 
-def check_notes(path, *, seed=None):
+def check_notes(path: File, *, seed: int | None = None) -> NotesReport:
     """Check a file of notes. Returns a report: ``.ok``, ``.exit_status``, ``str()``.
 
     The file defines
@@ -80,7 +91,7 @@ def check_notes(path, *, seed=None):
     return result
 
 
-def new_notes(path="my_notes.py"):
+def new_notes(path: File = "my_notes.py") -> File:
     """Write a commented template, which agrees as it stands; an existing file is left alone (FileExistsError). Returns the path."""
     try:
         with open(path, "x", encoding="utf-8") as file:
@@ -90,10 +101,12 @@ def new_notes(path="my_notes.py"):
     return path
 
 
-def _load(path):
+def _load(path: File) -> ModuleType:
     if not os.path.exists(path):
         raise ValueError(f"no file {path}; `python -m minigrad check --new {path}` writes a template")
     spec = importlib.util.spec_from_file_location("notes", path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path} is no Python file: the name of a file of notes ends in .py")
     notes = importlib.util.module_from_spec(spec)
     _called(path, "the file", spec.loader.exec_module, notes)
     for name, kind in (("parameters", dict), ("forward", None)):
@@ -106,33 +119,33 @@ def _load(path):
     return notes
 
 
-def _on_a_probe(path, notes, seed):
+def _on_a_probe(path: File, notes: ModuleType, seed: int) -> NotesReport:
     rng = np.random.default_rng(seed)
     parameters = {name: _drawn(path, name, what, rng, draw) for name, what in notes.parameters.items()}
     data = {name: _drawn(path, name, what, rng, lambda shape, rng: rng.standard_normal(shape))
             for name, what in getattr(notes, "data", {}).items()}
     forward = _by_name(path, notes.forward, {**parameters, **data})
-    options = dict(names=getattr(notes, "names", None), convention=getattr(notes, "convention", "row"))
+    names, convention = getattr(notes, "names", None), getattr(notes, "convention", "row")
     gradients = _derived(path, notes, {**parameters, **data}) if callable(getattr(notes, "derived", None)) else {}
     probe = f"{', '.join(f'{n} {v.shape}' for n, v in parameters.items())}; seed {seed}"
     loss, why = _recorded(path, forward, parameters, data)
     if loss is None:                              # plain NumPy that the engine cannot record: the complex step alone decides
-        if not gradients or options["names"] or options["convention"] != "row":
+        if not gradients or names or convention != "row":
             raise ValueError(f"{path}: forward could not be recorded ({why}); lines, names and convention need that")
-        report = gradcheck(lambda **p: forward(**p, **data), parameters, derived=lambda **p: gradients if _same(p, parameters) else
-                           _derived(path, notes, {**p, **data}))
-        return NotesReport(path, probe, f"the complex step of forward, which could not be recorded ({why})", report)
+        checked = gradcheck(lambda **p: forward(**p, **data), parameters, derived=lambda **p: gradients if _same(p, parameters) else
+                            _derived(path, notes, {**p, **data}))
+        return NotesReport(path, probe, f"the complex step of forward, which could not be recorded ({why})", checked)
     confirmed = gradcheck(lambda **p: forward(**p, **data), parameters, entries=30)
     if not confirmed.ok:
         raise ValueError(f"{path}: the gradients of forward itself are not right, so they cannot be a reference:\n{confirmed}")
     best = f"the engine's gradients, confirmed by the complex step (to {max(r.error for r in confirmed.rows):.0e})"
-    report = compare(gradients, loss, **options) if gradients else compare({}, {})
+    report = compare(gradients, loss, names=names, convention=convention) if gradients else compare({}, {})
     result = NotesReport(path, probe, best, report, remarks=[r for r in confirmed.remarks if r.startswith("COULD NOT")])
     lines = getattr(notes, "lines", None)
     if lines or not report.ok:
         from .diagnose import diagnose
         try:
-            result.diagnosis = diagnose({**gradients, **(lines or {})}, loss, given=data, **options)
+            result.diagnosis = diagnose({**gradients, **(lines or {})}, loss, given=data, names=names, convention=convention)
         except (ValueError, TypeError, NotImplementedError) as error:
             if lines:
                 raise
@@ -140,7 +153,8 @@ def _on_a_probe(path, notes, seed):
     return result
 
 
-def _drawn(path, name, what, rng, draw):
+def _drawn(path: File, name: str, what: Any, rng: np.random.Generator,
+           draw: Callable[[Any, np.random.Generator], np.ndarray]) -> np.ndarray:
     if callable(what):
         what = np.asarray(_called(path, name, what, rng))
     elif isinstance(what, (int, tuple)) or isinstance(what, list) and all(isinstance(n, int) for n in what):
@@ -152,7 +166,7 @@ def _drawn(path, name, what, rng, draw):
     return array
 
 
-def _by_name(path, function, values):
+def _by_name(path: File, function: Callable[..., Any], values: Arrays) -> Callable[..., Any]:
     """The function, called with those of the named values that it takes."""
     signature = inspect.signature(function).parameters.values()
     everything = any(p.kind is p.VAR_KEYWORD for p in signature)
@@ -164,7 +178,7 @@ def _by_name(path, function, values):
     return lambda **given: function(**{name: v for name, v in given.items() if everything or name in wanted})
 
 
-def _derived(path, notes, values):
+def _derived(path: File, notes: ModuleType, values: Arrays) -> dict[str, Any]:
     given = {name: v.copy() for name, v in values.items()}
     result = _called(path, "derived", _by_name(path, notes.derived, values), **given)
     changed = [name for name in values if not np.array_equal(values[name], given[name])]
@@ -175,8 +189,8 @@ def _derived(path, notes, values):
     return result
 
 
-def _recorded(path, forward, parameters, data):
-    """(loss, None), or (None, why not): a forward pass of plain NumPy may do what a graph cannot record."""
+def _recorded(path: File, forward: Callable[..., Any], parameters: Arrays, data: Arrays) -> tuple[Tensor | None, str]:
+    """(loss, ""), or (None, why not): a forward pass of plain NumPy may do what a graph cannot record."""
     leaves = {name: Tensor(v, requires_grad=v.dtype.kind == "f", name=name) for name, v in parameters.items()}
     try:
         loss = _called(path, "forward", forward, **leaves, **data)
@@ -190,10 +204,10 @@ def _recorded(path, forward, parameters, data):
                          "expected the loss, one number")
     if not loss.requires_grad:
         raise ValueError(f"{path}: the loss does not depend on the parameters; is something cut by .data or float()?")
-    return loss.reshape(()), None
+    return loss.reshape(()), ""
 
 
-def _called(path, what, function, *arguments, **named):
+def _called(path: File, what: str, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     """The function's result; an exception of the user's code with the line where it happened."""
     try:
         return function(*arguments, **named)
@@ -204,7 +218,7 @@ def _called(path, what, function, *arguments, **named):
         raise ValueError(f"{path}{where}: {what} raised {type(error).__name__}: {error}") from error
 
 
-def _same(a, b):
+def _same(a: Arrays, b: Arrays) -> bool:
     return all(np.array_equal(a[name], b[name]) for name in b)
 
 

@@ -27,7 +27,8 @@ class Run:
         r = self.reverse
         parts = [self.parts.get(e, r.parts.get(e)) for e in r.incoming[leaf]]
         found = [p for p in parts if p is not None]
-        return sum(found, np.zeros_like(r.nodes[leaf].value))
+        total: Any = sum(found)
+        return total if found else np.zeros_like(r.nodes[leaf].value)
 
     def gradients(self) -> dict[str, np.ndarray]:
         return {name: self.gradient(i) for name, i in self.reverse.leaves.items()}
@@ -69,7 +70,7 @@ class Reverse(Edges):
                 more["saved"] = None
             part = node.op.rule(edge.position)(g, node.value, *(self.nodes[i].value for i in node.inputs), **more)
             if isinstance(part, Later):
-                part = part.dense()     # type: ignore[attr-defined]    # every kind of Later has it
+                part = part.dense()
         part = np.asarray(part)
         return part if part.shape == x.shape else _unbroadcast(part, x.shape, 0)
 

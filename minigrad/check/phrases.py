@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Phrases:
     """Names of values and lines, for one ``Reverse``; ``column``: as someone writes them who has our matrices' transposes."""
 
-    def __init__(self, reverse: Edges, column: bool = False) -> None:
+    def __init__(self, reverse: Edges, column: bool) -> None:
         self.reverse, self.nodes, self.column = reverse, reverse.nodes, column
         self.known: dict[int, str] = {}
         self.arguments: dict[int, int] = {}                                   # the unnamed argument of a function -> the function's node
@@ -28,7 +28,7 @@ class Phrases:
                 x = self.nodes[node.inputs[0]]
                 if x.name is None and x.op is not None and x.requires_grad:
                     self.arguments.setdefault(x.id, node.id)
-        same: dict[tuple[str, int], list[int]] = {}                                             # the h of two layers are 1.h and 2.h, as in taps
+        same: dict[tuple[str, int], list[int]] = {}           # the h of two layers are 1.h and 2.h, as in taps
         for node in self.nodes:
             if node.name and node.op is not None and node.step:
                 same.setdefault((node.name, node.step), []).append(node.id)

@@ -5,15 +5,21 @@ gradcheck.
 On weights of 0.7·randn, with biases and initial states that are not zero and sizes that are all different, none passes.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..graph import Graph
-from ..nested import flatten, rebuild
+from ..nested import Nested, flatten, rebuild
 from ..ops import softmax_cross_entropy
 from ..recurrent import unroll
 from ..tensor import Tensor, parameter
+
+if TYPE_CHECKING:
+    from .edges import Edges
 
 SIZES = {"B": 3, "T": 4, "D": 5, "H": 6, "C": 7}  # rows, steps, inputs, units, classes: all different, none 1 or 2
 SIZE = 0.7  # standard deviation of parameters
@@ -29,12 +35,12 @@ class Probe:
     """
 
     loss: Tensor
-    parameters: dict
+    parameters: dict[str, Tensor]
     xs: np.ndarray
     targets: np.ndarray
 
 
-def draw(shape, rng):
+def draw(shape: int | tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     """Values on which mistakes show: 0.7·randn.
 
     >>> draw((2, 3), np.random.default_rng(0)).shape
@@ -43,7 +49,7 @@ def draw(shape, rng):
     return SIZE * rng.standard_normal(shape)
 
 
-def probe(cell, *, seed=0, rows=SIZES["B"], steps=SIZES["T"]):
+def probe(cell: Any, *, seed: int = 0, rows: int = SIZES["B"], steps: int = SIZES["T"]) -> Probe:
     """Unroll a cell over random data, with a softmax layer behind it. Returns a Probe.
 
     cell  a class, called with (5, 6), or an object with parameters whose input size can be seen (``input_size``, or the rows of W_x).
@@ -57,7 +63,7 @@ def probe(cell, *, seed=0, rows=SIZES["B"], steps=SIZES["T"]):
     rng = np.random.default_rng(seed)
     if isinstance(cell, type):
         cell = cell(SIZES["D"], SIZES["H"])
-    parameters = dict(cell.parameters())
+    parameters: dict[str, Tensor] = dict(cell.parameters())
     size = getattr(cell, "input_size", None) or next(
         (p.shape[0] for n, p in parameters.items() if n.split(".")[-1].startswith("W_x")), None
     )
@@ -78,28 +84,30 @@ def probe(cell, *, seed=0, rows=SIZES["B"], steps=SIZES["T"]):
     loss.name = "loss"
     called = {id(n.tensor): n.name for n in Graph.of(loss).nodes if n.tensor is not None}
     names = [called.get(id(leaf)) or "state" for leaf in leaves]
+    parameters.update(W_out=with_layer.W_out, b_out=with_layer.b_out)
     for i, (leaf, name) in enumerate(zip(leaves, names)):  # the author's variable at step 0
         leaf.name = f"{name}_0" if names.count(name) == 1 else f"{i + 1}.{name}_0"
-    return Probe(loss, {**parameters, "W_out": with_layer.W_out, "b_out": with_layer.b_out, **{x.name: x for x in leaves}}, xs, targets)
+        parameters[leaf.name] = leaf
+    return Probe(loss, parameters, xs, targets)
 
 
 class _Classifier:
     """The cell, and a layer on its output."""
 
-    def __init__(self, cell, rng, x, state):
+    def __init__(self, cell: Any, rng: np.random.Generator, x: np.ndarray, state: Nested) -> None:
         size = cell(Tensor(x), state)[0].shape[-1]
         self.cell = cell
         self.W_out, self.b_out = (parameter(draw(s, rng), name=n) for s, n in (((size, SIZES["C"]), "W_out"), ((SIZES["C"],), "b_out")))
 
-    def __call__(self, *step):
+    def __call__(self, *step: Any) -> tuple[Tensor, Nested]:
         return self.head(*self.cell(*step))  # no variables here, so that the cell's own names stay
 
-    def head(self, output, state):
+    def head(self, output: Tensor, state: Nested) -> tuple[Tensor, Nested]:
         logits = output @ self.W_out + self.b_out
         return logits, state
 
 
-def undecided(edges):
+def undecided(edges: Edges) -> list[str]:
     """What a probe cannot show, each in a sentence; ``edges`` are the ``edges.Edges`` of its loss."""
     r, found = edges, []
     batch = [n.value for n in r.nodes if n.step and n.op is not None and n.value.ndim == 2]

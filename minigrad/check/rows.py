@@ -157,7 +157,7 @@ def largest(arrays: Iterable[Any]) -> float:
     return max((float(np.max(s, initial=0.0, where=np.isfinite(s))) for s in sizes), default=0.0)
 
 
-def _plain(x: complex | None) -> float | str | None:
+def _plain(x: Any) -> float | str | None:
     if x is None or isinstance(x, complex):
         return None if x is None else str(x)
     return float(x) if np.isfinite(x) else None

@@ -1,12 +1,20 @@
 """Where the losses are and where a parameter enters the steps: the recorded graph, read for bptt."""
-from ..graph import Graph
+from __future__ import annotations
+
+from typing import Any
+
+from ..graph import Graph, Node
 from ..graph.unfold import unfolded
 from ..nested import flatten
+from ..place import Loop
 from ..tensor import Tensor
 
+Losses = list[tuple[Tensor, int]]                       # a Tensor, and which of its entries
+States = list[tuple[int, list[Tensor]]]                 # a step, and the Tensors of its state
+Uses = dict[int, list[tuple[Tensor, Tensor, int]]]      # step -> (what is used, what is made of it, as which operand)
 
-def losses_of(losses):
-    """A list of (Tensor, entry)."""
+
+def losses_of(losses: Any) -> Losses:
     if isinstance(losses, Tensor):
         return [(losses, entry) for entry in range(losses.size)]
     if not isinstance(losses, (list, tuple)) or not losses:
@@ -20,7 +28,7 @@ def losses_of(losses):
     return [(loss, 0) for loss in losses]
 
 
-def leaves_of(states):
+def leaves_of(states: Any) -> list[list[Tensor]]:
     """The Tensors of each state."""
     if not isinstance(states, (list, tuple)):
         raise TypeError(f"bptt() got a {type(states).__name__} as states; expected the list of them, the initial one first, as the third "
@@ -28,7 +36,7 @@ def leaves_of(states):
     return [[x for x in flatten(s) if isinstance(x, Tensor) and x.dtype.kind in "fc"] for s in states]
 
 
-def unfold(losses, states):
+def unfold(losses: Losses, states: list[list[Tensor]]) -> tuple[Losses, list[list[Tensor]]]:
     """The same losses and states in a graph where a compiled scan is replaced by its steps, and ys[t] by the step's own node."""
     tensors, _ = unfolded(*(loss for loss, _ in losses), *(x for leaves in states for x in leaves))
     graph = Graph.of(*tensors[len(losses):], names=False)
@@ -36,7 +44,7 @@ def unfold(losses, states):
     return [(loss, entry) for loss, (_, entry) in zip(tensors, losses)], [[next(own) for _ in leaves] for leaves in states]
 
 
-def in_time(leaves):
+def in_time(leaves: list[list[Tensor]]) -> tuple[States, Loop]:
     """([(step, leaves)] in the order they were made, their loop)."""
     loop = next((x.place.loop for found in reversed(leaves) for x in found if x.place is not None and x.op is not None), None)
     if loop is None:
@@ -49,7 +57,7 @@ def in_time(leaves):
     return result, loop
 
 
-def step_of(node, loop):
+def step_of(node: Node, loop: Loop) -> int | None:
     """The step of the states' loop that a node belongs to, else of the loop it is in; None outside of time."""
     place = node.tensor.place
     while place is not None:
@@ -59,14 +67,15 @@ def step_of(node, loop):
     return node.step or None
 
 
-def uses_of(graph, parameter, loop):
-    """Where the parameter enters the steps: {step: [(source, node, position)]}; and what is computed from it before that.
+def uses_of(graph: Graph, parameter: Tensor, loop: Loop) -> tuple[Uses, set[int], set[int]]:
+    """Where the parameter enters the steps: by step; and what is computed from it before that.
 
     A source is the parameter, or what was computed from it outside of time: a carrier. Every path from a loss back to the parameter
     has one last edge that leaves a step, which is the use it counts for; paths along carriers alone enter no step.
     Returns the uses, the carriers' indices, and where a walk along carriers stops.
     """
-    uses, carriers, stops = {}, {parameter.index}, {parameter.index}
+    uses: Uses = {}
+    carriers, stops = {parameter.index}, {parameter.index}
     for node in graph.nodes:
         if node.op is None or not node.requires_grad or node.tensor is parameter:
             continue
@@ -83,7 +92,7 @@ def uses_of(graph, parameter, loop):
     return uses, carriers, stops
 
 
-def check_graph(graph, nodes, states, parameter):
+def check_graph(graph: Graph, nodes: dict[int, Node], states: States, parameter: Tensor) -> None:
     roots = [graph.nodes[i].tensor for i in graph.outputs]
     if not any(root.requires_grad for root in roots):
         raise ValueError("bptt(): the losses depend on nothing that requires gradients; make parameters with mg.parameter(…), and compute "
@@ -102,5 +111,5 @@ def check_graph(graph, nodes, states, parameter):
                          "graph; take losses and states from the same forward pass")
 
 
-def independent(parameter):
+def independent(parameter: Tensor) -> str:
     return f"bptt(): the losses do not depend on {parameter.label()}"

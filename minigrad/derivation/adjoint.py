@@ -68,7 +68,7 @@ def _ruled(n: Node, i: int, g: Symbol, y: Symbol, arguments: list[Symbol], reade
     try:
         with np.errstate(all="ignore"):
             part: Any = n.op.rule(i)(g, y, *constants, **more)
-            part = part.dense() if isinstance(part, Later) else part        # type: ignore[attr-defined]    # every kind of Later has it
+            part = part.dense() if isinstance(part, Later) else part
             if not isinstance(part, Symbol):
                 part = Symbol(as_expression(part), part, reader.letters)
             part = _unbroadcast(part, shape)

@@ -118,13 +118,16 @@ class Code(Text):
         return f"{self.write(e.args[0], t, ATOM)}.{'T' if len(e.shape) == 2 else 'mT'}", ATOM
 
     def _sum_t(self, e: Expression, t: Time) -> Written:
-        return self.name_of_sum(e), ATOM
+        if e not in self.sums:
+            self.sums[e] = self.names.free(f"sum{len(self.sums) + 1}")
+        return self.sums[e], ATOM
 
     def _index(self, e: Expression, t: Time) -> Written:
         a, index = e.args[0], e.extra.value
         at = last_slice(index)
         if at is None:
-            return self.outside(e, t, lambda texts: f"{texts[0]}[{self.full(index)}]")
+            where = _indices(index, lambda s: self.span(s) + (f":{s.step}" if s.step else ""))
+            return self.outside(e, t, lambda texts: f"{texts[0]}[{where}]")
         span, n = self.span(at), len(a.shape)
         if self.flip:
             where = span if n < 3 else f"..., {span}, :"
@@ -132,19 +135,11 @@ class Code(Text):
             where = span if n == 1 else f":, {span}" if n == 2 else f"..., {span}"
         return f"{self.write(a, t, ATOM)}[{where}]", ATOM
 
-    def full(self, index: tuple[Any, ...]) -> str:
-        return ", ".join("..." if i is Ellipsis else self.span(i) + (f":{i.step}" if i.step else "") if isinstance(i, slice) else
-                         f"np.array({i.tolist()!r})" if isinstance(i, np.ndarray) else str(i) for i in index)
-
     def _scatter(self, e: Expression, t: Time) -> Written:
         index, shape = e.extra.value
         self.used["place"] = True
-        return self.outside(e, t, lambda texts: f"place({texts[0]}, ({self.literal(index)}), {self.shape(shape)})")
-
-    @staticmethod
-    def literal(index: tuple[Any, ...]) -> str:
-        return ", ".join("..." if i is Ellipsis else f"slice({i.start}, {i.stop}, {i.step})" if isinstance(i, slice) else
-                         f"np.array({i.tolist()!r})" if isinstance(i, np.ndarray) else str(i) for i in index) + ","
+        where = _indices(index, lambda s: f"slice({s.start}, {s.stop}, {s.step})")
+        return self.outside(e, t, lambda texts: f"place({texts[0]}, ({where},), {self.shape(shape)})")
 
     def axis(self, axis: int, n: int) -> int:
         """An axis from the end, of an array of n dimensions, where the last two are swapped."""
@@ -178,9 +173,6 @@ class Code(Text):
         return self.outside(e, t, lambda texts: f"{texts[0]}.transpose({', '.join(str(a % n) for a in e.extra)})")
 
     def _sum(self, e: Expression, t: Time) -> Written:
-        return self.reduction(e, t)
-
-    def reduction(self, e: Expression, t: Time) -> Written:
         a = e.args[0]
         axis, keepdims, *more = e.extra
         n = len(a.shape)
@@ -197,17 +189,11 @@ class Code(Text):
         axes = (0,) if axes == (-2,) and n == 2 else (1,) if axes == (-1,) and n == 2 else axes
         return call(self.write(a, t), axes, keepdims or self.flip), ATOM
 
-    def _wins(self, e: Expression, t: Time) -> Written:
-        return self._function(e, t)
-
     def _solve(self, e: Expression, t: Time) -> Written:
         return self.outside(e, t, lambda texts: f"np.linalg.solve({', '.join(texts)})")
 
     def _inv(self, e: Expression, t: Time) -> Written:
         return f"np.linalg.inv({self.write(e.args[0], t)})", ATOM
-
-    def _sqrt(self, e: Expression, t: Time) -> Written:
-        return f"np.sqrt({self.write(e.args[0], t)})", ATOM
 
     def _softmax_cross_entropy(self, e: Expression, t: Time) -> Written:
         self.used["log_softmax"] = True
@@ -247,21 +233,15 @@ class Code(Text):
         return self.outside(e, t, lambda texts: f"np.einsum({e.extra!r}, {', '.join(texts)})")
 
     def _softmax(self, e: Expression, t: Time) -> Written:
-        return self.along(e, t)
-
-    _log_softmax = _softmax
-
-    def along(self, e: Expression, t: Time) -> Written:
         self.used[e.op] = True
         axis = self.axis(e.extra, len(e.shape))
         return f"{e.op}({self.write(e.args[0], t)}{f', axis={axis}' if axis != -1 else ''})", ATOM
 
+    _log_softmax = _softmax
+
     def _layer_norm(self, e: Expression, t: Time) -> Written:
         self.used["layer_norm"] = True
         return f"layer_norm({self.write(e.args[0], t)}, {e.extra!r}{', axis=-2' if self.flip else ''})", ATOM
-
-    def _flip(self, e: Expression, t: Time) -> Written:
-        return self.outside(e, t, lambda texts: f"np.flip({texts[0]}, {e.extra})")
 
     def _cumsum(self, e: Expression, t: Time) -> Written:
         return self.outside(e, t, lambda texts: f"np.cumsum({texts[0]}, axis={e.extra})")
@@ -269,7 +249,7 @@ class Code(Text):
     def _triu(self, e: Expression, t: Time) -> Written:
         return self.outside(e, t, lambda texts: f"np.{e.op}({texts[0]}, {e.extra})")
 
-    _tril = _triu
+    _flip = _tril = _triu
 
     def _pad(self, e: Expression, t: Time) -> Written:
         options = dict(e.extra.value)
@@ -292,7 +272,7 @@ class Code(Text):
             a, b = (self.write(x, t, MATMUL) for x in e.args)
             return f"({a} {SYMBOLS[e.op]} {b})", ATOM
         if e.op in REDUCTIONS:
-            return self.reduction(e, t)
+            return self._sum(e, t)
         value = e.extra.value if e.extra is not None and hasattr(e.extra, "value") else None
         if value is not None and not isinstance(value, tuple):              # an op that is not in the table
             self.stubs[e.op] = f"def {e.op}(*arguments):\n    raise NotImplementedError('the value of {e.op}')"
@@ -310,11 +290,12 @@ class Code(Text):
             return f"{name}({', '.join(self.write(a, t) for a in e.args)}{options})", ATOM
         return self.outside(e, t, lambda texts: f"{name}({', '.join(texts)}{options})")
 
-    # ---- sums over time -------------------------------------------------------------------------------------------------
-    def name_of_sum(self, e: Expression) -> str:
-        if e not in self.sums:
-            self.sums[e] = self.names.free(f"sum{len(self.sums) + 1}")
-        return self.sums[e]
+    _sqrt = _wins = _function
+
+
+def _indices(index: tuple[Any, ...], written: Callable[[slice], str]) -> str:
+    return ", ".join("..." if i is Ellipsis else written(i) if isinstance(i, slice) else f"np.array({i.tolist()!r})"
+                     if isinstance(i, np.ndarray) else str(i) for i in index)
 
 
 def _vector(e: Expression, axis: int) -> bool:

@@ -81,7 +81,7 @@ SYMBOLS = {"σ": r"\sigma ", "Σ": r"\textstyle\sum ", "Π": r"\textstyle\prod "
 
 def as_math(formula: str) -> str:
     """A formula of the table as mathematics: ``h[t-1] @ W_h`` becomes h_{t-1} W_h, names that the author wrote stay names."""
-    def name(match: re.Match) -> str:
+    def name(match: re.Match[str]) -> str:
         word, shift, call = match["name"], match["shift"], match["call"]
         if call:
             return (f"\\{word}" if word in FUNCTIONS else rf"\mathrm{{{_letters(word)}}}") + "("

@@ -76,7 +76,7 @@ class Expression:
         return f"{self.op}({', '.join(map(repr, self.args))}{f'; {self.extra}' if self.extra is not None else ''})"
 
 
-_known: weakref.WeakValueDictionary[tuple, Expression] = weakref.WeakValueDictionary()
+_known: weakref.WeakValueDictionary[tuple[Any, ...], Expression] = weakref.WeakValueDictionary()
 
 
 class Static:

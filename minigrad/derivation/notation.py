@@ -165,7 +165,7 @@ class Text:
     def raised(self, base: str, n: Any, t: Time) -> str:
         return f"{base}^{self.write(n, t, ATOM)}"
 
-    def _chain(self, e: Expression) -> list:
+    def _chain(self, e: Expression) -> list[Expression]:
         if e.op != "matmul":
             return [e]
         parts = [*self._chain(e.args[0]), *self._chain(e.args[1])]

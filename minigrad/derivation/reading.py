@@ -17,7 +17,7 @@ SHORT = 30                                      # of a formula that needs no nam
 class Cell(NamedTuple):
     """One node at one step: arrays, or None where there is none. ``local`` is a dict: operand -> array."""
     value: Any
-    local: dict
+    local: dict[int, Any]
     adjoint: Any
 
 
@@ -44,13 +44,13 @@ class Row:
 class Reading:
     """The rows of a graph. The same offset in every step is the same line of the cell."""
 
-    def __init__(self, graph: Graph, adjoints: dict) -> None:
+    def __init__(self, graph: Graph, adjoints: dict[int, Any]) -> None:
         self.graph = graph
         self.rows: list[Row] = []
         self.row_of: dict[int, Row] = {}
         self.adjoints = {n.id: adjoints[n.tensor.index] for n in graph.nodes if n.tensor is not None and n.tensor.index in adjoints}
         self.source, self.users = list(range(len(graph.nodes))), graph.users()
-        known: dict = {}
+        known: dict[tuple[Any, ...], Row] = {}
         for node in graph.nodes:
             aside = self.users[node.id] and all(graph.through(i) != i for i, _ in self.users[node.id])
             if node.kind == "constant" or aside and node.op.name == "stack":       # a stack that is only indexed
@@ -86,7 +86,7 @@ class Reading:
                 source = before.id
         return self.source[source]
 
-    def _key(self, node: Any) -> tuple:
+    def _key(self, node: Any) -> tuple[Any, ...]:
         place = node.tensor.place
         if node.kind == "parameter" or place is None and node.op is None:
             return "leaf", node.id

@@ -205,7 +205,7 @@ class Tableau:
             tables.append("\n".join([*body, r"\end{longtable}"]))
         return "\n".join(tables)
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the table into a file: .txt, .html (a page) or .tex (a document)."""
         suffix = os.path.splitext(os.fspath(path))[1].lower()
         if suffix not in (".txt", ".html", ".tex"):

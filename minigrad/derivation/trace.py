@@ -127,7 +127,7 @@ def _run(cell: Any, sample: Any, rows: int | None, state: Nested, head: Any, tar
                if smooth else sample, requires_grad=smooth)
     _look(cell, x, start)
     aim: Tensor | None = None
-    seen: list[tuple] = []
+    seen: list[tuple[Any, Any]] = []
     if head is not None:
         aim = Tensor(_spread(np.asarray(target), rows))
 

@@ -1,6 +1,5 @@
 """Values that NumPy has no function for, and two helpers of their rules. Arrays in, arrays out; stable, and analytic
-wherever complex step will look (a branch looks at the real part). Compiled programs print these functions: their type
-hints name NumPy's and Python's own types alone, which are known there."""
+wherever complex step will look (a branch looks at the real part)."""
 import functools
 import math
 

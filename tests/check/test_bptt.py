@@ -494,11 +494,32 @@ def test_a_state_that_was_not_given():
     close(late.norms, bptt(losses, states, p["W_h"]).norms)
 
 
+@pytest.mark.parametrize("dtype, off, agrees", [(float, .9e-12, True), (float, 2e-12, False), (np.float32, .9e-5, True), (np.float32, 2e-5, False)])
+def test_whether_it_is_the_engines_gradient_is_a_matter_of_the_dtype(dtype, off, agrees):
+    W, states, losses = mg.parameter(np.ones(3, dtype), name="W"), [], []
+    for x in mg.steps(np.ones((3, 3), dtype)):
+        states.append(x * W)
+        losses.append(states[-1].sum())
+    double = bptt(losses, states, W)
+    double.error = off
+    last = str(double).splitlines()[-1]
+    assert last.endswith("which is the engine's" if agrees else f"OFF BY {off:.0e} from the engine's")
+
+
+def test_a_parameter_without_a_name_is_called_by_its_variable():
+    weights, states, losses = mg.parameter(np.ones(3)), [], []
+    for x in mg.steps(np.ones((3, 3))):
+        h = x * weights
+        states.append(h)
+        losses.append(h.sum())
+    assert bptt(losses, states, weights).name == "weights"
+
+
 def test_a_page():
     cell = mg.RNNCell(3, 4, rng=np.random.default_rng(0))
     ys, _, states = mg.unroll(cell, np.ones((5, 2, 3)), states=True)
     page = bptt([(y * y).mean() for y in ys], states, cell.W_h).html()
-    assert page.count("<rect") == 1 + 10 and "L_5, use at step 4: " in page and "k=1" in page and "all terms add up" in page     # none of the initial state 0
+    assert page.count("<rect") == 1 + 10 and "L_5, use at step 4: " in page and "k=1" in page and "all terms add up" in page and page.count("<p>") == 3   # none of the initial state 0
     assert "<script" not in page
 
 
@@ -539,3 +560,10 @@ def test_a_parameter_that_the_losses_see_but_give_no_gradient():
     V = mg.parameter(np.ones(6), name="V")
     with pytest.raises(ValueError, match=r"^bptt\(\): the losses do not depend on parameter 'V'$"):
         bptt([masked(states[-1], V).sum()], states, V)
+
+
+def test_a_loss_with_one_step_has_an_implicit_part_of_zeros():
+    cell = mg.RNNCell(3, 4)
+    ys, _, states = mg.unroll(cell, np.ones((1, 2, 3)), mg.parameter(np.ones((2, 4))), states=True)
+    double = mg.check.bptt([(ys * ys).sum()], states, cell.W_h)
+    assert double.implicit(0).shape == (4, 4) and not double.implicit(0).any()

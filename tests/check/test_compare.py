@@ -213,6 +213,13 @@ def recurrent():
     return total, W.data, hs
 
 
+def test_a_gradient_may_be_called_by_its_d():
+    A, B = (mg.parameter(np.random.default_rng(k).standard_normal((3, 3)), name=n) for k, n in enumerate("AB"))
+    loss = (np.tanh(A) @ B).sum()
+    right = {f"d{n}": mg.grad(loss, [x])[0].data for n, x in zip("AB", (A, B))}
+    assert compare(right, loss).ok and not compare({**right, "dA": -right["dA"]}, loss).ok
+
+
 def test_adjoints_of_every_step_and_lines():
     loss, W, hs = recurrent()
     da, dh, carry = [None] * 3, [None] * 3, 0

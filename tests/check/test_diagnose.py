@@ -305,3 +305,23 @@ def test_a_network_of_column_vectors(name, wrong, kind, fix):
     assert not found.ok and [e.yours for e in found.explanations] == [name]
     if kind:
         assert (found.explanations[0].kind, found.explanations[0].fix) == (kind, fix) and found.exact
+
+
+@pytest.mark.parametrize("other", [mg.relu, mg.sigmoid, lambda a: a])
+def test_a_step_with_another_function_is_no_obstacle(other):
+    """One step that is unlike the others: a mistake in the recurrence is found all the same."""
+    rng = np.random.default_rng(3)
+    W, h = (mg.parameter(0.7 * rng.standard_normal(shape), name=name) for name, shape in (("W", (6, 6)), ("h_0", (3, 6))))
+    hs, slopes, loss = [h.data], [], 0.0
+    for t, x in enumerate(mg.steps(rng.standard_normal((4, 3, 6))), 1):
+        a = x + h @ W
+        h = np.tanh(a) if t != 2 else other(a)
+        hs.append(h.data)
+        slopes.append(1 - h.data ** 2 if t != 2 else mg.grad(other(p := mg.parameter(a.data)).sum(), [p])[0].data)
+        loss = loss + (h * h).sum()
+    dh, dW = 0, 0
+    for t in (4, 3, 2, 1):
+        da = (2 * hs[t] + dh) * slopes[t - 1]
+        dW, dh = dW + hs[t - 1].T @ da, da @ W.data              # W, where W.T is needed
+    found = mg.check.diagnose({"W": dW, "h_0": dh}, loss)
+    assert found.exact and found.explanations[0].kind == "not transposed"

@@ -7,97 +7,7 @@ from minigrad.check import compare, diagnose
 from minigrad.check.edges import Edges
 from minigrad.check.perturb import Reverse
 
-rng = np.random.default_rng(0)
-
-
-def parameters(**shapes):
-    return {name: mg.parameter(.7 * rng.standard_normal(shape), name=name) for name, shape in shapes.items()}
-
-
-def fancy():
-    """Rows of an embedding by their numbers, in and out of time."""
-    p = parameters(E=(7, 4), W=(4, 4), h_0=(3, 4))
-    h, total = p["h_0"], (p["E"][np.array([0, 0, 3])] ** 2).sum()
-    for ids in mg.steps(rng.integers(0, 7, (4, 3))):
-        h = np.tanh(p["E"][ids.data] + h @ p["W"])
-        total = total + h.sum()
-    return total
-
-
-def outside():
-    """What is computed after the loop, twice from the same step; a parameter that is only used there, and one before."""
-    p = parameters(W=(4, 4), V=(4, 4), U=(4, 4), h_0=(3, 4))
-    a, h, hs, total = rng.standard_normal((4, 3, 4)) @ p["U"], p["h_0"], [], 0.0
-    for x in mg.steps(a):
-        h = np.tanh(x + h @ p["W"])
-        hs.append(h)
-    o = np.stack(hs) @ p["V"]
-    for t in range(4):
-        total = total + (o[t] * o[t]).sum() + (hs[t] * hs[t]).sum() + (hs[t] * hs[t]).sum()
-    return total
-
-
-def sometimes():
-    """A value that only every second step has, packed, its parts without a name; the state of the step before used twice."""
-    p = parameters(W=(4, 8), U=(4, 4), h_0=(3, 4), b=(8,))
-    h, total = p["h_0"], 0.0
-    for t, x in enumerate(mg.steps(rng.standard_normal((4, 3, 4)))):
-        if t % 2 == 0:
-            k = x @ p["W"] + p["b"]
-            h = np.tanh(k[..., :4]) * h + mg.sigmoid(k[..., 4:]) * (h + (x - h) * (x + h))
-        h = np.sin(h @ p["U"])
-        total = total + (h * h).sum() / 2
-    return total
-
-
-def without_recurrence():
-    p = parameters(W=(4, 5), b=(5,))
-    total = 0.0
-    for x in mg.steps(rng.standard_normal((4, 3, 4))):
-        total = total + (np.exp(x @ p["W"]) / (1 + p["b"] * p["b"])).sum()
-    return total
-
-
-def projected():
-    """An activation on a layer of another width than the state's."""
-    p = parameters(W=(4, 4), R=(4, 6), h_0=(3, 4))
-    h, total = p["h_0"], 0.0
-    for x in mg.steps(rng.standard_normal((4, 3, 4))):
-        h = np.tanh(x + h @ p["W"])
-        total = total + np.tanh(h @ p["R"]).sum()
-    return total
-
-
-def same_in_every_step():
-    """Nothing tells one step's term from another's: least squares cannot weigh them."""
-    p, x0 = parameters(W=(4, 5)), rng.standard_normal((3, 4))
-    total = 0.0
-    for x in mg.steps(np.stack([x0] * 3)):
-        total = total + (np.tanh(x @ p["W"]) ** 2).sum()
-    return total
-
-
-def two_layers():
-    cell = mg.stacked(mg.LSTMCell(4, 4), mg.GRUCell(4, 3))
-    for p in cell.parameters().values():
-        p.data = .7 * rng.standard_normal(p.shape)
-    ys, state = mg.unroll(cell, rng.standard_normal((4, 3, 4)))
-    return (ys * ys).sum() / 2
-
-
-def both_ways():
-    net = mg.bidirectional(mg.RNNCell(4, 4), mg.RNNCell(4, 3))
-    ys, _ = net(rng.standard_normal((4, 3, 4)))
-    return (ys * ys).mean()
-
-
-def lengths():
-    cell = mg.GRUCell(4, 3)
-    ys, _ = mg.unroll(cell, rng.standard_normal((4, 3, 4)), lengths=[4, 2, 3])
-    return (ys * ys).sum()
-
-
-GRAPHS = [fancy, outside, projected, sometimes, without_recurrence, same_in_every_step, two_layers, both_ways, lengths]
+from graphs import GRAPHS, fancy, five_gates, outside, same_in_every_step, sometimes, two_packed
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
@@ -158,6 +68,7 @@ def test_a_value_that_some_steps_do_not_have():
     assert report.ok and {name: list(steps) for name, steps in report.steps.items()} == {name: [3, 1] for name in lines}
     found = diagnose({"dW": lambda x, dk: -x.T @ dk, "db": lambda dk: 2 * dk.sum(0)}, loss)
     assert found.exact and {e.yours for e in found.explanations} == {"dW", "db"} and r.steps == [1, 2, 3, 4]
+    assert [row.note for row in found.report.rows] == ["wrong on reference inputs at every step"] * 2
 
 
 def test_a_parameter_outside_of_time_has_no_line():
@@ -165,14 +76,42 @@ def test_a_parameter_outside_of_time_has_no_line():
     assert note.startswith("the recorded network has nothing that 'dV' could be: ")
 
 
-def test_what_is_packed_and_where_it_is_cut():
-    e = Edges(sometimes())
-    k = next(n.id for n in e.nodes if n.name == "k")
-    assert e.blocks[k] == (4,)
-    assert e.blocks_of(next(x for x in e.edges if x.source == k)) == (slice(0, 4), slice(4, 8))
+@pytest.mark.parametrize("graph, name, width, gates", [(sometimes, "k", 4, ["columns 0:4", "columns 4:8"]), (two_packed, "u", 4, ["r", "n"]),
+                                                       (five_gates, "a", 2, ["i", "f", "o", "c", "h"])])
+def test_what_is_packed_and_where_it_is_cut(graph, name, width, gates):
+    """By a[..., :4] and by a[:, :4]; each part is called by what it becomes."""
+    e = Edges(graph())
+    k = next(n.id for n in e.nodes if n.name == name and n.step)
+    cuts = [width * i for i in range(len(gates) + 1)]
+    assert e.blocks[k] == tuple(cuts[1:-1])
+    edge = next(x for x in e.edges if x.source == k)
+    assert e.blocks_of(edge) == tuple(map(slice, cuts, cuts[1:]))
+    slips = diagnose.context(graph()).slips
+    assert [slips.block_name(k, block) for block in e.blocks_of(edge)] == gates
+
+
+def test_lines_are_written_in_rows_unless_columns_are_wanted():
+    for options, line in (((), "dW += x.T @ da"), ((True,), "dW += da @ x.T")):
+        e = Edges(one_layer(), *options)
+        assert [e.phrases.line(x) for x in e.incoming[e.leaves["W"]]] == [line] * 4
+
+
+def one_layer():
+    W, total = mg.parameter(np.ones((4, 5)), name="W"), 0.0
+    for x in mg.steps(np.ones((4, 3, 4))):
+        a = x @ W
+        h = np.tanh(a)
+        total = total + h.sum()
+    return total
+
+
+def test_parameters_without_a_name_are_numbered():
+    p = [mg.parameter(x, name="c" if k == 1 else None) for k, x in enumerate(np.random.default_rng(0).standard_normal((3, 2, 2)))]
+    loss = (mg.Tensor(np.ones((2, 2))) @ p[0] @ p[1] @ p[2]).sum()
+    assert list(Edges(loss).leaves) == ["parameter 1", "c", "parameter 2"]
 
 
 def test_a_path_of_modules_may_begin_with_d():
-    W = mg.parameter(rng.standard_normal((3, 3)), name="W")
+    W = mg.parameter(np.random.default_rng(0).standard_normal((3, 3)), name="W")
     loss = (np.ones((2, 3)) @ W).sum()
     assert compare({"decoder.W": mg.grad(loss, [W])[0].data}, loss).ok

@@ -44,8 +44,18 @@ def test_the_lines_run_as_they_stand_give_the_gradients(seed):
         assert f"    d{name:<8} {f'{error:.2g}' if error > 1e-12 else 'exact'}" in task.text.splitlines()
 
 
+def test_the_forward_equations_are_those_of_a_step():
+    forward = {cell: exercise(3, cell).text.partition("forward:\n\n")[2].partition("\n\n")[0].replace("    ", "") for cell in (mg.LSTMCell, mg.MGUCell)}
+    assert forward[mg.LSTMCell].splitlines() == [
+        "a = x @ W_x + h[t-1] @ W_h + b", "a_i = a[..., :6]", "i = sigmoid(a_i)", "a_f = a[..., 6:12]", "f = sigmoid(a_f)", "a_g = a[..., 12:18]",
+        "g = tanh(a_g)", "a_o = a[..., 18:]", "o = sigmoid(a_o)", "c = f * c[t-1] + i * g", "h = o * tanh(c)", "logits = h @ W_out + b_out"]
+    assert forward[mg.MGUCell].splitlines() == [
+        "a = x @ W_x + b", "a_f = a[..., :6] + h[t-1] @ W_h[:, :6]", "f = sigmoid(a_f)", "a_n = a[..., 6:] + (f * h[t-1]) @ W_h[:, 6:]",
+        "n = tanh(a_n)", "h = h[t-1] + f * (n - h[t-1])", "logits = h @ W_out + b_out"]
+
+
 def test_a_seed_is_an_exercise():
-    assert exercise(3).text == exercise(3).text and exercise(3).text != exercise(4).text
+    assert exercise().text == exercise(0).text and exercise(3).text == exercise(3).text and exercise(3).text != exercise(4).text
 
 
 def test_a_cell_of_ones_own():

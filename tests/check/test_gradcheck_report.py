@@ -7,6 +7,7 @@ import pytest
 import minigrad as mg
 from minigrad.check import gradcheck
 from minigrad.check.checked import Function, arguments, moved
+from minigrad.check.entries import EXTENDED
 from minigrad.check.gradcheck import sampled
 from minigrad.ops import FUNCTIONS, TABLE, op
 
@@ -77,6 +78,27 @@ def test_a_tolerance_is_relative_to_the_largest_entry(tolerance, off, ok):
 def test_a_derivation_may_be_off_by_its_own_roundings(off, ok):
     report = gradcheck(lambda x: (x * x).sum(), np.array([1.0, 2.0]), derived=lambda x: 2 * x + 4 * off * np.array([1, 0]))
     assert report.ok == ok
+
+
+@pytest.mark.parametrize("off, ok", [(0, True), (1e-7, False)])
+def test_a_derivation_may_be_off_by_what_its_inputs_roundings_make_of_it(off, ok):
+    """The phase of a fast wave is off by many ulps however it is computed: by hand it need not come out as in fn."""
+    x, fast = np.random.default_rng(0).standard_normal(50), 1e6 / 3
+    by_hand = fast * np.cos(x / 7 * fast * 7)
+    assert np.abs(by_hand - fast * np.cos(x * fast)).max() > 1e-11 * fast
+    assert gradcheck(lambda x: np.sin(x * fast).sum(), x, derived=lambda x: fast * np.cos(x / 7 * fast * 7) * (1 + off), entries=50).ok == ok
+
+
+@pytest.mark.skipif(not EXTENDED, reason="nothing beyond double here")
+@pytest.mark.parametrize("off, ok", [(0, True), (2e-11, False)])
+def test_it_may_be_the_reference_that_is_off(off, ok):
+    """fn cancels, so its complex step is off by 1e-11: in extended precision it is not."""
+    def fn(x):
+        return (x * (1e6 / 3) + x - x * (1e6 / 3)).sum()
+    x = np.random.default_rng(0).standard_normal(6)
+    assert np.abs(np.imag(fn(x * (1 + 1e-100j))) / 1e-100 - x.sum()) > 1e-12
+    report = gradcheck(fn, x, derived=lambda x: np.ones(6) + off)
+    assert report.ok == ok and all(row.reference == pytest.approx(1, rel=1e-13) for row in report.rows)
 
 
 @pytest.mark.parametrize("slope, ok", [(-1.01, False), (-1.0, True), (0.99, True), (1.01, False)])
@@ -228,6 +250,12 @@ def test_what_cannot_be_had_alone_is_passed_over(new_ops):
         warnings.simplefilter("ignore", RuntimeWarning)
         report = gradcheck(lambda x: second(first(x)), np.array([.5, -.5]))
     assert "the gradient rule of half" in str(report)
+
+
+def test_a_wrong_rule_of_an_op_with_settings_is_told(new_ops):
+    scaled = op(lambda x, *, power: x ** power, lambda g, y, x, *, power: g * y, name="powered", reads="{0}", call=lambda x, power: ((x,), {"power": power}))
+    remark, = gradcheck(lambda x: scaled(np.sin(x), 3), X).remarks
+    assert remark.startswith("WHERE  the gradient rule of powered for argument 0 is wrong, entry [")
 
 
 def test_the_order_of_a_wrong_rule_is_told(new_ops):

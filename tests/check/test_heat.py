@@ -105,17 +105,25 @@ def test_what_is_drawn_are_the_norms(drawn):
     assert right.spines["left"].get_visible() and not right.spines["top"].get_visible() and line.get_marker() == "."
     figure, how = drawn(last, "last.svg", title="the last loss")
     assert how["format"] == "svg" and figure.get_suptitle() == "the last loss" and not figure.axes[1].collections     # one loss: no band
+    assert figure.axes[1].get_legend() is None
     figure, how = drawn(none, "nothing")
     assert how["format"] == "png" and not figure.axes[0].images and figure.axes[1].get_yscale() == "linear"
 
 
-@pytest.mark.parametrize("T, ticks", [(12, range(1, 13)), (13, [1, 2, 4, 6, 8, 10, 12]), (30, [1, 5, 10, 15, 20, 25, 30]), (70, [1, 10, 20, 30, 40, 50, 60, 70])])
+@pytest.mark.parametrize("T, ticks", [(12, range(1, 13)), (13, [1, 2, 4, 6, 8, 10, 12]), (30, [1, 5, 10, 15, 20, 25, 30]), (70, [1, *range(10, 71, 10)]),
+                                      (130, [1, *range(20, 131, 20)]), (250, [1, *range(50, 251, 50)])])
 def test_long_sequences_have_few_ticks(drawn, T, ticks):
     double = network(T)[0]
     figure, _ = drawn(double)
     for axis in (figure.axes[0].xaxis, figure.axes[0].yaxis):
         assert [t.get_text() for t in axis.get_ticklabels()] == [str(t) for t in ticks] and list(axis.get_ticklocs()) == [t - 1 for t in ticks]
     assert figure.axes[1].lines[0].get_marker() == ("." if T < 60 else "")
+
+
+def test_distances_are_whole_numbers(drawn):
+    figure, _ = drawn(network(2)[0])
+    figure.draw_without_rendering()
+    assert all(tick == int(tick) for tick in figure.axes[1].get_xticks())
 
 
 def test_norms_that_are_all_equal_can_be_drawn(drawn):

@@ -208,3 +208,9 @@ def test_whose_mistake_it_is_and_in_which_line(notes, change, words):
     assert change[0] in SMALL
     with pytest.raises(ValueError, match=words):
         check_notes(notes(SMALL.replace(*change)))
+
+
+def test_a_file_that_is_not_called_python_is_refused(tmp_path):
+    path = new_notes(str(tmp_path / "notes.txt"))
+    with pytest.raises(ValueError, match="ends in .py"):
+        check_notes(path)

@@ -72,6 +72,8 @@ SAID = [
         "W, h_0 are small: functions are almost linear there, and their slopes almost 1"]),
     (dict(W=.11 * np.triu(np.ones((6, 6)))), []),
     (dict(every=False), ["the loss enters at the last step only: what happens to earlier losses does not show"]),
+    (dict(every=False, T=2), ["two time steps: truncation and powers of the Jacobian show with three or more",
+                              "the loss enters at the last step only: what happens to earlier losses does not show"]),
     (dict(every=False, T=1), ["one time step: nothing is carried back, so no mistake in the recurrence shows"]),
     (dict(W=SYMMETRIC), ["W is symmetric: a forgotten transpose does not show"]),
 ]

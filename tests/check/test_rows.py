@@ -51,6 +51,18 @@ def test_the_page():
     assert example()._repr_html_() == page
 
 
+def test_tiny_numbers_agree_as_far_as_they_are_large():
+    assert close(np.array([1e-20]), np.array([1e-20])) and not close(np.array([1e-20]), np.array([2e-20]))
+
+
+@pytest.mark.parametrize("yours, reference, says", [
+    ((3, 4), (4,), ": a sum over the leading axes (rows of the batch, or steps) is missing"), ((2, 3, 4), (3, 4), ": a sum over the leading axes (rows of the batch, or steps) is missing"),
+    ((3, 4), (3, 1), ""), ((3, 4), (3,), ""), ((4,), (3, 4), "")])
+def test_when_a_sum_is_missing(yours, reference, says):
+    note = compare({"b": np.ones(yours)}, {"b": np.ones(reference)}).rows[0].note
+    assert note == f"shape {yours}, expected {reference}{says}"
+
+
 def test_the_data():
     assert json.loads(json.dumps(example().data())) == {
         "ok": False, "title": "check", "remarks": ["look <there>"], "steps": {"dh": {"1": 0.25, "2": 1e-17}, "da": {"2": 1e-3}},

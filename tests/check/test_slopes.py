@@ -116,6 +116,12 @@ def test_a_complex_step_is_overruled_however_small_its_lie(lie):
     assert "differences" in found.method and abs(found.value - 1) <= found.error + 1e-12 and found.error < 1e-9
 
 
+@pytest.mark.parametrize("lie, believed", [(.9e-8, True), (1.5e-8, False)])
+def test_two_methods_must_agree_to_eight_digits(lie, believed):
+    found = slope(lambda z: np.real(z) + 1j * (1 + lie) * np.imag(z), noise=1e-17)
+    assert (found.value == 1 + lie) == believed == (found.method == "complex step")
+
+
 def test_differences_too_small_to_count_do_not_overrule():
     """A slope that is 1e-9 of what slopes of φ are like: the complex step is right, and differences cannot say otherwise."""
     found = slope(lambda z: 1e9 + 1e-3 * z, noise=1e-7, size=1.0)

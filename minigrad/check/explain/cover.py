@@ -1,14 +1,26 @@
 """Several slips at once, found from gradients: each explains some pieces of them, or two meet in the recurrence."""
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..slips import Part, Slip
+
+if TYPE_CHECKING:
+    from .gradients import Case
+
+Member = tuple[float, int, frozenset[int]]      # cost, number of the slip, the wrong pieces that it explains
+Group = tuple[list[Member], frozenset[int], float]          # members, the wrong pieces they explain, cost
 MOST = 3                                          # slips together, at most
 
 
-def cover(case):
+def cover(case: Case) -> list[tuple[Slip, float]]:
     """The fewest slips that together explain every wrong piece, [(slip, residual)]: the same slip in several parameters' lines is one."""
-    left, chosen = set(np.flatnonzero(case.wrong)), []
+    left: set[int] = set(np.flatnonzero(case.wrong).tolist())
+    chosen: list[tuple[list[Member], frozenset[int]]] = []
     options = _groups(case)
     while left and options and len(chosen) <= MOST:
         members, covered, cost = max(options, key=lambda o: (len(o[1] & left), -o[2]))
@@ -21,12 +33,10 @@ def cover(case):
     return _in_recurrence(case)
 
 
-def _groups(case):
-    """[(members, the wrong pieces they explain, cost)], a member being (cost, number of the slip, the wrong pieces it explains).
-
-    A slip may explain a piece only if it is right in every other piece that it changes."""
-    groups = {}
-    wrong_at = np.flatnonzero(case.wrong)
+def _groups(case: Case) -> list[Group]:
+    """A slip may explain a piece only if it is right in every other piece that it changes."""
+    groups: dict[Hashable, list[Member]] = {}
+    wrong_at = np.flatnonzero(case.wrong).tolist()
     for i in case.finite:
         slip = case.slips[i]
         covered = frozenset(p for p in wrong_at if case.R[i, p] <= case.exact)
@@ -42,7 +52,7 @@ def _groups(case):
             for members in groups.values() if members]
 
 
-def _changed(case, i):
+def _changed(case: Case, i: int) -> Iterable[int]:
     """The pieces that a slip changes."""
     context = case.context
     if i >= len(context.vectors):                 # scale and clipping
@@ -51,7 +61,7 @@ def _changed(case, i):
     return [p for p, (_, at) in enumerate(case.pieces) if np.max(np.abs(v[at]), initial=0.0) > 0]
 
 
-def _merged(case, members, need):
+def _merged(case: Case, members: list[Member], need: set[int]) -> tuple[Slip, float]:
     """One slip for a group's, with what each of them explains."""
     used = []
     for member in members:
@@ -63,14 +73,14 @@ def _merged(case, members, need):
     says = slips[0].says if len(lines) < 2 else f"in {', '.join(lines)}: {slips[0].says}"
     if slips[0].direction:                        # each has a factor of its own
         says = "; ".join(s.says for s in slips)
-    parts = [(case.slips[i], {case.at[p] for p in covered}) for _, i, covered in used]
+    parts: list[Part] = [(case.slips[i], {case.at[p] for p in covered}) for _, i, covered in used]
     where = slips[0].where
     if where.startswith("in d"):
         where = "in " + ", ".join(dict.fromkeys(s.where.removeprefix("in ") for s in slips))
     return replace(slips[0], says=says, parts=parts, where=where), max(case.R[i, p] for _, i, covered in used for p in covered)
 
 
-def _in_recurrence(case):
+def _in_recurrence(case: Case) -> list[tuple[Slip, float]]:
     """A slip in the recurrence, and another in the line of a parameter that it reaches."""
     r = case.context.reverse
     order = [(sum(case.R[i, p] <= case.exact for p in np.flatnonzero(case.wrong)), -case.cost[i], i) for i in case.finite
@@ -84,6 +94,6 @@ def _in_recurrence(case):
             if second.changes and second.edge is not None and second.edge.leaf and second.edge.target in targets:
                 residual = case.residuals(r.run({**first.changes, **second.changes}).flat()[None]).max()
                 if residual <= case.exact:
-                    both = [((first, second), None)]
+                    both: list[Part] = [((first, second), None)]
                     return [(replace(first, parts=both), residual), (replace(second, parts=both), residual)]
     return []

@@ -1,12 +1,19 @@
 """From gradients alone: one slip, a few together, the weights of the terms, a slip and a factor, and if nothing fits, the closest."""
+from __future__ import annotations
+
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..rows import tolerance_of
 from ..slips import Slip
 from . import Explanation, rough, short, worded
+from .context import Context
 from .cover import cover
+
+if TYPE_CHECKING:
+    from ..diagnose import Diagnosis
 
 
 class Case:
@@ -19,7 +26,7 @@ class Case:
     R, whole    residuals: of each hypothesis in each piece, and its largest
     """
 
-    def __init__(self, arrays, context, tolerance):
+    def __init__(self, arrays: dict[str, np.ndarray], context: Context, tolerance: float | None) -> None:
         self.context, right = context, context.right
         self.names = [n for n in context.reverse.leaves if n in arrays]
         self.u = right.copy()
@@ -34,16 +41,16 @@ class Case:
         self.exact = max(1e-9, 100 * agrees) if agrees < 1e-4 else agrees
         self._hypotheses()
         self.R = self.residuals(self.vectors)
-        self.whole, self.finite = self.R.max(axis=1), np.flatnonzero(np.isfinite(self.cost))
+        self.whole, self.finite = self.R.max(axis=1), np.flatnonzero(np.isfinite(self.cost)).tolist()
         off = self.residuals(right[None])[0]
         self.off, self.wrong = off.max(), off > max(1e-3 * self.exact, agrees)
         if not self.wrong.any():                  # agrees within the tolerance of one entry, by a hair
             self.wrong = off > 0
 
-    def residuals(self, vectors):
+    def residuals(self, vectors: np.ndarray) -> np.ndarray:
         return self.context.residuals(vectors, self.u)[:, self.at]
 
-    def _hypotheses(self):
+    def _hypotheses(self) -> None:
         context, right, u, mask = self.context, self.context.right, self.u, self.mask
         self.vectors, self.slips, cost = context.vectors.copy(), list(context.list), list(context.cost)
         for i in np.flatnonzero(context.direction):
@@ -63,7 +70,7 @@ class Case:
         self.cost = np.array([*cost, 0.05, 0.3])
 
 
-def explain(found, arrays, context, tolerance):
+def explain(found: Diagnosis, arrays: dict[str, np.ndarray], context: Context, tolerance: float | None) -> None:
     """Fill in a Diagnosis: explanations, residual, exact, next_best, time_map."""
     case = Case(arrays, context, tolerance)
     for way in (_one, _several, _terms, _scaled):
@@ -80,16 +87,16 @@ def explain(found, arrays, context, tolerance):
         found.next_best = float(case.whole[i]), short(case.slips[i])
 
 
-def _one(found, case):
+def _one(found: Diagnosis, case: Case) -> list[Explanation]:
     fits = sorted((i for i in case.finite if case.whole[i] <= case.exact), key=lambda i: case.cost[i])
     return [worded(case.context, case.slips[fits[0]], case.whole[fits[0]], [case.slips[i] for i in fits])] if fits else []
 
 
-def _several(found, case):
+def _several(found: Diagnosis, case: Case) -> list[Explanation]:
     return [worded(case.context, slip, residual) for slip, residual in cover(case)]
 
 
-def _terms(found, case):
+def _terms(found: Diagnosis, case: Case) -> list[Explanation]:
     """The terms C[t, k] with weights that least squares finds: the local calculus is right, the bookkeeping is not."""
     masks = _mask_regression(case)
     wrong = list(dict.fromkeys(name for (name, _), w in zip(case.pieces, case.wrong) if w))
@@ -106,10 +113,11 @@ def _terms(found, case):
     return explanations
 
 
-def _mask_regression(case):
+def _mask_regression(case: Case) -> dict[str, tuple[np.ndarray, float]]:
     """Least squares of each gradient on its terms C[t, k]: name -> (m, residual) where there are more numbers than terms."""
-    context, r, u, found = case.context, case.context.reverse, case.u, {}
-    C = r.terms() if r.T > 1 else {}
+    context, r, u = case.context, case.context.reverse, case.u
+    found: dict[str, tuple[np.ndarray, float]] = {}
+    C = r.terms()
     for name in case.names:
         span = context.slips.spans[name]
         at = [(t, k) for (t, k), c in C.items() if k and np.any(c[span])]
@@ -117,7 +125,7 @@ def _mask_regression(case):
             continue
         A = np.stack([C[p][span] for p in at], 1)
         y = u[span] - r.outside[span] - sum(c[span] for (t, k), c in C.items() if not k)
-        scale = np.max(np.abs(context.right[span]), initial=0.0) or 1.0
+        scale = np.max(np.abs(context.right[span])) or 1.0
         with np.errstate(all="ignore"):
             m, _, rank, s = np.linalg.lstsq(A, y, rcond=None)
         if rank < len(at) or s[0] > 1e8 * s[-1]:
@@ -129,7 +137,7 @@ def _mask_regression(case):
     return found
 
 
-def _scaled(found, case):
+def _scaled(found: Diagnosis, case: Case) -> list[Explanation]:
     """Two at once: a slip, and everything off by a factor."""
     vectors, mask = case.vectors[case.finite], case.mask
     norms = np.einsum("ij,ij->i", vectors[:, mask], vectors[:, mask])
@@ -143,7 +151,7 @@ def _scaled(found, case):
             Explanation(_of_scale(c[k], case.context), "scale", residual=float(residual[k]), parts=[(factor, None)])]
 
 
-def _closest(case):
+def _closest(case: Case) -> Explanation:
     best = min(case.finite, key=lambda i: (rough(case.whole[i]), case.cost[i]))
     if case.off <= 1e-3 and case.whole[best] > case.off / 2:
         return Explanation(f"no slip is so small: yours are the right gradients up to {case.off:.0e}, as from finite differences, float32 "
@@ -151,7 +159,7 @@ def _closest(case):
     return worded(case.context, case.slips[best], case.whole[best])
 
 
-def _of_scale(c, context):
+def _of_scale(c: float, context: Context) -> str:
     """A factor in words, with what it could come from."""
     r = context.reverse
     B = next((n.value.shape[0] for n in r.nodes if n.step and n.op is not None and n.value.ndim == 2), 0)
@@ -168,7 +176,7 @@ def _of_scale(c, context):
     return f"everything is off by the factor {c:.6g}" + (" (an update -η·gradient in place of the gradient?)" if -1 < c < 0 else "")
 
 
-def _of_factor(slip, c, context):
+def _of_factor(slip: Slip, c: float, context: Context) -> str:
     if slip.kind == "scaled":
         return f"{slip.says.removesuffix('a factor')}the factor {1 + c:.6g}"
     if slip.kind == "scale":

@@ -8,8 +8,16 @@ adjoints  the adjoint that a line takes     losses  the loss's derivative   leav
 terms     which terms C[t, k] are there     near    what a value could be confused with
 order     in what order they are gone       changes what an edge makes of an adjoint, changed
 """
-from dataclasses import dataclass, field
+from __future__ import annotations
 
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..edges import Edge, Steps
+from ..perturb import Change, Reverse
 from . import adjoints, leaves, losses, order, products, slopes, sums, terms
 from .changes import only
 
@@ -25,26 +33,31 @@ class Slip:
     says    the slip in a sentence
     cost    how far-fetched: of several that fit equally well, the smallest comes first
     group   slips in different parameters' lines that are the same mistake share it
+    factor  the c that was found; of "weights" the matrix of them; of mistakes in a line's arguments {argument: c}
     """
     kind: str
-    edge: object
+    edge: Edge | None
     where: str
     wrote: str
     says: str
     cost: float
-    vector: object = None
-    changes: dict = field(default_factory=dict)
-    compute: object = None
-    group: object = None
+    vector: np.ndarray | None = None
+    changes: dict[Edge, Change] = field(default_factory=dict)
+    compute: Callable[[], np.ndarray] | None = None
+    group: Hashable = None
     direction: bool = False                       # gradients = right + c * vector, for one unknown c
     number: int | None = None                     # its place in the list, the same for every probe of one network
-    factor: object = 0.0                          # the c that was found
-    parts: list = field(default_factory=list)     # of a mistake in several places: (slip, the pieces of the gradients it explains)
+    factor: Any = 0.0
+    parts: list[Part] = field(default_factory=list)         # of a mistake in several places
+    together: list[Slip] = field(default_factory=list)      # of a mistake that is two
 
-    def gradients(self, reverse):
+    def gradients(self, reverse: Reverse) -> np.ndarray:
         if self.vector is None:
             self.vector = self.compute() if self.compute else reverse.run(self.changes).flat()
         return self.vector
+
+
+Part = tuple[Slip | tuple[Slip, Slip], set[int] | None]     # a slip, or two; and the pieces of the gradients that it explains, None: all
 
 
 class Slips:
@@ -53,8 +66,10 @@ class Slips:
     last   line -> its edge in the last step        spans  name of a leaf -> its slice of the flat gradients        right  these
     """
 
-    def __init__(self, reverse):
-        self.r, self.say, self.found, self.spans = reverse, reverse.phrases, [], {}
+    def __init__(self, reverse: Reverse) -> None:
+        self.r, self.say = reverse, reverse.phrases
+        self.found: list[Slip] = []
+        self.spans: dict[str, slice] = {}
         r, start = reverse, 0
         for name, i in r.leaves.items():
             self.spans[name] = slice(start, start + r.value(i).size)
@@ -81,10 +96,10 @@ class Slips:
         for number, slip in enumerate(self.found):
             slip.number = number
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Slip]:
         return iter(self.found)
 
-    def _passes(self, e):
+    def _passes(self, e: Edge) -> bool:
         """A mere name for the same adjoint: the sum's adjoint that a matrix product in it receives."""
         r = self.r
         x, y = r.nodes[e.target], r.nodes[e.source]
@@ -92,18 +107,20 @@ class Slips:
                 and x.value.shape == y.value.shape and len(r.incoming[e.target]) == 1
                 and x.op is not None and x.op.name in ("matmul", "getitem"))
 
-    def put(self, *what, **more):
+    def put(self, *what: Any, **more: Any) -> None:
         """One slip, as it is."""
         self.found.append(Slip(*what, **more))
 
-    def enter(self, kind, e, where, wrote, says, cost, steps, change, **more):
+    def enter(self, kind: str, e: Edge, where: str, wrote: str, says: str, cost: float, steps: Steps, change: Change,
+              **more: Any) -> None:
         """One slip that makes ``change(run, edge, g)`` of the line's adjoint, at all of these steps."""
         self.put(kind, e, where, wrote, says, cost, changes=dict.fromkeys(steps.values(), change), **more)
 
-    def add(self, kind, e, change, wrote, says, cost, *, steps, scope="all", blocks=True, group=None):
+    def add(self, kind: str, e: Edge, change: Change, wrote: str, says: str, cost: float, *, steps: Steps, scope: str = "all",
+            blocks: bool = True, group: Hashable = None) -> None:
         """The same at every step; for ``scope`` "one" also at one, for "but" at all but one; and for one block of a packed value."""
         times = sorted(t for t in steps if t is not None)
-        scopes = [("", steps, 0)]
+        scopes: list[tuple[str, Steps, float]] = [("", steps, 0)]
         if scope != "all" and len(times) > 1:
             scopes += [(f"at t={t}", {t: steps[t]}, 1) for t in times]
             if scope == "but":
@@ -117,9 +134,10 @@ class Slips:
             self.enter(kind, e, f"for {name}", wrote, says, cost + 0.5, steps, only(change, block),
                        group=(kind, name, group) if e.leaf else None)
 
-    def block_name(self, id, block):
+    def block_name(self, id: int, block: slice) -> str:
         """What the author calls these columns of a packed value."""
-        r, seen, stack = self.r, set(), [(id, block)]
+        r, stack = self.r, [(id, block)]
+        seen: set[tuple[int, int]] = set()
         while stack:
             i, b = stack.pop(0)
             if (i, b.start) in seen:

@@ -1,12 +1,22 @@
 """Slips in the adjoint that a line takes: from before the activation, of another value, of another step."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from ...graph import Node
+from ..edges import Edge, Steps
+from ..perturb import Reverse, Run
 from ..phrases import renamed
 from . import near
-from .changes import nothing, of
+from .changes import Of, nothing
+
+if TYPE_CHECKING:
+    from . import Slips
 
 
-def adjoint(slips, steps, e):
+def adjoint(slips: Slips, steps: Steps, e: Edge) -> None:
     """All of them for one edge."""
     y = slips.r.nodes[e.source]
     if y.step and y.value.ndim and e.kind != "op":
@@ -16,13 +26,13 @@ def adjoint(slips, steps, e):
         _other_step(slips, steps, e)
 
 
-def _could_be(r, e):
+def _could_be(r: Reverse, e: Edge) -> list[Node]:
     """The other values of the step that have an adjoint; for what goes on to other lines, only those whose adjoint is known by then."""
-    return [node for node in r.nodes if node.step == e.step and node.id != e.source and r.g[node.id] is not None and node.op is not None
-            and (e.leaf or node.id >= e.source)]
+    return [node for node in r.nodes if node.step == e.step and r.g[node.id] is not None and node.op is not None
+            and (e.leaf or node.id > e.source)]
 
 
-def _other_value(slips, steps, e):
+def _other_value(slips: Slips, steps: Steps, e: Edge) -> None:
     r, say = slips.r, slips.say
     target, old, rule = say.adjoint(e.target, e.step), say.adjoint(e.source), say.line(e)
     seen = {old}
@@ -31,16 +41,16 @@ def _other_value(slips, steps, e):
         if node.value.shape == r.value(e.source).shape and name not in seen:
             seen.add(name)
 
-            def other(run, edge, id=node.id):
+            def other(run: Run, edge: Edge, id: int = node.id) -> np.ndarray:
                 i = id if edge.step == e.step else r.at(id, edge.step)
                 return run.g[edge.source] if i is None or run.g[i] is None else run.g[i]
 
             above = node.id > e.source and near.is_above(r, node.id, e.source)
-            slips.add("wrong adjoint", e, of(other), renamed(rule, old, name), f"{target} is computed from {name} instead of {old}",
+            slips.add("wrong adjoint", e, Of(other), renamed(rule, old, name), f"{target} is computed from {name} instead of {old}",
                       0.5 if above else 1.3, steps=steps, group=(old, name))
 
 
-def _other_block(slips, steps, e, block):
+def _other_block(slips: Slips, steps: Steps, e: Edge, block: slice) -> None:
     """For one gate of a packed value."""
     r, say = slips.r, slips.say
     target, old = say.adjoint(e.target, e.step), say.adjoint(e.source)
@@ -55,7 +65,7 @@ def _other_block(slips, steps, e, block):
             if name == old:
                 continue
 
-            def mixed(run, edge, g, id=node.id, inner=inner):
+            def mixed(run: Run, edge: Edge, g: np.ndarray, id: int = node.id, inner: slice = inner) -> np.ndarray:
                 i = id if edge.step == e.step else r.at(id, edge.step)
                 g = np.array(g)
                 if i is not None and run.g[i] is not None:
@@ -66,12 +76,12 @@ def _other_block(slips, steps, e, block):
                         0.6 if name == f"d{part}" else 1.4, steps, mixed, group=("wrong adjoint", part, name) if e.leaf else None)
 
 
-def _other_step(slips, steps, e):
+def _other_step(slips: Slips, steps: Steps, e: Edge) -> None:
     r, say = slips.r, slips.say
     target, old = say.adjoint(e.target, e.step), say.adjoint(e.source)
     for d in (-1, 1) if e.leaf else (1,):
 
-        def beside(run, edge, g, d=d):
+        def beside(run: Run, edge: Edge, g: np.ndarray, d: int = d) -> np.ndarray:
             i = r.beside(edge.source, d)
             return nothing(run, edge, g) if i is None or run.g[i] is None else r.part(edge, run.g[i])
 

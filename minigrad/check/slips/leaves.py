@@ -1,11 +1,20 @@
 """Slips in a parameter's gradient as a whole: zero, scaled, transposed, with weight decay, its gates in another order, or an adjoint in
 its place."""
+from __future__ import annotations
+
 import itertools
+from collections.abc import Hashable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..edges import Edge
 
-def leaves(slips):
+if TYPE_CHECKING:
+    from . import Slips
+
+
+def leaves(slips: Slips) -> None:
     """All of them for every named leaf."""
     r = slips.r
     slips.put("decay", None, "", "d += λ W", "a multiple of the parameters themselves is added (weight decay)", 0.8, direction=True,
@@ -14,10 +23,11 @@ def leaves(slips):
         _leaf(slips, name, r.value(i), slips.right[slips.spans[name]], r.incoming[i])
 
 
-def _leaf(slips, name, x, right, edges):
+def _leaf(slips: Slips, name: str, x: np.ndarray, right: np.ndarray, edges: list[Edge]) -> None:
     r, first = slips.r, edges[0] if edges else None
 
-    def put(kind, gradient, says, cost, e=None, direction=False, group=None):
+    def put(kind: str, gradient: np.ndarray, says: str, cost: float,
+            e: Edge | None = None, direction: bool = False, group: Hashable = None) -> None:
         whole = np.zeros_like(slips.right) if direction else slips.right.copy()
         whole[slips.spans[name]] = np.ravel(gradient)
         slips.put(kind, e, f"in d{name}", says, says, cost, vector=whole, direction=direction, group=group)
@@ -39,13 +49,16 @@ def _leaf(slips, name, x, right, edges):
         carried = [r.parts[e] for line in r.crossings() for e in r.lines[line].values()
                    if e.step == step and r.state(line, step) == r.state(first.line, step)]
         if carried:
-            put("wrong adjoint", sum(carried), f"d{name} is what is carried into step {step - 1}", 0.75 + 0.1 * (step - 2), first)
+            put("wrong adjoint", sum(carried, np.zeros_like(x)), f"d{name} is what is carried into step {step - 1}",
+                0.75 + 0.1 * (step - 2), first)
 
 
-def _orders(slips, x, edges):
+def _orders(slips: Slips, x: np.ndarray, edges: list[Edge]) -> Iterator[tuple[np.ndarray, str]]:
     """(columns, words): the gates of a packed parameter in every other order."""
     e = next((e for e in edges if x.ndim and slips.r.value(e.source).shape[-1:] == x.shape[-1:] and slips.r.blocks_of(e)), None)
-    blocks = slips.r.blocks_of(e) if e is not None else ()
+    if e is None:
+        return
+    blocks = slips.r.blocks_of(e)
     if len({b.stop - b.start for b in blocks}) != 1 or len(blocks) > 4:
         return
     names, columns = [slips.block_name(e.source, b) for b in blocks], np.arange(x.shape[-1])

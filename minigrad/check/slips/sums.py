@@ -1,10 +1,20 @@
 """Slips in what adds up to an adjoint: a term is missing, there twice, of the wrong sign, or overwrites those before it."""
-import itertools
+from __future__ import annotations
 
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..edges import Edge, Line, Steps
+from ..perturb import Change, Reverse, Run
 from .changes import nothing, times, without
 
+if TYPE_CHECKING:
+    from . import Slips
 
-def one(slips, steps, e):
+
+def one(slips: Slips, steps: Steps, e: Edge) -> None:
     """One term."""
     r, say = slips.r, slips.say
     if e.source == r.root and len(steps) == 1:
@@ -33,23 +43,23 @@ def one(slips, steps, e):
                   group="bias", blocks=False)
 
 
-def _first(run, edge, g):
+def _first(run: Run, edge: Edge, g: np.ndarray) -> np.ndarray:
     """Of what is summed because it was broadcast, the first alone."""
     x = run.reverse.value(edge.target)
     shape = (1,) * (g.ndim - x.ndim) + x.shape
     return (g * edge.D)[tuple(slice(n) for n in shape)].reshape(x.shape)
 
 
-def several(slips):
+def several(slips: Slips) -> None:
     """Several terms at once: all that adds up to an adjoint, all that is carried to it, any two or more."""
     for lines in _arriving(slips.r).values():
         _all(slips, lines)
         _some(slips, lines)
 
 
-def _arriving(r):
+def _arriving(r: Reverse) -> dict[Any, dict[Line, int]]:
     """What a value is called in every step -> {line: node} of the lines that arrive there."""
-    found = {}
+    found: dict[Any, dict[Line, int]] = {}
     for line, steps in r.lines.items():
         for e in steps.values():
             if e.step and (not e.leaf or r.crossing(e)):
@@ -59,7 +69,7 @@ def _arriving(r):
     return found
 
 
-def _all(slips, lines):
+def _all(slips: Slips, lines: dict[Line, int]) -> None:
     r, say = slips.r, slips.say
     target = say.adjoint(next(iter(lines.values())))
     carried = [line for line in lines if any(r.crossing(e) for e in r.lines[line].values())]
@@ -78,14 +88,15 @@ def _all(slips, lines):
                                 times(c) if c else nothing)
 
 
-def _some(slips, lines):
+def _some(slips: Slips, lines: dict[Line, int]) -> None:
     r, say = slips.r, slips.say
     target = say.adjoint(next(iter(lines.values())))
     blocks = {line: r.blocks_of(slips.last[line]) if slips.last[line].kind == "left" else () for line in lines}
     terms = [(line, b) for line in lines for b in blocks[line] or (None,)]
     for n in range(2, len(terms)) if 3 <= len(terms) <= 7 else ():
         for some in itertools.combinations(terms, n):
-            changes, names = {}, []
+            changes: dict[Edge, Change] = {}
+            names = []
             for line in dict.fromkeys(line for line, _ in some):
                 left_out = [b for other, b in some if other == line]        # None: all of it
                 changes.update(dict.fromkeys(r.lines[line].values(), without(left_out)))

@@ -1,12 +1,20 @@
 """Slips in the bookkeeping of time: which terms C[t, k] of the double sum are there, and how often."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from .changes import nothing
 
+if TYPE_CHECKING:
+    from . import Slips
 
-def terms(slips):
+
+def terms(slips: Slips) -> None:
     """Masks over the terms, each a function of (t, k); and the carry dropped at some steps."""
     r, T = slips.r, slips.r.T
     C = r.terms()
-    masks = [
+    masks: list[tuple[str, Callable[[int, int], float], str, float]] = [
         ("only k=t", lambda t, k: t == k, "nothing is carried back in time: only the terms k = t are there", 0.1),
         *((f"t-k <= {d}", lambda t, k, d=d: t - k <= d, f"truncated: losses reach back {d} step{'s' * (d > 1)} and no further", 0.3)
           for d in range(1, T - 1)),
