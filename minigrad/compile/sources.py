@@ -50,7 +50,7 @@ class Sources:
             self.parts[name] = f"{name} = {self._literal(thing)}"
             return
         source = textwrap.dedent(inspect.getsource(thing))
-        source = _without_docstring(source[source.index("def "):])
+        source = _without_docstring(_without_hints(source[source.index("def "):]))
         self.parts[name] = source                       # before what it calls: it may call itself
         tree, scope = ast.parse(source), thing.__globals__
         modules = {n.value.id: n for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)
@@ -87,6 +87,15 @@ class Sources:
         constants = [s for s in self.parts.values() if s and not s.startswith("def ")]
         functions = [s for s in self.parts.values() if s.startswith("def ")]
         return "\n\n\n".join([*(["\n".join(constants)] if constants else []), *functions]) if self.parts else ""
+
+
+def _without_hints(source):
+    """A program is run, not checked: what it borrows goes without type hints, like the rest of it."""
+    function = ast.parse(source).body[0]
+    a = function.args
+    for each in filter(None, (*a.posonlyargs, *a.args, *a.kwonlyargs, a.vararg, a.kwarg)):
+        each.annotation = None
+    return "\n".join([f"def {function.name}({ast.unparse(a)}):", *source.splitlines()[function.body[0].lineno - 1:]])
 
 
 def _without_docstring(source):

@@ -148,12 +148,13 @@ def test_the_source_of_a_function_brings_what_it_calls():
     assert found.of(_outer) == "_outer" and found.of(np.tanh) == "np.tanh" and found.of(np.linalg.solve) == "np.linalg.solve"
     exec("import numpy as np\n" + found.text(), scope := {})
     assert scope["_outer"](3.) == _outer(3.) and "What stands here" in found.text() and '"""' not in found.text()
+    assert "def _inner(x, *more, by=None):" in found.text() and "def _outer(x):" in found.text() and "Nowhere" not in found.text()
 
 
 FACTOR = 2.5
 
 
-def _inner(x):
+def _inner(x: "Nowhere", *more: "Nowhere", by: "Nowhere" = None) -> "Nowhere":         # noqa: F821  # a program knows no such type
     """What stands here becomes a comment.
 
     And this goes.
@@ -161,5 +162,7 @@ def _inner(x):
     return x * FACTOR
 
 
-def _outer(x):
+def _outer(
+        x: "Nowhere"                                                                            # noqa: F821
+) -> "Nowhere":                                                                                 # noqa: F821
     return _inner(x) + np.sqrt(x) + len(copy.copy([1]))
