@@ -154,15 +154,18 @@ def test_the_source_of_a_function_brings_what_it_calls():
 FACTOR = 2.5
 
 
-def _inner(x: "Nowhere", *more: "Nowhere", by: "Nowhere" = None) -> "Nowhere":         # noqa: F821  # a program knows no such type
+Nowhere = float | None         # a program knows no such type
+
+
+def _inner(x: Nowhere, *more: Nowhere, by: Nowhere = None) -> Nowhere:
     """What stands here becomes a comment.
 
     And this goes.
     """
-    return x * FACTOR
+    return x * FACTOR       # type: ignore[operator]
 
 
 def _outer(
-        x: "Nowhere"                                                                            # noqa: F821
-) -> "Nowhere":                                                                                 # noqa: F821
+        x: Nowhere
+) -> Nowhere:
     return _inner(x) + np.sqrt(x) + len(copy.copy([1]))
