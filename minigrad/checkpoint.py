@@ -82,7 +82,7 @@ class captures:
         mode.watch = self.watch
 
 
-def remember(name: str, array: np.ndarray, tensors: tuple[Tensor, ...], gradients: Callable[..., list], **plan: Any) -> Tensor:
+def remember(name: str, array: np.ndarray, tensors: tuple[Tensor, ...], gradients: Callable[..., list[Any]], **plan: Any) -> Tensor:
     """A node that holds a value computed already; ``gradients(g, y, tensors=…, **plan)`` gives those of all its tensors at once."""
     op = Op(name, _Constant(array, [x.array for x in tensors]), (_rule,), None, name + "({*})", False, "jointly", None)
     return record(op, tensors, dict(name=name, tensors=tensors, stamps=[x.index for x in tensors], gradients=gradients, **plan))
@@ -100,8 +100,8 @@ class _Constant:
         return self.array
 
 
-def _rule(g: Any, y: Any, inputs: Sequence[Any], *, name: str, tensors: Sequence[Tensor], stamps: list[int], gradients: Callable[..., list],
-          **plan: Any) -> list:
+def _rule(g: Any, y: Any, inputs: Sequence[Any], *, name: str, tensors: Sequence[Tensor], stamps: list[int],
+          gradients: Callable[..., list[Any]], **plan: Any) -> list[Any]:
     for x, stamp in zip(tensors, stamps):
         if x.index != stamp:
             raise RuntimeError(f"{x.label()} was changed after {name} had used it, so the gradient would be wrong; change data only "
@@ -109,7 +109,7 @@ def _rule(g: Any, y: Any, inputs: Sequence[Any], *, name: str, tensors: Sequence
     return gradients(g, y, tensors=tensors, **plan)
 
 
-def again(g: Any, y: Any, fn: Callable[[], Nested], tensors: Sequence[Tensor], generators: list, place: Place | None) -> list:
+def again(g: Any, y: Any, fn: Callable[[], Nested], tensors: Sequence[Tensor], generators: list[Any], place: Place | None) -> list[Any]:
     """Run fn, this time recording, and walk back through it: gradients for ``tensors``, of g with any leading axes (jacobian).
 
     Where g is a Tensor they are recorded.
@@ -140,7 +140,7 @@ def check_value(before: np.ndarray, now: np.ndarray) -> None:
 
 
 @contextlib.contextmanager
-def as_before(generators: list, place: Place | None) -> Iterator[None]:
+def as_before(generators: list[Any], place: Place | None) -> Iterator[None]:
     """Recording, at the place and with the generators of an earlier run; afterwards everything is as it was."""
     now, before = [(gen, gen.bit_generator.state) for gen, _ in generators], (mode.place, mode.recording)
     for gen, state in generators:

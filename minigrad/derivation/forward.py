@@ -6,7 +6,7 @@ than once (``settle.py``).
 """
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 
@@ -223,5 +223,6 @@ def written(n: Node, arguments: list[Symbol]) -> Expression:
     return build(name, es, Static(tuple(sorted(attributes.items()))) if attributes else None, shape)
 
 
-_SHOWN = {"softmax_cross_entropy": lambda o: Symbol(build("softmax", (o.e,), -1, o.shape), o.value, o.letters),
-          "binary_cross_entropy": lambda z: Symbol(build("sigmoid", (z.e,), None, z.shape), z.value, z.letters)}
+_SHOWN: dict[str, Callable[[Any], Symbol]] = {
+    "softmax_cross_entropy": lambda o: Symbol(build("softmax", (o.e,), -1, o.shape), o.value, o.letters),
+    "binary_cross_entropy": lambda z: Symbol(build("sigmoid", (z.e,), None, z.shape), z.value, z.letters)}

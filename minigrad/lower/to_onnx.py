@@ -205,7 +205,7 @@ def _truncated(g: _Graph, a: list[str], v: Value) -> str:
     return g.add("Mul", g.add("Sign", a[0]), g.add("Floor", g.add("Abs", a[0])), name=v.name)
 
 
-TABLE = {
+TABLE: dict[str, Write] = {
     **{ours: _same(theirs) for ours, theirs in dict(
         divide="Div", power="Pow", matmul="MatMul", sqrt="Sqrt", exp="Exp", log="Log", sin="Sin", cos="Cos", tanh="Tanh",
         sigmoid="Sigmoid", where="Where", less="Less", less_equal="LessOrEqual", greater="Greater", greater_equal="GreaterOrEqual",

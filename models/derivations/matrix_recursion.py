@@ -134,7 +134,7 @@ def untied_form(run: Run, p: Arrays, name: str) -> np.ndarray:
     ∇_{W^(t)} h_i^(t) has one row that is not zero, row i: (1 − h_i²) times what W multiplies.
     """
     adjoint = adjoints(run, p)
-    factor = {"W": lambda t: run.h[t - 1], "U": lambda t: run.x[t], "b": lambda t: np.ones((1, 1))}[name]
+    factor: Callable[[int], np.ndarray] = {"W": lambda t: run.h[t - 1], "U": lambda t: run.x[t], "b": lambda t: np.ones((1, 1))}[name]
     result = np.zeros_like(p[name])
     for t in run.x:
         for i, h_i in enumerate(run.h[t].ravel()):

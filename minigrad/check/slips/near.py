@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from ...graph.words import atom
 from ..edges import Edge
 from ..perturb import Reverse
-from ..phrases import atom
 
 Key = tuple[str, Any]               # of a value that could be confused: ("same", its node) or ("before", the line that hands it on)
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...graph.words import atom
 from ..edges import Edge, Steps
 from ..perturb import Run
-from ..phrases import atom
 from . import near
 
 if TYPE_CHECKING:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...graph.words import atom
 from ...ops import values
 from ..edges import Edge, Steps, Way, product
 from ..perturb import Run
-from ..phrases import atom, renamed
+from ..phrases import renamed
 from . import near
 
 if TYPE_CHECKING:
