@@ -12,7 +12,7 @@ import itertools
 import math
 from heapq import heappop, heappush
 from operator import attrgetter
-from typing import Any, Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Collection, Iterable, Sequence
 
 import numpy as np
 
@@ -58,6 +58,8 @@ def _walk(roots: Sequence[Tensor], cotangents: Sequence[Any], *, wanted: Collect
             node, g = entry[0], entry[1]
             if keep or wanted is not None and index in wanted:
                 kept[index] = node, g
+                if needed is not None and not any([type(x) is Tensor and x.index in needed for x in node.inputs]):
+                    continue                                    # nothing behind it is asked for
             op, rules, more = node.op, node.op.rules, node.attributes
             if graph or op.special:
                 rules, arguments, more = _special(node, g, graph)
@@ -77,7 +79,7 @@ def _walk(roots: Sequence[Tensor], cotangents: Sequence[Any], *, wanted: Collect
                     arriving[key] = into = [x, None, False, None]
                     if x.op is not None and key not in stops:
                         heappush(ahead, -key)
-                part = rule(*arguments) if more is None else rule(*arguments, **more)
+                part = rule if arguments is None else rule(*arguments) if more is None else rule(*arguments, **more)
                 if type(part) is not ndarray and isinstance(part, Later):
                     if not graph:
                         if look:
@@ -107,29 +109,21 @@ def _walk(roots: Sequence[Tensor], cotangents: Sequence[Any], *, wanted: Collect
     return kept
 
 
-def _special(node: Any, g: Any, graph: bool) -> tuple[Iterable[Callable[..., Any]], tuple[Any, ...], dict[str, Any] | None]:
-    """Rules, their arguments and attributes, in a graph and for the ops whose rules want something else than arrays."""
+def _special(node: Any, g: Any, graph: bool) -> tuple[Iterable[Any], tuple[Any, ...] | None, dict[str, Any] | None]:
+    """Rules, their arguments and attributes, in a graph and for the ops whose rules want something else than arrays.
+
+    Arguments None: instead of rules, the gradients that one rule found for all inputs together.
+    """
     op, y, arguments, more = node.op, node.array, node.arrays, node.attributes
     if graph:
         y, arguments = node, tuple([x if type(x) is Tensor and x.array is a else a for x, a in zip(node.inputs, arguments)])
     if op.saves:
         more = {**(more or {}), "saved": None if graph else node.saved}
     if op.variadic == "jointly":
-        return _jointly(op.rules[0], g, y, arguments, more or {}), (), None
+        return op.rules[0](g, y, arguments, **(more or {})), None, None
     if op.variadic:                 # all arguments in one tuple: unpacked, T parts would cost T²
         return map(functools.partial, itertools.repeat(op.rules[0]), itertools.count()), (g, y, arguments), more
     return op.rules, (g, y, *arguments), more
-
-
-def _jointly(rule: Callable[..., Any], g: Any, y: Any, arguments: tuple[Any, ...], more: Mapping[str, Any]) -> Iterable[Callable[..., Any]]:
-    """One rule that finds the gradients of all arguments together, handed out one by one."""
-    found: list[Any] = []
-
-    def part(i: int) -> Any:
-        if not found:
-            found.extend(rule(g, y, arguments, **more))
-        return found[i]
-    return map(functools.partial, itertools.repeat(part), range(len(arguments)))
 
 
 def _leave(part: Later, entry: list[Any], lead: int) -> None:
