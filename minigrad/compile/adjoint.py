@@ -1,11 +1,15 @@
 """The gradient of a step as data: the ops' own rules, run on the values of a tape and written behind what the cell did."""
+from __future__ import annotations
+
 import functools
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
 from ..ops import Op
 from ..tensor import Tensor
-from .trace import Node, _Build, traced
+from .trace import Node, Tape, _Build, traced
 from .traced import _following
 
 
@@ -13,12 +17,12 @@ class _Rules(_Build):
     """The ops' own gradient rules, run on values of the step: what they do is written behind what the cell did."""
     rules = True
 
-    def __init__(self, tape):
+    def __init__(self, tape: Tape) -> None:
         super().__init__(tape)
         self.by_id = {}
 
 
-def adjoint(tape):
+def adjoint(tape: Tape) -> tuple[list, ...]:
     """Append the gradients to a tape: reverse over what the cell did, by the ops' own rules.
 
     Returns (cotangents, carries, of_x, of_state, of_invariants), lists of nodes; None where nothing is wanted or reached.
@@ -26,9 +30,9 @@ def adjoint(tape):
     forward = list(tape.nodes)
     run = _Rules(tape)
     values = {n.id: n.value if n.kind == "number" else traced(n, n.requires_grad) for n in forward}
-    grads = {}
+    grads: dict[int, Any] = {}
 
-    def seed(node, kind, position):
+    def seed(node: Node, kind: str, position: int) -> Node | None:
         if not node.requires_grad:
             return None
         leaf = Node(len(tape.nodes), kind, np.ones_like(node.value), position=position, requires_grad=True)
@@ -63,7 +67,7 @@ def adjoint(tape):
     finally:
         _following.run = before
 
-    def of(nodes):
+    def of(nodes: Iterable[Node]) -> list[Node | None]:
         return [grads[n.id].node if n.requires_grad and n.id in grads else None for n in nodes]
     leaves = {k: [n for n in forward if n.kind == k] for k in ("x", "state", "invariant")}
     return cotangents, carries, of(leaves["x"]), of(leaves["state"]), of(leaves["invariant"])
@@ -73,16 +77,17 @@ RULE_OF: dict = {}         # an op that is a rule -> (the op whose rule it is, o
 
 
 @functools.cache
-def _with_saved(op, i):
+def _with_saved(op: Op, i: int) -> Op:
     """The rule of argument i of an op that saves values for it, as an op of (g, y, arguments)."""
-    def value(g, y, *arguments, **attributes):
-        return op.rule(i)(g, y, *arguments, saved=op.value(*arguments, **attributes)[1], **attributes)
+    def value(g: Any, y: Any, *arguments: Any, **attributes: Any) -> Any:
+        rule: Any = op.rule(i)
+        return rule(g, y, *arguments, saved=op.value(*arguments, **attributes)[1], **attributes)
     made = Op(f"{op.name}_rule_{i}", value, (None,), None, f"∂{op.name}({{*}})", False, True, None)
     RULE_OF[made] = op, i
     return made
 
 
-def _unbroadcast(g, shape):
+def _unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
     """Sum over the axes along which an operand was stretched."""
     extra = g.ndim - len(shape)
     axes = tuple(range(extra)) + tuple(i + extra for i, n in enumerate(shape) if n == 1 and g.shape[i + extra] != 1)

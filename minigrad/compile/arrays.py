@@ -1,15 +1,22 @@
 """Expressions for values over all T steps at once: the array in which a value lives, or the part of one."""
-from .words import indexed, sliced
+from __future__ import annotations
+
+from typing import Any
+
+from .layout import Layout
+from .room import Room
+from .value import Value
+from .words import Words, apart, indexed, sliced
 
 
 class Arrays:
     """Where the values of a plan are, in the program's words."""
 
-    def __init__(self, words, layout, room):
+    def __init__(self, words: Words, layout: Layout, room: Room) -> None:
         self.words, self.layout, self.room = words, layout, room
-        self.carries = {}                               # id of a carried cotangent -> name of the array that keeps it
+        self.carries: dict[int, str] = {}               # id of a carried cotangent -> name of the array that keeps it
 
-    def every(self, v, rank=None, dtype=None):
+    def every(self, v: Value, rank: int | None = None, dtype: Any = None) -> str:
         """The expression for v over all steps, padded to ``rank`` axes of one step; a number as an array of ``dtype``."""
         if v.kind == "number":
             return self.constant(v, dtype or v.dtype)
@@ -20,10 +27,10 @@ class Arrays:
             text += "[:, " + ", ".join(["None"] * (rank - len(v.shape))) + "]"
         return text
 
-    def constant(self, v, dtype):
+    def constant(self, v: Value, dtype: Any) -> str:
         return self.words.table(v.number) if v.number.ndim else self.words.number(v.number.item(), dtype)
 
-    def whole(self, v):
+    def whole(self, v: Value) -> str:
         """The array over all T steps in which v lives."""
         if v.is_view and v.id not in self.layout.slot:
             return self.view(v, self.every(v.inputs[0], len(v.shape) if v.is_op("broadcast_to") else None), over_time=True)
@@ -34,7 +41,7 @@ class Arrays:
         self.room.use(name)
         return f"{name}[:-1]" if v.kind == "state" else f"{name}[1:]" if v.id in self.layout.slot else name
 
-    def name(self, v):
+    def name(self, v: Value) -> str:
         """The name of the array in which v lives, itself or as a part."""
         if v.is_view:
             return self.name(v.inputs[0])
@@ -42,7 +49,7 @@ class Arrays:
             return self.name(self.layout.piece[v.id][0])
         return self.carries[v.id] if v.kind == "carry" else self.words.of(v)
 
-    def view(self, v, source, over_time=False):
+    def view(self, v: Value, source: str, over_time: bool = False) -> str:
         """A view of ``source``, with or without the axis of time in front."""
         name = v.op.name
         if name == "getitem":
@@ -54,8 +61,7 @@ class Arrays:
             n = len(v.shape) + over_time
             return f"{source}.transpose({(*range(n - len(axes)), *(a + n for a in axes))})"
         if name == "apart":
-            n, rows, size = v.shape
-            return f"{source}.reshape({'T, ' if over_time else ''}{rows}, {n}, {size}).swapaxes(-2, -3)"
+            return f"{source}.{apart(v.inputs[0].shape, v.shape[-1], over_time)}"
         if name == "broadcast_to":
             shape = f"(T, {', '.join(map(str, v.shape))})" if over_time else repr(v.shape)
             return f"{self.words.numpy('broadcast_to')}({source}, {shape})"

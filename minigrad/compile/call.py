@@ -4,27 +4,34 @@ At every call the cell is run along the tapes that are known for it, which costs
 program is made, and compared with the eager unroll, values and gradients, before it is trusted (check.py). The call is one node of
 the graph (run.py). What a program cannot do (higher orders, Jacobians, a cell that is no function of x and state) the unroll does.
 """
+from __future__ import annotations
+
 import collections
 import threading
 import warnings
+from typing import Any, Sequence
 
 import numpy as np
 
-from ..nested import flatten, rebuild
+from ..nested import Nested, flatten, rebuild
 from ..recurrent.sequence import _choose, _mask, _segment_length, unroll
-from ..recurrent.state import called, check_cell
-from ..tensor import Tensor, _leaf, mode
+from ..recurrent.state import Cell, called, check_cell
+from ..tensor import Tensor, _clock, _leaf, mode
 from .check import compiled
 from .held import Held, kind
+from .program import Program
 from .run import Run
+from .same import Same, told
 from .trace import nesting
 from .traced import CannotTrace, Complex, Deviates, Traced, _following
 
 SIGNATURES = 64         # how many signatures are remembered
+CELLS = 16              # how many cells are remembered
 TAPES = 4               # how many different steps of one signature
 SHORTEST = 2            # a single step the unroll does faster
 
-_programs: collections.OrderedDict = collections.OrderedDict()      # signature -> programs, or why there is none
+_programs: collections.OrderedDict[tuple[Any, ...], list[Any]] = collections.OrderedDict()     # signature -> programs, or why there is none
+_told: collections.OrderedDict[int, Same] = collections.OrderedDict()          # id of a cell -> what tells that it is the same as before
 _lock = threading.Lock()
 
 
@@ -32,7 +39,8 @@ class NotCompiled(UserWarning):
     """A scan ran as an eager unroll; the message says why, and what to write instead."""
 
 
-def scan(cell, xs, state=None, *, lengths=None, reverse=False, states=False, checkpoint_every=None):
+def scan(cell: Cell, xs: Any, state: Nested = None, *, lengths: Any = None, reverse: bool = False, states: bool = False,
+         checkpoint_every: int | str | None = None) -> tuple[Any, ...]:
     """Run ``cell`` over a sequence as ``mg.unroll`` does, compiled to a NumPy program: same arguments, numbers and gradients.
 
     The first call makes the program (milliseconds) and compares it with the unroll, values and gradients. A cell that
@@ -48,7 +56,7 @@ def scan(cell, xs, state=None, *, lengths=None, reverse=False, states=False, che
     """
     check_cell("scan", cell, " (argument order: scan(cell, xs, state))")
     call = _Call(cell, xs, state, lengths, reverse, states, checkpoint_every)
-    if call.eager or call.T < SHORTEST:
+    if call.key is None or call.T < SHORTEST:
         return call.unrolled()
     program, bound = _find(call)
     if program is None:
@@ -60,72 +68,81 @@ def scan(cell, xs, state=None, *, lengths=None, reverse=False, states=False, che
 
 
 class _Call:
-    """The arguments of one call, brought into form; ``eager`` says that the unroll is to deal with them."""
-    eager = True
+    """The arguments of one call, brought into form. ``key`` says for what a program is made; None: the unroll is to deal with them."""
+    key: Any = None
+    step: Cell
 
-    def __init__(self, cell, xs, state, lengths=None, reverse=False, states=False, every=None):
+    def __init__(self, cell: Cell, xs: Any, state: Nested, lengths: Any = None, reverse: bool = False, states: bool = False,
+                 every: int | str | None = None) -> None:
         self.cell, self.given, self.state, self.lengths, self.reverse, self.states = cell, xs, state, lengths, reverse, states
-        self.every = every
-        if mode.watch is not None or _following.run is not None:        # mg.debug() and traces look at every op
+        self.every: Any = every
+        now = mode.__dict__                                                 # this thread's, looked up once
+        if now["watch"] is not None or _following.run is not None:          # mg.debug() and traces look at every op
             return
-        self.nested = type(xs) in (tuple, dict) or isinstance(xs, tuple)
-        tensors = flatten(xs) if self.nested else [xs]
-        arrays = []
+        self.nested = isinstance(xs, tuple) or type(xs) is dict
+        self.tensors = tensors = _leaves(xs) if self.nested else (xs,)
+        self.arrays: list[np.ndarray] = []
+        T, own, key = None, True, [now["recording"], states, lengths is None]
         for x in tensors:
-            if isinstance(x, Tensor):
-                if type(x) is Traced:                   # a scan inside a step that is being traced
-                    return
-                array = x.array
-            elif isinstance(x, list):
+            if type(x) is Tensor:
+                array, grad = x.array, x.requires_grad
+            elif isinstance(x, (Traced, list)):         # a scan inside a step that is being traced; T arrays
                 return
             else:
-                array = np.array(x)                     # a copy: its owner may change it
-            if array.ndim == 0 or array.dtype.kind not in "biuf" or len(array) == 0 or arrays and len(array) != len(arrays[0]):
+                array, grad, own = np.array(x), False, False                # a copy: its owner may change it
+            shape = array.shape
+            if not shape or shape[0] != T is not None:
                 return
-            arrays.append(array)
-        if not arrays:
+            T = shape[0]
+            self.arrays.append(array)
+            key += shape[1:], array.dtype, grad
+        if not T:
             return
-        if not all([type(x) is Tensor for x in tensors]):                   # what the unroll gets, now or for a picture later
-            own = [x if type(x) is Tensor else a for x, a in zip(tensors, arrays)]
-            self.given = rebuild(xs, own) if self.nested else own[0]
-        self.T, self.arrays, self.tensors = len(arrays[0]), arrays, tensors
-        first = arrays[0]
+        self.T = T
+        if not own:                                     # what the unroll gets, now or for a picture later
+            given = [x if type(x) is Tensor else a for x, a in zip(tensors, self.arrays)]
+            self.given = rebuild(xs, given) if self.nested else given[0]
         if state is None or lengths is not None:
+            first = self.arrays[0]
             batch = first.shape[1] if first.ndim > 2 or first.ndim == 2 and first.dtype.kind in "biu" else None
             if state is None:
                 if not hasattr(cell, "initial_state"):
                     return
                 self.state = state = cell.initial_state(batch)
         if lengths is not None:
-            self.arrays = [*arrays, _mask(lengths, self.T, batch)]
+            self.arrays.append(_mask(lengths, T, batch))
             self.lengths = np.array(lengths.data if isinstance(lengths, Tensor) else lengths)
             self.tensors = [*tensors, None]
-        self.step = self.step_of(cell)
-        self.leaves = [state] if type(state) is Tensor else flatten(state)
-        for s in self.leaves:
-            if type(s) is not Tensor or s.array.dtype.kind not in "biuf":
+        self.step = cell if lengths is None else _masked(cell, len(self.arrays[-1][0]))
+        self.leaves = leaves = (state,) if type(state) is Tensor else _leaves(state)
+        for s in leaves:
+            if type(s) is not Tensor:
                 return
-        self.eager = not self.leaves
-        self.every = None if every is None or not mode.recording else _segment_length(every, self.T, states)
+            key += s.array.shape, s.array.dtype, s.requires_grad
+        if not leaves:
+            return
+        self.every = None if every is None or not now["recording"] else _segment_length(every, T, states)
         if reverse:
             self.arrays = [a[::-1] for a in self.arrays]
+        key += _nesting(xs, tensors), _nesting(state, leaves)
+        self.key = key
 
-    def unrolled(self):
+    def computable(self) -> bool:
+        """Whether all arrays hold real numbers."""
+        return all([a.dtype.kind in "biuf" for a in (*self.arrays, *[s.array for s in self.leaves])])
+
+    def unrolled(self) -> tuple[Any, ...]:
         return unroll(self.cell, self.given, self.state, lengths=self.lengths, reverse=self.reverse, states=self.states,
                       checkpoint_every=self.every)
 
-    def step_of(self, cell):
-        """What is run in each step: the cell, or with lengths one whose rows rest."""
-        return cell if self.lengths is None else _masked(cell, len(self.arrays[-1][0]))
-
-    def element(self, leaves):
+    def element(self, leaves: Sequence[Any]) -> Any:
         """x of one step, nested as the step gets it."""
         if self.lengths is not None:
             *leaves, alive = leaves
             return (rebuild(self.given, leaves) if self.nested else leaves[0]), alive
         return rebuild(self.given, leaves) if self.nested else leaves[0]
 
-    def first(self):
+    def first(self) -> Any:
         leaves = []
         for a, given in zip(self.arrays, self.tensors):
             x = _leaf(np.asarray(a[0]))
@@ -133,15 +150,9 @@ class _Call:
             leaves.append(x)
         return self.element(leaves)
 
-    def signature(self):
-        return (kind(self.cell), mode.recording, self.lengths is None, self.states,
-                nesting(self.given) if self.nested else None, None if type(self.state) is Tensor else nesting(self.state),
-                *[(a.shape[1:], a.dtype.char, type(x) is Tensor and x.requires_grad) for a, x in zip(self.arrays, self.tensors)], None,
-                *[(s.array.shape, s.array.dtype.char, s.requires_grad) for s in self.leaves])
-
-    def run(self, program, bound):
+    def run(self, program: Program, bound: Sequence[Any]) -> tuple[Any, ...]:
         """Outputs, last state and, if asked for, all states."""
-        out, n = Run(self, program, bound).outputs(), len(program.plan.y)
+        out, n = Run(self, program, bound).outputs(), program.shown
         state = out[n] if type(self.state) is Tensor else rebuild(self.state, out[n:])
         if not self.states:
             return out[0], state
@@ -151,9 +162,24 @@ class _Call:
         return out[0], state, visited
 
 
-def _masked(cell, batch):
+def _leaves(x: Nested) -> Sequence[Any]:
+    """As ``flatten``; a tuple of Tensors is that already."""
+    if type(x) is tuple:
+        for v in x:
+            if type(v) is not Tensor:
+                break
+        else:
+            return x
+    return flatten(x)
+
+
+def _nesting(x: Nested, leaves: Sequence[Any]) -> Any:
+    return None if type(x) is Tensor else len(x) if x is leaves else nesting(x)
+
+
+def _masked(cell: Cell, batch: int) -> Cell:
     """A cell whose rows rest where ``alive`` is false, as ``unroll`` has it with lengths."""
-    def step(xs, state):
+    def step(xs: tuple[Any, ...], state: Nested) -> tuple[Any, Nested]:
         x, alive = xs
         y, new = cell(rebuild(x, [_choose(alive, v, 0) for v in flatten(x)]), state)
         for s in (y, *flatten(new)):
@@ -168,23 +194,34 @@ def _masked(cell, batch):
 class _Refused:
     """Why there is no program for a signature; asked again after 1, 2, 4, 8 … calls, since a cell may change its ways."""
 
-    def __init__(self, reason):
+    def __init__(self, reason: str) -> None:
         self.reason, self.calls, self.next = reason, 0, 1
 
 
-def _find(call):
+def _find(call: _Call) -> tuple[Any, Any]:
     """(program, what the cell met) for a call: known already, or made and checked now; else (None, the reason)."""
-    key = call.signature()
+    cell = call.cell
+    same = _told.get(id(cell))
+    if same is not None and not same.holds():
+        same = None
+    key = (*call.key, kind(cell) if same is None else same.kind)
     known = _programs.get(key)
     if known is None:
+        if not call.computable():
+            return None, None
         with _lock:
             known = _programs.setdefault(key, [[], None])
             while len(_programs) > SIGNATURES:
                 _programs.popitem(last=False)
     programs, refused = known
+    if same is not None:
+        for program in programs:
+            bound = same.bound.get(program)
+            if bound is not None:
+                return program, bound
     for program in programs:
         try:
-            return program, _followed(program, call) if program.watched else program.tape.follow(call.step)
+            return program, _followed(program, call) if program.watched else _met(program, call, same)
         except (Deviates, CannotTrace):
             continue
     if refused is not None:
@@ -209,7 +246,7 @@ def _find(call):
     return program, bound
 
 
-def _followed(program, call):
+def _followed(program: Program, call: _Call) -> Sequence[Any]:
     """What the cell meets on its way along the tape, if it leaves everything as it was."""
     held = Held(call.cell)
     try:
@@ -222,7 +259,27 @@ def _followed(program, call):
     raise Deviates
 
 
-def source(cell, xs, state=None, *, lengths=None, reverse=False, numba=False):
+def _met(program: Program, call: _Call, same: Same | None) -> Sequence[Any]:
+    """What the cell meets on its way along the tape. If its code tells when that is the same again, it is spared the way then: asked
+    after 1, 2, 4, 8 … ways, since some cells are others at every call. A Tensor that is made on the way is never the same."""
+    tape, start = program.tape, _clock()
+    bound = tape.follow(call.step)
+    tape.followed += 1
+    if tape.followed & (tape.followed - 1) == 0 and _clock() == start + 1:
+        same = same or told(call.cell)
+        if same is not None and same.remember(program, bound):
+            _remember(call.cell, same)
+    return bound
+
+
+def _remember(cell: Cell, same: Same) -> None:
+    with _lock:
+        _told[id(cell)] = same
+        while len(_told) > CELLS:
+            _told.popitem(last=False)
+
+
+def source(cell: Cell, xs: Any, state: Nested = None, *, lengths: Any = None, reverse: bool = False, numba: bool = False) -> str:
     """The program that ``scan`` runs for these arguments: NumPy source that runs alone. ``numba``: the one that has loops for Numba.
 
     >>> import minigrad as mg
@@ -231,7 +288,7 @@ def source(cell, xs, state=None, *, lengths=None, reverse=False, numba=False):
     True
     """
     call = _Call(cell, xs, state, lengths, reverse)
-    program, bound = (None, "its arguments have no compiled form") if call.eager else _find(call)
+    program, bound = (None, "its arguments have no compiled form") if call.key is None else _find(call)
     if program is None:
         raise CannotTrace(f"{called(cell)} has no program: {bound}")
     return program.fused_source() if numba else program.source

@@ -1,4 +1,8 @@
 """Ops that are written as one call: ``out[...] = call(…)``, of NumPy's function or of the op's own, whose source goes along."""
+from __future__ import annotations
+
+from typing import Any, Callable
+
 import numpy as np
 
 from .lines import Line, assign
@@ -6,7 +10,7 @@ from .adjoint import RULE_OF
 from .words import indexed, literal
 
 
-def lines(site, v, out):
+def lines(site: Any, v: Any, out: str) -> list[Line]:
     """The statement of an op without a form of its own. What it saves for its rule is kept, if it is there for all steps."""
     arguments = [(site.operand if v.is_op("solve") else site.plain)(i, v) for i in v.inputs]
     call = expression(site, v, arguments)
@@ -17,9 +21,9 @@ def lines(site, v, out):
     return [assign(out, f"{call}[0]", *arguments)]
 
 
-def expression(site, v, arguments):
+def expression(site: Any, v: Any, arguments: list[str]) -> str:
     """The call, without where its result goes."""
-    form = FORMS.get(v.op.name)
+    form: Any = FORMS.get(v.op.name)
     if form:
         return form(site, v, *arguments)
     if v.op in RULE_OF:
@@ -27,11 +31,11 @@ def expression(site, v, arguments):
     return _called(site, v.op.value, arguments, v.attributes)
 
 
-def _called(site, function, arguments, attributes):
+def _called(site: Any, function: Callable[..., Any], arguments: list[str], attributes: dict[str, Any]) -> str:
     return f"{site.words.source(function)}({', '.join([*arguments, *(f'{k}={literal(a)}' for k, a in attributes.items())])})"
 
 
-def _rule(site, v, arguments):
+def _rule(site: Any, v: Any, arguments: list[str]) -> str:
     """A gradient rule that wants what the value saved for it; where that was a loop, each step would have overwritten it."""
     op, i = RULE_OF[v.op]
     y = v.inputs[1]
@@ -41,29 +45,29 @@ def _rule(site, v, arguments):
 
 
 # ---- forms of their own -----------------------------------------------------------------------------------------------------
-def _joined(site, v, *arguments):
+def _joined(site: Any, v: Any, *arguments: str) -> str:
     if site.over_time:                                  # what has no axis of time gets one
-        arguments = [a if i.depends else f"{site.words.numpy('broadcast_to')}({a}, (T, {', '.join(map(str, i.shape))}))"
-                     for a, i in zip(arguments, v.inputs)]
+        arguments = tuple([a if i.depends else f"{site.words.numpy('broadcast_to')}({a}, (T, {', '.join(map(str, i.shape))}))"
+                           for a, i in zip(arguments, v.inputs)])
     return f"{site.words.numpy(v.op.name)}(({', '.join(arguments)}), {v.attributes['axis']})"
 
 
-def _blocks(site, v, W):
-    n, rows, size = v.shape
+def _blocks(site: Any, v: Any, W: str) -> str:
+    *n, rows, size = v.shape
     W = f"{W}.T" if v.attributes.get("transposed") else W
-    return f"{W}.reshape({rows}, {n}, {size}).swapaxes(0, 1)"
+    return f"{W}.reshape({rows}, {', '.join(map(str, n))}, {size}).{'swapaxes(0, 1)' if len(n) == 1 else 'transpose(1, 2, 0, 3)'}"
 
 
-def _reshape(site, v, x):
+def _reshape(site: Any, v: Any, x: str) -> str:
     return f"{x}.reshape({'(T, ' + ', '.join(map(str, v.shape)) + ')' if site.over_time and v.depends else v.shape})"
 
 
-def _einsum(site, v, *arguments):
+def _einsum(site: Any, v: Any, *arguments: str) -> str:
     text = ",".join("..." + t for t in v.attributes["terms"]) + "->..." + v.attributes["out"]
     return f"{site.words.numpy('einsum')}({text!r}, {', '.join(arguments)})"
 
 
-def _fancy(site, index, write):
+def _fancy(site: Any, index: tuple[Any, ...], write: Callable[[Any], str]) -> list[str]:
     return [site.words.table(i) if isinstance(i, np.ndarray) else write(i) for i in index]
 
 

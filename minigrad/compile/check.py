@@ -1,4 +1,8 @@
 """A program is made, and compared with the eager step, values and gradients, before it is trusted; the cell is left as it was."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Callable, Sequence
+
 import numpy as np
 
 from ..autodiff import _walk
@@ -11,10 +15,14 @@ from .speed import chosen
 from .trace import Tape
 from .traced import CannotTrace, Deviates
 
+if TYPE_CHECKING:
+    from .call import _Call
+
+Found = tuple[list[np.ndarray], dict[Any, np.ndarray]]         # outputs, and gradients
 CHECKED = 16            # how many steps of the first call are compared with the eager unroll
 
 
-def compiled(call):
+def compiled(call: _Call) -> tuple[Program, Sequence[Any]]:
     """A program that agrees with the eager step, and what the cell met; the cell is left as it was."""
     held = Held(call.cell)
     if held.iterators:
@@ -37,6 +45,9 @@ def compiled(call):
                 raise CannotTrace("an array that its step uses differs from run to run; pass it in xs")
         every = (*call.tensors, *call.leaves, *bound)
         program = Program(tape, called(call.cell), [i for i, x in enumerate(every) if type(x) is Tensor and x.requires_grad])
+        plan: Any = program.plan
+        program.constants = [i for i in range(len(call.tensors), len(every)) if i not in program.wanted]
+        program.missing = any([(*plan.of_x, *plan.of_state, *plan.of_invariants)[i] is None for i in program.wanted])
         _check(call, program)
         program = chosen(program, call, lambda other: _check(call, other))
         program.watched = held.effects
@@ -45,23 +56,23 @@ def compiled(call):
         held.restore()
 
 
-def _check(call, program):
+def _check(call: _Call, program: Program) -> None:
     """Compare the program with the eager step, values and all gradients, to what rounding explains: on the first steps of the call, and
     on three steps of random numbers near them, since zeros and what overflows hide mistakes."""
     _compare(call, program, min(max(call.T, 3), CHECKED))
     _compare(call, program, 3, near=0.5)
 
 
-def _compare(call, program, T, near=0.0):
+def _compare(call: _Call, program: Program, T: int, near: float = 0.0) -> None:
     """On T steps, those of the call again and again, moved by about ``near``."""
-    def moved(a, random, nudge):
+    def moved(a: np.ndarray, random: np.random.Generator, nudge: float) -> np.ndarray:
         if a.dtype.kind != "f":
             return a
         a = a + (near * random.standard_normal(a.shape)).astype(a.dtype) if near else a
         return a * a.dtype.type(1 + nudge * np.finfo(a.dtype).eps) if nudge else a
 
-    def inputs(nudge=0.0):
-        random, leaves = np.random.default_rng(1), []
+    def inputs(nudge: float = 0.0) -> tuple[list[Tensor], list[Tensor]]:
+        random, leaves = np.random.default_rng(1), list[Tensor]()
         for a, given in zip([*(a[np.arange(T) % call.T] for a in call.arrays), *(s.array.copy() for s in call.leaves)],
                             [*call.tensors, *call.leaves]):
             x = _leaf(moved(a, random, nudge if len(leaves) < len(call.arrays) else 0.0))
@@ -69,7 +80,7 @@ def _compare(call, program, T, near=0.0):
             leaves.append(x)
         return leaves[:len(call.arrays)], leaves[len(call.arrays):]
 
-    def outputs_of(how, nudge=0.0):
+    def outputs_of(how: Callable[[list[Tensor], list[Tensor]], list[Tensor]], nudge: float = 0.0) -> Found:
         xs, leaves = inputs(nudge)
         outputs = how(xs, leaves)
         random = np.random.default_rng(0)
@@ -80,7 +91,7 @@ def _compare(call, program, T, near=0.0):
         own = {x.index: k for k, x in enumerate([*xs, *leaves])}
         return values, {("input", own[i]) if i in own else i: entry[1] for i, entry in found.items()}
 
-    def compiled(xs, leaves):
+    def compiled(xs: list[Tensor], leaves: list[Tensor]) -> list[Tensor]:
         short = call.__class__.__new__(call.__class__)
         short.__dict__.update(call.__dict__, every=None, arrays=[x.array for x in xs], tensors=xs, leaves=leaves, T=T, states=False,
                               reverse=False,
@@ -88,7 +99,7 @@ def _compare(call, program, T, near=0.0):
         y, state = short.run(program, program.tape.follow(call.step))[:2]
         return [y, *flatten(state)]
 
-    def eager(xs, leaves):
+    def eager(xs: list[Tensor], leaves: list[Tensor]) -> list[Tensor]:
         state, ys = rebuild(call.state, leaves), []
         for t in range(T):
             y, state = call.step(call.element([x[t] for x in xs]), state)
@@ -96,7 +107,7 @@ def _compare(call, program, T, near=0.0):
         return [o if type(o) is Tensor else _leaf(o) for o in (np.stack(ys), *flatten(state))]
 
     ours, expected = outputs_of(compiled), outputs_of(eager)
-    tolerance = {d: 1e4 * np.finfo(d).eps for d in ("f4", "f8")}
+    tolerance = {d: 1e4 * float(np.finfo(d).eps) for d in ("f4", "f8")}
     wrong = _differ(ours, expected, tolerance)
     if wrong and _differ(outputs_of(eager), expected, tolerance):
         raise CannotTrace("two unrolls of it differ (something outside of x, the state and the cell changes); pass it in xs")
@@ -107,27 +118,27 @@ def _compare(call, program, T, near=0.0):
         raise CannotTrace(f"its program and the unroll differ in {wrong} within the first {T} steps (a branch that few steps take?); "
                           "it must be a function of x and the state alone")
     if not near:
-        own = [o.array for o in eager(inputs()[0], call.leaves)], {}
-        if _differ(own, (expected[0], {}), tolerance):
+        own = [o.array for o in eager(inputs()[0], [*call.leaves])]
+        if _differ((own, {}), (expected[0], {}), tolerance):
             raise CannotTrace("two unrolls of it differ: it asks whether a state is a certain Tensor, or something outside of x, the state "
                               "and the cell changes; put what it is to know into the state or xs")
 
 
-def _differ(ours, expected, tolerance, nudged=None):
+def _differ(ours: Found, expected: Found, tolerance: dict[str, float], nudged: Found | None = None) -> str | None:
     """What differs by more than rounding explains, in words; None if nothing."""
     for k, (a, b) in enumerate(zip(ours[0], expected[0])):
         if not _close(a, b, tolerance, *((None,) if nudged is None else (nudged[0][k], 0.001))):
             return "the outputs" if k == 0 else "the last state"
     for key in expected[1].keys() | ours[1].keys():
-        a, b = (g.get(key) for g in (ours[1], expected[1]))
-        a, b = (np.zeros_like(b if a is None else a) if g is None else g for g in (a, b))        # not reached is the same as zero
+        there: Any = [g.get(key) for g in (ours[1], expected[1])]
+        a, b = (np.zeros_like(there[there[0] is None]) if g is None else g for g in there)       # not reached is the same as zero
         a, b = (g.astype(min(a.dtype, b.dtype), copy=False) for g in (a, b))        # the walk gives leaves their own dtype later
         if not _close(a, b, tolerance, None if nudged is None else nudged[1].get(key), 0.01):               # cotangents are about 1
             return "a gradient"
     return None
 
 
-def _close(a, b, tolerance, nudged, least=0.0):
+def _close(a: np.ndarray, b: np.ndarray, tolerance: dict[str, float], nudged: np.ndarray | None, least: float = 0.0) -> bool:
     """``least``: what is smaller than this may be the rounding of larger numbers that cancel."""
     if a.dtype != b.dtype or a.shape != b.shape:
         return False

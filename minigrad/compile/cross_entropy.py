@@ -1,13 +1,21 @@
 """Softmax cross-entropy of classes and its rule, written out for all steps at once: the way back uses what the way forward computed."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .lines import Line
 from .adjoint import RULE_OF
+from .value import Value
+
+if TYPE_CHECKING:
+    from .steps import Site
 
 FEW = 32        # classes
 
 
-def applies(site, v):
+def applies(site: Site, v: Value) -> bool:
     """Whether v is such a loss, or its gradient, and the loss is computed for all steps at once."""
     loss = v.inputs[1] if v.op in RULE_OF else v
     if not loss.is_op("softmax_cross_entropy") or len(loss.inputs) != 2 or not site.over_time:
@@ -17,11 +25,11 @@ def applies(site, v):
     return bool(classes and x.depends and y.depends and loss.id in site.demand.batched)
 
 
-def lines(site, v, out):
+def lines(site: Site, v: Value, out: str) -> list[Line]:
     return [Line(text) for text in (_gradient(site, v, out) if v.op in RULE_OF else _loss(site, v, out))]
 
 
-def _loss(site, v, out):
+def _loss(site: Site, v: Value, out: str) -> list[str]:
     """-log softmax(logits)[target], summed: the shifted logits are exponentiated in place and kept for the way back."""
     x, y = (site.plain(i, v) for i in v.inputs)
     logits, targets = v.inputs
@@ -52,7 +60,7 @@ def _loss(site, v, out):
     return text + _mean(site, v, n, out)
 
 
-def _largest(site, x, K, out):
+def _largest(site: Site, x: str, K: int, out: str) -> str:
     """The largest logit of each row; NumPy finds it fastest among few classes in the transposed array."""
     if K > FEW:
         return f"maximum.reduce({x}, axis=-1, keepdims=True, out={out})"
@@ -60,7 +68,7 @@ def _largest(site, x, K, out):
     return f"maximum.reduce({columns}, axis=0, keepdims=True, out={site.room.flat(out, 1)}.T)"
 
 
-def _gradient(site, v, out):
+def _gradient(site: Site, v: Value, out: str) -> list[str]:
     """ŷ - y, times the gradient of each loss."""
     g, loss, logits, targets = v.inputs
     exps, sums, _, at, numbers = site.room.kept[loss.id]
@@ -75,5 +83,5 @@ def _gradient(site, v, out):
     return text + _mean(site, v, int(np.prod(targets.shape)), out) if targets.shape else text
 
 
-def _mean(site, v, n, out):
+def _mean(site: Site, v: Value, n: int, out: str) -> list[str]:
     return [f"{site.words.numpy('divide')}({out}, {n}, {out})"] if v.attributes["reduction"] == "mean" else []

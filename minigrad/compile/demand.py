@@ -3,7 +3,15 @@
 A value of a loop is there for one step only, unless something outside of the loop reads it: then it is stored. Everything
 else is computed where it is first needed: in ``forward``, or in ``backward`` if only the gradients need it.
 """
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from .totals import total
+from .value import Value
+
+if TYPE_CHECKING:
+    from .plan import Plan
 
 FORWARD, BACKWARD = "forward", "backward"
 
@@ -21,9 +29,11 @@ class Demand:
     summed    ids of what is read over all steps by the sums that are parameters' gradients
     """
 
-    def __init__(self, plan):
+    def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.once, self.batched, self.stored, self.kept, self.carries, self.summed = {}, {}, set(), set(), set(), set()
+        self.once: dict[int, set[str]] = {}
+        self.batched: dict[int, str] = {}
+        self.stored, self.kept, self.carries, self.summed = set[int](), set[int](), set[int](), set[int]()
         self._count()
         loops = {FORWARD: plan.loop, BACKWARD: plan.back}
         outputs = {FORWARD: [*(v for v in plan.new if v.id not in plan.loop), *plan.y],
@@ -36,13 +46,13 @@ class Demand:
                         self._need(i)
             for v in outputs[self._function]:
                 self._need(v)
-        for v in plan.of_invariants:
-            if v is not None:
-                total(v, self._sum)
+        for gradient in plan.of_invariants:
+            if gradient is not None:
+                total(gradient, self._sum)
 
-    def _count(self):
+    def _count(self) -> None:
         stack, seen = self.plan.roots, set()
-        self.uses = {}
+        self.uses: dict[int, int] = {}
         for v in stack:
             self.uses[v.id] = self.uses.get(v.id, 0) + 2
         while stack:
@@ -54,11 +64,11 @@ class Demand:
                     stack.append(i)
         self.live = [v for v in self.plan.values if v.id in seen]
 
-    def of_loop(self, ids):
+    def of_loop(self, ids: set[int]) -> list[Value]:
         """The values of a loop that are needed, in order."""
         return [v for v in self.live if v.id in ids]
 
-    def _need(self, root):
+    def _need(self, root: Value) -> None:
         """root must be there for all steps at once (once, if it depends on parameters only)."""
         stack = [root]
         while stack:
@@ -83,10 +93,10 @@ class Demand:
                 if v.is_view:                           # a look at what is kept
                     stack.append(v.inputs[0])
 
-    def _sum(self, v):
+    def _sum(self, v: Value) -> None:
         self.summed.add(v.id)
         self._need(v)
 
-    def has_array(self, v):
+    def has_array(self, v: Value) -> bool:
         """Whether there is an array with all steps of v."""
         return v.id in self.stored or v.id in self.batched

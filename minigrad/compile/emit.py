@@ -2,6 +2,11 @@
 
 What must be there is demand.py's, where it lives layout.py's; how one op is written is statements.py's.
 """
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 from .arrays import Arrays
 from .demand import BACKWARD, FORWARD, Demand
 from .formula import Formulas
@@ -42,7 +47,7 @@ TOTALS = "gradients of the parameters: one sum over time each"
 class Writer:
     """Writes the program of a plan: ``source``. ``fused``: its loops are functions for Numba."""
 
-    def __init__(self, plan: Plan, title="step", fused=False):
+    def __init__(self, plan: Plan, title: str = "step", fused: bool = False) -> None:
         self.plan, self.title = plan, title
         self.fused: list | None = [] if fused else None
         self.demand = Demand(plan)
@@ -53,7 +58,7 @@ class Writer:
         self.formulas = Formulas(self.words, self.demand, self.layout)
         self.source = self.write()
 
-    def write(self):
+    def write(self) -> str:
         forward = self._forward()
         backward = self._backward() if self.plan.wants_gradient else []
         saves = ["saved = {}"] if any("saved[" in line for line in forward + backward) else []
@@ -69,12 +74,12 @@ class Writer:
                   ROWS.splitlines() if any("rows(" in line for line in body) else [], *functions, ["def bptt(T):", *indented(body)]]
         return "\n\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
-    def _numpy(self):
+    def _numpy(self) -> list[str]:
         names = sorted(self.words.imports)
         line = f"from numpy import {', '.join(names)}"
         return [line] if len(line) <= WIDTH else listed("from numpy import (", names, ")")
 
-    def _numba(self):
+    def _numba(self) -> tuple[list[str], list[list[str]]]:
         """What programs for Numba have at their top: imports, and the functions."""
         if not self.fused:
             return [], []
@@ -83,14 +88,14 @@ class Writer:
         return [f"from numba import {', '.join(names)}"], [
             [FUSED], *(text.splitlines() for text in helpers.values()), *(loop.definition for loop in self.fused)]
 
-    def _text(self, loop):
+    def _text(self, loop: Loop) -> list[str]:
         """A loop as it stands in its function; for Numba that is a call of one of its own."""
         if self.fused is None or not loop.body:
             return loop.text()
         self.fused.append(Fused(loop, self.words.unique(f"{'backward' if loop.back else 'forward'}_in_time")))
         return [*page(loop.prologue), *self.fused[-1].call()]
 
-    def _forward(self):
+    def _forward(self) -> list[str]:
         self.room.part = FORWARD
         start = []
         for s in self.layout.states:
@@ -104,7 +109,7 @@ class Writer:
         return _function(FORWARD, [*self._leaves("x"), *states, *self._leaves("invariant")], [
             (BEFORE, before), ("forward in time", loop), (AFTER, after)], outputs)
 
-    def _backward(self):
+    def _backward(self) -> list[str]:
         self.room.part = "before"
         before = page([*self._once(BACKWARD), *self._all_steps(BACKWARD, 0)])
         self.room.part = "loop"
@@ -120,20 +125,20 @@ class Writer:
         return _function(BACKWARD, [*self._leaves("x"), *self._leaves("invariant"), *self._leaves("cotangent"), *last], [
             (BEFORE, before), ("backward in time", text), (AFTER, after), (TOTALS, totals)], [*of_x, *of_state, *of_invariants])
 
-    def _leaves(self, kind):
+    def _leaves(self, kind: str) -> list[str]:
         return [self.words.of(v) for v in self.plan.of_kind(kind)]
 
-    def _once(self, function):
+    def _once(self, function: str) -> list[Line]:
         return Once(self).lines([v for v in self.demand.live if function in self.demand.once.get(v.id, ())])
 
-    def _all_steps(self, function, late):
+    def _all_steps(self, function: str, late: int) -> list[Line]:
         """Before the loop, ``late`` is 0; behind it, STATE or CARRY: what the loop computes."""
         loop = STATE if function == FORWARD else CARRY
         return AllSteps(self).lines([v for v in self.demand.live if self.demand.batched.get(v.id) == function and v.depends & loop == late])
 
-    def _totals(self):
+    def _totals(self) -> tuple[list[str], list[str | None]]:
         """The gradients of the parameters: lines, and their names."""
-        lines, names = [], []
+        lines, names = list[str](), list[str | None]()
         leaves = {v.position: v for v in self.plan.of_kind("invariant")}
         for n, v in zip(self.plan.tape.invariants, self.plan.of_invariants):
             if v is None:
@@ -145,6 +150,6 @@ class Writer:
         return lines, names
 
 
-def _function(name, arguments, groups, results):
+def _function(name: str, arguments: Sequence[str], groups: Sequence[tuple[str, Sequence[str]]], results: Sequence[Any]) -> list[str]:
     body = parts(*groups)
     return [*listed(f"def {name}(", arguments, "):"), *indented([*body, *listed("return [", map(str, results), "]")])]

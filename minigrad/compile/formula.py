@@ -1,24 +1,28 @@
 """The comments of a program: each value as a person writes it, in the names of the program's arrays."""
+from __future__ import annotations
+
 from ..graph.normal import PRODUCT, SUM
 from .adjoint import RULE_OF
-from .value import ASSEMBLE, GATES
-from .words import indexed
+from .demand import Demand
+from .layout import Layout
+from .value import ASSEMBLE, GATES, Value
+from .words import Words, indexed
 
 
 class Formulas:
     """``h[t] = tanh(a)`` for a value."""
 
-    def __init__(self, words, demand, layout):
+    def __init__(self, words: Words, demand: Demand, layout: Layout) -> None:
         self.words, self.demand, self.layout = words, demand, layout
 
-    def equation(self, v):
+    def equation(self, v: Value) -> str:
         return f"{self._left(v)} = {self.formula(v)}"
 
-    def _left(self, v):
+    def _left(self, v: Value) -> str:
         name = self.words.of(v)
         return f"{name}[t]" if self.demand.has_array(v) else name
 
-    def formula(self, v, within=False):
+    def formula(self, v: Value, within: bool = False) -> str:
         """v by what it is made from; ``within`` another formula by its own name, unless it has none."""
         if v.op is None or not v.depends and self.words.has(v):
             return self._leaf(v)
@@ -39,7 +43,7 @@ class Formulas:
             return f"gradient of {RULE_OF[v.op][0].name}"
         return self._called(v, parts)
 
-    def _leaf(self, v):
+    def _leaf(self, v: Value) -> str:
         if v.kind == "number":
             return f"{v.number.item():.6g}" if v.number.ndim == 0 else "…"
         if v.kind == "carry":
@@ -47,7 +51,7 @@ class Formulas:
         return self.words.of(v) + {"state": "[t-1]", "x": "[t]", "cotangent": "[t]"}.get(v.kind, "")
 
     @staticmethod
-    def _called(v, parts):
+    def _called(v: Value, parts: list[str]) -> str:
         name = v.op.name
         if name == "matmul":
             return " @ ".join(parts)
@@ -60,7 +64,7 @@ class Formulas:
         return f"{'σ' if name == 'sigmoid' else name}({', '.join(parts)})"
 
 
-def _plus(parts):
+def _plus(parts: list[str]) -> str:
     text = parts[0]
     for p in parts[1:]:
         text += f" - {p[1:]}" if p.startswith("-") else f" + {p}"

@@ -3,8 +3,12 @@
 How one statement is written is fused_forms.py's. One without a form leaves the whole program to NumPy: ``NoForm`` says which. Each
 has a loop of its own, as in NumPy: compilers find vectors in short loops, and lose them in long ones.
 """
+from __future__ import annotations
+
 import itertools
 import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,16 +16,21 @@ from .elements import VIEWS, NoForm, moved
 from .fused_forms import FORMS, elementwise
 from .lines import Line, indented, listed, page
 
+if TYPE_CHECKING:
+    from .loop import Loop
+
 HEAD = '''fused = njit(cache=True, fastmath={"contract"}, error_model="numpy")      # a * b + c in one rounding; nothing else is moved'''
 
 
 class Fused:
     """One loop as a function of its arrays: ``definition``, and the line that calls it."""
 
-    def __init__(self, loop, name):
+    def __init__(self, loop: Loop, name: str) -> None:
         self.loop, self.name = loop, name
         self.words, self.layout, self.room = loop.words, loop.layout, loop.room
-        self.arguments, self.helpers, self.imports = {}, {}, set()              # arguments: name -> rank, as they are met
+        self.arguments: dict[str, int] = {}             # name -> rank, as they are met
+        self.helpers: dict[str, str] = {}
+        self.imports: set[str] = set()
         self.index = [self.words.unique(n, ()) for n in "ijlm"]
         self.inner = self.words.unique("k", ())
         body = [line for place, lines in itertools.groupby(loop.body, self._together) for line in self.statements(place, [*lines])]
@@ -29,7 +38,7 @@ class Fused:
         self.definition = ["@fused", *listed(f"def {name}(", ["T", *self.arguments], "):"), f"    for t in {steps}:",
                            *indented(indented(page(body)))] if body else []
 
-    def call(self):
+    def call(self) -> list[str]:
         """What comes from outside need not lie in memory as the function wants it."""
         own = self.room.buffers
         given = [n if n in own else f"{self.words.numpy('ascontiguousarray' if rank else 'asarray')}({n})"
@@ -37,15 +46,15 @@ class Fused:
         return listed(f"{self.name}(", ["T", *given], ")") if self.definition else []
 
     # ---- elements -----------------------------------------------------------------------------------------------------------
-    def shape(self, text):
+    def shape(self, text: str) -> tuple[int, ...]:
         return self.loop.places[text].shape if text in self.loop.places else ()
 
-    def dtype(self, text):
+    def dtype(self, text: str) -> np.dtype:
         return self.loop.places[text].dtype
 
-    def element(self, text, at, like):
+    def element(self, text: str, at: Sequence[str], like: np.dtype) -> str:
         """The element of an operand, or of a place, at indices that may be more than it has axes; a number in ``like``'s dtype."""
-        v = self.loop.places.get(text)
+        v: Any = self.loop.places.get(text)
         if v is None:
             if text not in self.words.numbers and not text.isdigit():
                 raise NoForm(text)
@@ -54,7 +63,7 @@ class Fused:
             return self.number(v.number.item(), like)
         return self.of(v, [i if n > 1 else "0" for i, n in zip(at[len(at) - len(v.shape):], v.shape)])
 
-    def of(self, v, at):
+    def of(self, v: Any, at: Sequence[str]) -> str:
         """The element of a value, in the array where it lives."""
         if v.kind == "place":
             return self.array(v.name, [v.at, *at] if v.at else at)
@@ -75,7 +84,7 @@ class Fused:
             return self.array(self.words.of(v), ["t + 1", *at])
         return self.array(self.words.of(v), at if self.loop.is_overwritten(v) else ["t", *at])
 
-    def array(self, name, at):
+    def array(self, name: str, at: Sequence[str]) -> str:
         """The element of an array, which is an argument now."""
         buffer = self.room.buffers.get(name)
         while buffer is not None and buffer.other is not None:          # by its first name: two names would be taken for two arrays
@@ -84,7 +93,7 @@ class Fused:
         self.arguments.setdefault(name, len(at))
         return f"{name}[{', '.join(at) or '()'}]"
 
-    def number(self, number, dtype):
+    def number(self, number: Any, dtype: np.dtype) -> str:
         """A number of a dtype: Numba computes in double precision with those that do not say theirs."""
         text = repr(number) if math.isfinite(number) else f"np.{number}" if number > 0 or number != number else "-np.inf"
         if dtype.kind != "f" or dtype.itemsize == 8:
@@ -94,11 +103,11 @@ class Fused:
 
     # ---- statements -------------------------------------------------------------------------------------------------------
     @staticmethod
-    def _together(line):
+    def _together(line: Line) -> str | int:
         """Statements in a row that compute their elements in one place are one loop."""
         return line.out if line.elementwise else id(line)
 
-    def statements(self, place, lines):
+    def statements(self, place: Any, lines: list[Line]) -> list[Line]:
         """The lines of statements with one place; the comment of the first is behind the first."""
         for line in lines:
             if not line.how or line.how[0] not in FORMS or line.out not in self.loop.places:
@@ -111,7 +120,7 @@ class Fused:
         written[0].comment = lines[0].comment
         return written
 
-    def over(self, shape, write, skip=()):
+    def over(self, shape: tuple[int, ...], write: Callable[[list[str]], list[str]], skip: Sequence[int] = ()) -> list[str]:
         """``write(indices)`` within loops over a shape; an axis of one needs no loop."""
         if len(shape) > len(self.index):
             raise NoForm(f"arrays of {len(shape)} axes")
@@ -122,7 +131,7 @@ class Fused:
                 lines = [f"for {at[axis]} in range({shape[axis]}):", *indented(lines)]
         return lines
 
-    def meets(self, line):
+    def meets(self, line: Line) -> np.dtype:
         """The dtype in which the numbers of a line meet what is no number."""
         arrays = [self.dtype(text) for text in line.reads if text in self.loop.places and self.loop.places[text].kind != "number"]
         return np.result_type(*arrays) if arrays else self.dtype(line.out)

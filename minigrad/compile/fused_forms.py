@@ -2,10 +2,19 @@
 
 A product with a matrix goes through it row by row, ``UNROLL`` rows at a time, and so through memory as it lies there.
 """
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from .elements import NoForm, moved, shifted
-from .lines import indented
+from .lines import Line, indented
+
+if TYPE_CHECKING:
+    from .fused import Fused
 
 UNROLL = 8
 TANH = '''@fused
@@ -27,7 +36,7 @@ SYMBOLS = {"add": "{} + {}", "subtract": "{} - {}", "multiply": "{} * {}", "divi
 START = {"add": 0.0, "maximum": -math.inf, "minimum": math.inf}
 
 
-def elementwise(fused, line, at):
+def elementwise(fused: Fused, line: Line, at: Sequence[str]) -> str:
     """One element of a line: many such lines may be one loop."""
     like = fused.dtype(line.out)
     if like.kind != "f":
@@ -42,40 +51,40 @@ def elementwise(fused, line, at):
     return f"{fused.element(line.out, at, like)} = {value}"
 
 
-def _tanh(fused, dtype):
+def _tanh(fused: Fused, dtype: np.dtype) -> str:
     kind = "single" if dtype.itemsize == 4 else "double"
     fused.helpers[kind] = TANH.format(kind=kind, **{k: fused.number(n, dtype) for k, n in NUMBERS.items()},
                                       limit=fused.number(10 if kind == "single" else 20, dtype))
     return f"tanh_{kind}"
 
 
-def _copy_where(fused, line):
+def _copy_where(fused: Fused, line: Line) -> list[str]:
     value, condition = line.reads
     dtype = fused.dtype(line.out)
     return fused.over(fused.shape(line.out), lambda at: [
         f"if {fused.element(condition, at, dtype)}:", f"    {fused.element(line.out, at, dtype)} = {fused.element(value, at, dtype)}"])
 
 
-def _copy_part(fused, line, start):
+def _copy_part(fused: Fused, line: Line, start: int) -> list[str]:
     value, dtype = line.reads[0], fused.dtype(line.out)
     return fused.over(fused.shape(value), lambda at: [
         f"{fused.element(line.out, moved(at, -1, start), dtype)} = {fused.element(value, at, dtype)}"])
 
 
-def _matmul(fused, line):
+def _matmul(fused: Fused, line: Line) -> list[str]:
     a, b = line.reads
     shape, K, k, dtype = fused.shape(line.out), fused.shape(a)[-1], fused.inner, fused.dtype(line.out)
     row, column = len(fused.shape(a)) == 1, len(fused.shape(b)) == 1        # vectors
 
-    def write(at):
+    def write(at: Sequence[str]) -> list[str]:
         out = fused.element(line.out, at, dtype)
 
-        def term(n):
+        def term(n: str) -> str:
             left = [n] if row else [*(at if column else at[:-1]), n]
             right = [n] if column else [*(at[:-1] if row else at[:-2]), n, at[-1]]
             return f"{fused.element(a, left, dtype)} * {fused.element(b, right, dtype)}"
 
-        def across(lines):
+        def across(lines: list[str]) -> list[str]:
             return lines if not along or shape[-1] == 1 else [f"for {at[-1]} in range({shape[-1]}):", *indented(lines)]
         if not K:
             raise NoForm(line.text)
@@ -91,7 +100,7 @@ def _matmul(fused, line):
     return fused.over(shape, write, skip=(len(shape) - 1,) if along else ())
 
 
-def _total(start, terms):
+def _total(start: str, terms: list[str]) -> list[str]:
     """A sum of many terms, some on each line."""
     lines = [" + ".join(terms[n:n + 4]) for n in range(0, len(terms), 4)]
     if len(lines) == 1:
@@ -100,10 +109,10 @@ def _total(start, terms):
     return [f"{start} ({lines[0]}", *(f"{indent}+ {line}" for line in lines[1:-1]), f"{indent}+ {lines[-1]})"]
 
 
-def _reshape(fused, line, attributes):
+def _reshape(fused: Fused, line: Line, attributes: dict[str, Any]) -> list[str]:
     x, dtype = line.reads[0], fused.dtype(line.out)
 
-    def source(at):
+    def source(at: Sequence[str]) -> list[str]:
         """The element of the same number; where only axes of one come or go, that is the same but for these."""
         ours = [(i, n) for i, n in zip(at, fused.shape(line.out)) if n > 1]
         theirs = [n for n in fused.shape(x) if n > 1]
@@ -122,7 +131,7 @@ def _reshape(fused, line, attributes):
         f"{fused.element(line.out, at, dtype)} = {fused.element(x, source(at), dtype)}"])
 
 
-def _concatenate(fused, line, attributes):
+def _concatenate(fused: Fused, line: Line, attributes: dict[str, Any]) -> list[str]:
     lines, start, dtype = [], 0, fused.dtype(line.out)
     for x in line.reads:
         axis = attributes["axis"] % len(fused.shape(x))
@@ -132,17 +141,17 @@ def _concatenate(fused, line, attributes):
     return lines
 
 
-def _reduce(fused, line, name, axis, keepdims):
+def _reduce(fused: Fused, line: Line, name: str, axis: Any, keepdims: bool) -> list[str]:
     x, dtype = line.reads[0], fused.dtype(line.out)
     shape = fused.shape(x)
     axes = range(len(shape)) if axis is None else [a % len(shape) for a in (axis if isinstance(axis, tuple) else (axis,))]
     if dtype.kind != "f":
         raise NoForm(line.text)
 
-    def out(at):
+    def out(at: Sequence[str]) -> str:
         return fused.element(line.out, ["0" if n in axes else i for n, i in enumerate(at) if keepdims or n not in axes], dtype)
 
-    def write(at):
+    def write(at: Sequence[str]) -> list[str]:
         inner = [SYMBOLS[name].format(out(at), fused.element(x, at, dtype)) if name in SYMBOLS else
                  f"np.{name}({out(at)}, {fused.element(x, at, dtype)})"]
         inner = [f"{out(at)} = {inner[0]}"]
@@ -153,7 +162,7 @@ def _reduce(fused, line, name, axis, keepdims):
     return fused.over(shape, write, skip=axes)
 
 
-def _stack(fused, line, attributes):
+def _stack(fused: Fused, line: Line, attributes: dict[str, Any]) -> list[str]:
     lines, dtype, axis = [], fused.dtype(line.out), attributes["axis"] % len(fused.shape(line.out))
     for n, x in enumerate(line.reads):
         lines += fused.over(fused.shape(x), lambda at: [f"{fused.element(line.out, [*at[:axis], str(n), *at[axis:]], dtype)} = "
@@ -161,12 +170,12 @@ def _stack(fused, line, attributes):
     return lines
 
 
-def _mean(fused, line, attributes):
+def _mean(fused: Fused, line: Line, attributes: dict[str, Any]) -> list[str]:
     out, dtype = fused.shape(line.out), fused.dtype(line.out)
     n = math.prod(fused.shape(line.reads[0])) // max(math.prod(out), 1)
     return [*_reduce(fused, line, "add", attributes["axis"], attributes["keepdims"]),
             *fused.over(out, lambda at: [f"{fused.element(line.out, at, dtype)} /= {fused.number(n, dtype)}"])]
 
 
-FORMS = {"ufunc": None, "copy where": _copy_where, "copy part": _copy_part, "matmul": _matmul, "reduce": _reduce,
-         "reshape": _reshape, "concatenate": _concatenate, "stack": _stack, "mean": _mean}
+FORMS: dict[str, Any] = {"ufunc": None, "copy where": _copy_where, "copy part": _copy_part, "matmul": _matmul, "reduce": _reduce,
+                         "reshape": _reshape, "concatenate": _concatenate, "stack": _stack, "mean": _mean}

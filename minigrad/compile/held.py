@@ -4,6 +4,8 @@ A compiled step runs the cell once where the unroll runs it T times. A cell that
 write too little, so such a cell is not compiled; and it is left as it was when it was tried. ``Held`` goes through attributes,
 closures, defaults, globals and classes, and through what the functions in them reach; not through other packages.
 """
+from __future__ import annotations
+
 import collections
 import dis
 import functools
@@ -11,6 +13,7 @@ import pickle
 import random
 import sys
 import types
+from typing import Any
 
 import numpy as np
 
@@ -35,9 +38,13 @@ class Held:
     iterators   what it could draw from and nobody can put back
     """
 
-    def __init__(self, cell):
-        self.places, self.iterators, self.effects = [], [], False       # places: (name, what is there, how to read, how to write)
-        self.stack, seen, self.arrays = [("self", cell)], {}, []
+    def __init__(self, cell: Any) -> None:
+        self.places: list[tuple[str, Any, Any, Any]] = []       # name, what is there, how to read it, how to write it
+        self.iterators: list[str] = []
+        self.effects = False
+        self.stack: list[tuple[str, Any]] = [("self", cell)]
+        self.arrays: list[tuple[str, np.ndarray]] = []
+        seen: dict[int, Any] = {}
         while self.stack:
             name, x = self.stack.pop()
             if not isinstance(x, STAYS) and id(x) not in seen:
@@ -47,12 +54,12 @@ class Held:
         for name, x in self.arrays if self.effects else ():                # numbers are copied only if something writes
             self.places.append((name, x.copy(), lambda x=x: x, lambda v, x=x: x.__setitem__(..., v)))
 
-    def drawn(self):
+    def drawn(self) -> bool:
         return any(type(there) is _Drawn and not _same(read(), there) for _, there, read, _ in self.places)
 
-    def changed(self):
+    def changed(self) -> list[str]:
         """The names of what is not as it was."""
-        found = set()
+        found = set[str]()
         for name, there, read, _ in self.places:
             now = read()
             if not _same(now, there):
@@ -60,15 +67,15 @@ class Held:
                     if type(there) is _Attributes else {name}
         return sorted(found)
 
-    def restore(self):
+    def restore(self) -> None:
         for _, there, read, write in self.places:
             if not _same(read(), there):
                 write(there)
 
-    def _hold(self, name, read, write):
+    def _hold(self, name: str, read: Any, write: Any) -> None:
         self.places.append((name, read(), read, write))
 
-    def _look(self, name, x):
+    def _look(self, name: str, x: Any) -> None:
         """Hold x itself, and go on to what it reaches."""
         if isinstance(x, Tensor):
             self._hold(name, lambda: (x.array, x.index, x.requires_grad), lambda v: _put_back(x, v))
@@ -88,7 +95,7 @@ class Held:
             self._hold(name, lambda: list(x), lambda v: (x.clear(), x.extend(v)))
             self.stack.extend((f"{name}[{k}]", v) for k, v in enumerate(list(x)))
         elif isinstance(x, set):
-            self._hold(name, lambda: set(x), lambda v: (x.clear(), x.update(v)))
+            self._hold(name, lambda: set(x), lambda v: (set.clear(x), set.update(x, v)))
             self.stack.extend((name, v) for v in set(x))
         elif isinstance(x, (tuple, frozenset)):
             self.stack.extend((f"{name}[{k}]", v) for k, v in enumerate(x))
@@ -109,7 +116,7 @@ class Held:
         elif not isinstance(x, types.ModuleType):
             self._object(name, x)
 
-    def _object(self, name, x):
+    def _object(self, name: str, x: Any) -> None:
         inside = getattr(x, "__dict__", None)
         if inside is not None and _house(type(x)) != "numpy":
             self._hold(name, lambda: _Attributes(x.__dict__), lambda v: (x.__dict__.clear(), x.__dict__.update(v)))
@@ -119,12 +126,12 @@ class Held:
                 self._attribute(f"{name}.{slot}", x, slot)
         self.stack.append((name, type(x)))
 
-    def _attribute(self, name, x, attribute):
+    def _attribute(self, name: str, x: Any, attribute: str) -> None:
         self._hold(name, lambda: (getattr(x, attribute, _MISSING),),
                    lambda v: delattr(x, attribute) if v[0] is _MISSING else setattr(x, attribute, v[0]))
         self.stack.append((name, getattr(x, attribute, None)))
 
-    def _class(self, x):
+    def _class(self, x: type) -> None:
         for c in x.__mro__:
             if _house(c) in HOUSES:
                 continue
@@ -136,10 +143,9 @@ class Held:
                 self._hold(f"{c.__name__}.{key}", lambda c=c, key=key: (vars(c).get(key, _MISSING),),
                            lambda v, c=c, key=key: setattr(c, key, v[0]))
                 self.stack.append((f"{c.__name__}.{key}", value))
-            self._hold(c.__name__, lambda c=c: tuple(vars(c)),
-                       lambda v, c=c: [delattr(c, key) for key in set(vars(c)) - set(v)])
+            self._hold(c.__name__, lambda c=c: tuple(vars(c)), lambda v, c=c: _take_away(c, set(vars(c)) - set(v)))
 
-    def _function(self, name, f):
+    def _function(self, name: str, f: types.FunctionType) -> None:
         for variable, c in zip(f.__code__.co_freevars, f.__closure__ or ()):
             self._hold(variable, lambda c=c: _contents(c), lambda v, c=c: setattr(c, "cell_contents", v[0]))
             self.stack.extend((variable, v) for v in _contents(c))
@@ -171,17 +177,18 @@ OF_CLASSES = ("__module__", "__dict__", "__weakref__", "__doc__", "__slots__", "
 class _Drawn:
     """The state of a generator."""
 
-    def __init__(self, state):
+    def __init__(self, state: Any) -> None:
         self.state, self.key = state, pickle.dumps(state)
 
 
-class _Attributes(dict):
+class _Attributes(dict[str, Any]):
     """What an object has, by name."""
 
 
-def kind(x, depth=4):
+def kind(x: Any, depth: int = 4) -> Any:
     """What code a cell runs: its function's or class's, and those of the functions and cells in it."""
     what = type(x)
+    parts: Any
     if what is types.FunctionType:
         found, parts = [x.__code__], x.__closure__ and [v for c in x.__closure__ for v in _contents(c)] or ()
     elif what is types.MethodType:
@@ -194,7 +201,7 @@ def kind(x, depth=4):
     return tuple(found) if len(found) > 1 else found[0]
 
 
-def _same(now, there):
+def _same(now: Any, there: Any) -> bool:
     if isinstance(there, _Drawn):
         return now.key == there.key
     if isinstance(there, np.ndarray):
@@ -206,23 +213,28 @@ def _same(now, there):
     return len(now) == len(there) and all(a is b or type(a) is type(b) in (int, bool) and a == b for a, b in zip(now, there))
 
 
-def _put_back(x, there):
+def _take_away(c: type, names: set[str]) -> None:
+    for name in names:
+        delattr(c, name)
+
+
+def _put_back(x: Tensor, there: tuple[Any, ...]) -> None:
     x.array, x.index, x.requires_grad = there
 
 
-def _contents(cell):
+def _contents(cell: types.CellType) -> tuple[Any, ...]:
     try:
         return (cell.cell_contents,)
     except ValueError:                                      # not filled yet
         return ()
 
 
-def _house(x):
-    return (getattr(x, "__module__", None) or getattr(x, "__name__", "")).partition(".")[0]
+def _house(x: Any) -> str:
+    return str(getattr(x, "__module__", None) or getattr(x, "__name__", "")).partition(".")[0]
 
 
 @functools.lru_cache(256)
-def _code(code):
+def _code(code: types.CodeType) -> tuple[bool, set[str]]:
     """Whether code has something that changes things, and the names in it that may be global; functions in it included."""
     stored, names = False, set(code.co_names)
     for i in dis.get_instructions(code):

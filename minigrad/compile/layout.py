@@ -6,14 +6,22 @@
     in_place  a gradient that is carried on is computed where the one that came in stood, once nobody reads that any more
     fresh     what leaves the program, and is not needed again, gets a new array at each call; it need not be copied
 """
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from ..graph.normal import PRODUCT, SUM
-from .value import ASSEMBLE, CARRY, STATE
+from .demand import Demand
+from .value import ASSEMBLE, CARRY, STATE, Value
+
+if TYPE_CHECKING:
+    from .plan import Plan
 
 
 class Layout:
     """The decisions above: dicts and sets of ids; see the module's first lines."""
 
-    def __init__(self, plan, demand):
+    def __init__(self, plan: Plan, demand: Demand) -> None:
         self.plan, self.demand = plan, demand
         self.states = plan.of_kind("state")
         carries = {v.position: v for v in plan.of_kind("carry") if any(v is w for w in demand.live)}
@@ -24,8 +32,9 @@ class Layout:
         self._place_carries()
         self._choose_fresh()
 
-    def _place_states(self):
-        self.slot, self.copies = {}, []                 # id -> state; (state, value) that must be copied into its row
+    def _place_states(self) -> None:
+        self.slot: dict[int, Value] = {}                # id -> state
+        self.copies: list[tuple[Value, Value]] = []     # (state, value) that must be copied into its row
         for s, v in zip(self.states, self.plan.new):
             if v.id in self.plan.loop and not v.is_view and v.id not in self.slot and v.op is not ASSEMBLE \
                     and v.dtype == s.dtype and v.shape == s.shape:
@@ -34,8 +43,8 @@ class Layout:
             else:
                 self.copies.append((s, v))
 
-    def _place_pieces(self):
-        self.piece = {}                                 # id -> (whole, slice)
+    def _place_pieces(self) -> None:
+        self.piece: dict[int, tuple[Value, slice]] = {}                 # id -> (whole, slice)
         stored = self.demand.stored
         for whole in reversed(self.demand.live):        # a whole that is a piece itself comes first
             if whole.op is not ASSEMBLE:
@@ -48,16 +57,16 @@ class Layout:
                     if whole.id in stored:
                         stored.add(v.id)
 
-    def _loop_of(self, v):
+    def _loop_of(self, v: Value) -> tuple[bool, bool]:
         return v.id in self.plan.loop, v.id in self.plan.back
 
-    def _place_of(self, v):
+    def _place_of(self, v: Value) -> tuple:
         """Values of one place are computed side by side."""
         if any(self._loop_of(v)):
             return self._loop_of(v)
         return self.demand.batched.get(v.id), v.depends & STATE, v.depends & CARRY, bool(v.depends)
 
-    def _fold_into_sums(self):
+    def _fold_into_sums(self) -> None:
         self.inside = {}                                # id -> "sign", or "first": what the sum starts from
         for total in self.demand.live:
             if total.op is not SUM:
@@ -73,12 +82,12 @@ class Layout:
                     self.inside[v.id] = "first"
                     started = True
 
-    def _folds(self, v, total):
+    def _folds(self, v: Value, total: Value) -> bool:
         return (self.demand.uses[v.id] == 1 and v.id not in self.demand.summed and v.id not in self.piece
                 and (v.id not in self.demand.stored or v.id in self.demand.batched)
                 and v.shape == total.shape and v.dtype == total.dtype and self._place_of(v) == self._place_of(total))
 
-    def _place_carries(self):
+    def _place_carries(self) -> None:
         self.in_place = {}                              # id -> the state whose gradient it is
         values = self.demand.of_loop(self.plan.back)
         order = {v.id: n for n, v in enumerate(values)}
@@ -97,11 +106,11 @@ class Layout:
             if all(r < order[v.id] for r in readers):
                 self.in_place[v.id] = s
 
-    def _choose_fresh(self):
+    def _choose_fresh(self) -> None:
         outputs = [v for v in (*self.plan.y, *self.plan.of_x) if v is not None and v.id in self.demand.batched]
         self.fresh = {v.id for v in outputs if self.is_written(v) and v.id not in self.piece and v.id not in self.demand.kept
                       and v.op is not ASSEMBLE}
 
-    def is_written(self, v):
+    def is_written(self, v: Value) -> bool:
         """Whether statements of its own compute v."""
         return not v.is_view and v.id not in self.inside

@@ -1,5 +1,12 @@
 """Lines of a program: text, and what sharing and the reader need to know of it; how they are set out on the page."""
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .steps import Site
 
 COLUMN, WIDTH = 48, 100     # where comments begin, if they can; how long a line of many names gets
 
@@ -15,30 +22,30 @@ class Line:
     comment: str = ""
 
     @property
-    def elementwise(self):
+    def elementwise(self) -> bool:
         return self.how[:1] == ("ufunc",)
 
 
-def ufunc(site, name, *arguments):
+def ufunc(site: Site, name: str, *arguments: str) -> Line:
     """A line that calls a ufunc; the last argument is the place of its result."""
     *reads, out = arguments
     place = f"out={out}" if name in ("maximum", "minimum") else out     # NumPy wants their third argument by name
     return Line(f"{site.words.numpy(name)}({', '.join([*reads, place])})", tuple(reads), out, ("ufunc", name))
 
 
-def assign(out, expression, *reads):
+def assign(out: str, expression: str, *reads: str) -> Line:
     return Line(f"{out}[...] = {expression}", reads or (expression,), out, () if reads else ("ufunc", "copy"))
 
 
 # ---- on the page ---------------------------------------------------------------------------------------------------------
-def page(lines):
+def page(lines: Iterable[Line]) -> list[str]:
     """Lines as text, their comments one below the other."""
     lengths = [len(line.text) + 2 for line in lines if line.comment]
     column = max([COLUMN, *(n for n in lengths if n <= COLUMN + 8)])
     return [f"{line.text + '  ':<{column}}# {line.comment}" if line.comment else line.text for line in lines]
 
 
-def parts(*groups):
+def parts(*groups: tuple[str, Sequence[str]]) -> list[str]:
     """Groups of text lines, a blank line between them; each, (title, lines), below its title if it has one."""
     text: list = []
     for title, lines in groups:
@@ -47,7 +54,7 @@ def parts(*groups):
     return text
 
 
-def listed(start, items, end):
+def listed(start: str, items: Iterable[str], end: str) -> list[str]:
     """``start`` + items with commas between + ``end``, on as many lines as it takes."""
     *most, last = [*items] or [""]
     lines = [start]
@@ -59,5 +66,5 @@ def listed(start, items, end):
     return lines
 
 
-def indented(lines):
+def indented(lines: Iterable[str]) -> list[str]:
     return ["    " + line if line else "" for line in lines]

@@ -9,6 +9,11 @@ The same words serve the way back, where the carried cotangent takes the place o
 are split so that as little as possible is left in the loops: ``(x W + b) + h W_h``, and ``o (1 - tanh² c)`` before the loop back.
 What more is rewritten depends on the sizes: sizes.py. Where each value lives and how it is written is not decided here.
 """
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
 import numpy as np
 
 from ..graph.data import Graph
@@ -19,6 +24,8 @@ from . import sizes
 from .adjoint import adjoint
 from .trace import Tape
 from .value import ASSEMBLE, CARRY, STATE, Value, X, slices_last
+
+Readers = sizes.Readers
 
 DEPENDS = {"x": X, "cotangent": X, "state": STATE, "carry": CARRY, "invariant": 0}
 GRAPH_KINDS = {"number": "constant", "invariant": "parameter", "op": "op"}
@@ -33,8 +40,13 @@ class Plan:
     loop, back       ids of the values that are computed step by step, forward and back
     """
     ROLES = ("y", "new", "of_x", "of_state", "of_invariants")
+    y: list[Value]
+    new: list[Value]
+    of_x: list[Value | None]
+    of_state: list[Value | None]
+    of_invariants: list[Value | None]
 
-    def __init__(self, tape: Tape):
+    def __init__(self, tape: Tape) -> None:
         self.tape = tape
         self.values: list = []          # each behind what it is made from
         self._known: dict = {}          # what is the same is one value
@@ -45,21 +57,22 @@ class Plan:
         sizes.fold_biases(self)
         sizes.gather_gates(self)
         sizes.block_gates(self)
+        sizes.take_apart(self)
         sizes.sum_pieces(self)
         sizes.cut_products(self)
         sizes.compute_in_loops(self)
 
     @property
-    def roots(self):
+    def roots(self) -> list[Value]:
         """What leaves a step: everything else is there for these."""
         return [v for role in self.ROLES for v in getattr(self, role) if v is not None]
 
-    def of_kind(self, kind):
+    def of_kind(self, kind: str) -> list[Value]:
         """Leaves of one kind, by position."""
         return sorted((v for v in self.values if v.kind == kind), key=lambda v: v.position)
 
     # ---- from the tape ------------------------------------------------------------------------------------------------
-    def _take(self, roles):
+    def _take(self, roles: dict[str, list]) -> None:
         """The values of a tape in normal form."""
         leaves = [n for n in self.tape.nodes if n.op is None and n.kind != "number"]
         normal = normal_form(Graph(
@@ -87,12 +100,12 @@ class Plan:
             setattr(self, role, [next(values) if n is not None else None for n in nodes])
         self._find_loops()
 
-    def _add(self, value):
+    def _add(self, value: Value) -> Value:
         value.id = len(self.values)
         self.values.append(value)
         return value
 
-    def number(self, value):
+    def number(self, value: Any) -> Value:
         """A constant: numbers stay weak; a shaped one (folded) is an array of the program."""
         value = np.asarray(value)
         key = ("number", value.dtype.str, value.shape, value.tobytes())
@@ -100,13 +113,14 @@ class Plan:
             self._known[key] = self._add(Value("number", None, (), {}, value.shape, value.dtype, 0, number=value))
         return self._known[key]
 
-    def make(self, op, inputs, attributes, shape, dtype, name=None, alone=True):
+    def make(self, op: Any, inputs: Sequence[Value], attributes: dict[str, Any], shape: tuple[int, ...], dtype: Any,
+             name: str | None = None, alone: bool = True) -> Value:
         """A value, or the one that is the same; ``alone``: nobody else reads the inputs. What has a simpler form gets it."""
         made = self._simpler(op, inputs, attributes, shape, dtype, alone) or self._same(op, inputs, attributes, shape, dtype)
         made.name = made.name or name
         return made
 
-    def _same(self, op, inputs, attributes, shape, dtype):
+    def _same(self, op: Any, inputs: Sequence[Value], attributes: dict[str, Any], shape: tuple[int, ...], dtype: Any) -> Value:
         key = (op.name, tuple(v.id for v in inputs), _frozen(attributes), dtype)
         if key not in self._known:
             depends = 0
@@ -115,7 +129,8 @@ class Plan:
             self._known[key] = self._add(Value("op", op, inputs, attributes, shape, dtype, depends))
         return self._known[key]
 
-    def _simpler(self, op, inputs, attributes, shape, dtype, alone):
+    def _simpler(self, op: Any, inputs: Sequence[Value], attributes: dict[str, Any], shape: tuple[int, ...], dtype: Any,
+                 alone: bool) -> Value | None:
         """Slices that are put together are one assembled value; a view the other way, a view twice."""
         if op.name == "scatter_add":
             index = attributes["index"]
@@ -138,12 +153,12 @@ class Plan:
         return None
 
     # ---- regions --------------------------------------------------------------------------------------------------------
-    def _find_loops(self):
+    def _find_loops(self) -> None:
         self.loop = self._reach(self.new, STATE)
         self.back = self._reach([v for v in self.of_state if v is not None], CARRY)
 
     @staticmethod
-    def _reach(roots, what):
+    def _reach(roots: Iterable[Value], what: int) -> set[int]:
         """Ids of everything that roots need and that depends on ``what``: the body of the loop."""
         seen, stack = set(), list(roots)
         while stack:
@@ -153,9 +168,9 @@ class Plan:
                 stack.extend(v.inputs)
         return seen
 
-    def _split(self):
+    def _split(self) -> None:
         """In a loop, a sum or product of many operands is one of two: what is known before the loop, and the rest."""
-        def split(v, inputs):
+        def split(v: Value, inputs: Sequence[Value]) -> Sequence[Value]:
             what = STATE if v.id in self.loop else CARRY if v.id in self.back else 0
             if not what or v.op not in (SUM, PRODUCT):
                 return inputs
@@ -170,7 +185,7 @@ class Plan:
         self.replace({}, split)
         self._find_loops()
 
-    def _factored(self, v, inputs, what, readers):
+    def _factored(self, v: Value, inputs: Sequence[Value], what: int, readers: Readers) -> Sequence[Value]:
         """a g + b g as (a + b) g, where a + b is known before the loop and g is not."""
         groups: dict = {}
         for before, i in zip(v.inputs, inputs):
@@ -189,7 +204,7 @@ class Plan:
                 inputs = [*(i for i in inputs if i not in terms), self.make(PRODUCT, [both, late], {}, v.shape, v.dtype)]
         return inputs
 
-    def replace(self, new, change=lambda v, inputs: inputs):
+    def replace(self, new: dict[int, Value], change: Callable[[Value, list[Value]], Sequence[Value]] = lambda v, inputs: inputs) -> None:
         """The same plan with some values replaced (id -> value), and so all that is made from them."""
         for v in [v for v in self.values if v.op is not None and v.id not in new]:
             inputs = change(v, [new.get(i.id, i) for i in v.inputs])
@@ -198,7 +213,7 @@ class Plan:
         for role in self.ROLES:
             setattr(self, role, [new.get(v.id, v) if v is not None else None for v in getattr(self, role)])
 
-    def renumber(self):
+    def renumber(self) -> None:
         """Ids in an order in which every value comes after what it is made from."""
         order, seen, stack = [], set(), [(v, False) for v in reversed(self.roots)]
         while stack:
@@ -215,7 +230,7 @@ class Plan:
         self.values, self._known = order, {}
         self._find_loops()
 
-    def readers(self):
+    def readers(self) -> Readers:
         """id -> who reads the value, among what the outputs need; a reader from outside is None."""
         readers: dict = {}
         stack, seen = self.roots, set()

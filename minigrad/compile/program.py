@@ -18,14 +18,19 @@ class Program:
     wanted           which of xs, state and invariants get a gradient: their positions, none where nothing does
     differentiable   which outputs and last states have one
     watched          whether the cell's code has something that changes things, so that every run of it must be looked at
+    shown            how many outputs there are, besides the last states
+    constants        which of state and invariants get none; missing: whether the program has none for one that is wanted
     """
     watched = True
+    constants: list[int]
+    missing: bool
 
     def __init__(self, tape, title="step", wanted=()):
         self.tape, self.title = tape, title
         self.plan = Plan(tape)
         self._set(Writer(self.plan, title).source, f"<scan of {title}>")
         self.differentiable = [n.requires_grad for n in (*tape.y, *tape.new)]
+        self.shown = len(tape.y)
         self.dtypes = [n.value.dtype for n in (*tape.y, *tape.new)]
         self.wanted = wanted if self.plan.wants_gradient and any(self.differentiable) else ()
 
@@ -33,7 +38,7 @@ class Program:
         namespace: dict = {"__name__": __name__}
         exec(compile(source, file, "exec"), namespace)
         self.source, self.make = source, namespace["bptt"]
-        self.rooms, self._parts = {}, {}
+        self.rooms, self._layouts = {}, {}
 
     # ---- the same, by other means -----------------------------------------------------------------------------------------
     def fused_source(self):
@@ -53,15 +58,16 @@ class Program:
         return self
 
     # ---- rooms ------------------------------------------------------------------------------------------------------------
-    def parts(self, T, arrays):
-        """Where each output of T steps is in the array of all that have a gradient; None for those that have none."""
-        parts = self._parts.get(T)
-        if parts is None:
-            starts = np.cumsum([0] + [a.size * wanted for a, wanted in zip(arrays, self.differentiable)]).tolist()
-            parts = [{"start": start, "stop": stop, "shape": a.shape} if wanted else None
-                     for a, wanted, start, stop in zip(arrays, self.differentiable, starts, starts[1:])]
-            self._parts = {T: parts}                        # the last T alone
-        return parts
+    def layout(self, T, arrays):
+        """Size and dtype of one array of all outputs of T steps that have a gradient; and where each is in it, None for the others."""
+        found = self._layouts.get(T)
+        if found is None:
+            stops = np.cumsum([a.size * wanted for a, wanted in zip(arrays, self.differentiable)]).tolist()
+            parts = [{"start": stop - a.size, "stop": stop, "shape": a.shape} if wanted else None
+                     for a, wanted, stop in zip(arrays, self.differentiable, stops)]
+            found = stops[-1], np.result_type(*[a for a, wanted in zip(arrays, self.differentiable) if wanted]), parts
+            self._layouts = {T: found}                      # the last T alone
+        return found
 
     def take(self, T):
         """A room for T steps that nobody uses."""

@@ -3,11 +3,19 @@
 The way back begins when the way forward is over: what only ``backward`` uses may be what only ``forward`` used. And a loop
 back that reads row t of one array for the last time may put row t of another there: each step sees only the rows of its own t.
 """
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .loop import Loop
+    from .room import Room
 
 
-def share(room, loop):
+def share(room: Room, loop: Loop) -> None:
     """Give buffers over all steps the memory of others. ``loop`` is the loop back."""
-    buffers = [b for b in room.buffers.values() if b.over_time]
+    buffers = [b for b in room.buffers.values() if b.shares]
     free: dict = {}
     for b in buffers:
         if b.used == {"forward"}:
@@ -18,7 +26,7 @@ def share(room, loop):
             b.other = free[b.definition].pop()
 
 
-def _share_rows(room, loop):
+def _share_rows(room: Room, loop: Loop) -> None:
     """What was computed before the loop back and is not needed behind it gives its rows to what the loop computes."""
     rows: dict = {}                                     # array -> the names of its row, and of parts of it
     whole = set()
@@ -26,10 +34,11 @@ def _share_rows(room, loop):
         rows.setdefault(r.array, []).append(row)
         if r.expression == r.array:
             whole.add(row)
-    buffers = [room.buffers[array] for array in rows if array in room.buffers and room.buffers[array].over_time]
-    old = [b for b in buffers if b.used == {"before", "loop"}]
+    words = [set(re.findall(r"\w+", line.text)) for line in loop.body]
+    lines = {array: [n for n, used in enumerate(words) if used.intersection(names)] for array, names in rows.items()}
+    buffers = [room.buffers[array] for array in rows if array in room.buffers and room.buffers[array].shares and lines[array]]
+    old = [b for b in buffers if b.used in ({"before", "loop"}, {"forward", "loop"}, {"forward", "before", "loop"})]
     new = [b for b in buffers if b.used <= {"loop", "after"}]
-    lines = {array: [n for n, line in enumerate(loop.body) if {line.out, *line.reads}.intersection(names)] for array, names in rows.items()}
     for b in new:
         start = lines[b.name][0]
         for other in old:

@@ -3,6 +3,8 @@ import ast
 import inspect
 import textwrap
 import types
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -19,14 +21,14 @@ def scatter(g, index, shape):
 class Sources:
     """Functions that a program calls, with everything they call; each is written once."""
 
-    def __init__(self):
-        self.parts = {}         # name -> source
+    def __init__(self) -> None:
+        self.parts: dict[str, str] = {}         # name -> source
 
-    def scatter(self):
+    def scatter(self) -> str:
         self.parts.setdefault("scatter", SCATTER.strip("\n"))
         return "scatter"
 
-    def of(self, function):
+    def of(self, function: Callable) -> str:
         """The name by which a program calls ``function``."""
         module = getattr(function, "__module__", "") or ""
         if isinstance(function, np.ufunc) or module == "numpy" or module.startswith("numpy."):
@@ -39,7 +41,7 @@ class Sources:
         self._include(name, function)
         return name
 
-    def _include(self, name, thing):
+    def _include(self, name: str, thing: Any) -> None:
         if name in self.parts or isinstance(thing, types.ModuleType):
             return
         if name in ("absolute", "maximum", "minimum"):      # ours differ from NumPy's for complex numbers only
@@ -69,7 +71,7 @@ class Sources:
             else:
                 self._include(used, value)
 
-    def _public(self, name, function):
+    def _public(self, name: str, function: Any) -> None:
         """An op's public function: what it computes on arrays is its value."""
         op = next(c.cell_contents for c in function.__closure__ if type(c.cell_contents).__name__ == "Op")
         if op.value.__name__ != name:
@@ -78,27 +80,33 @@ class Sources:
             self._include(name, op.value)
 
     @staticmethod
-    def _literal(value):
+    def _literal(value: Any) -> str:
         if isinstance(value, dict):
             return "{" + ", ".join(f"np.{k!r}: np.array({v.item()!r}, {v.dtype.str!r})" for k, v in value.items()) + "}"
         return repr(value)
 
-    def text(self):
+    def text(self) -> str:
         constants = [s for s in self.parts.values() if s and not s.startswith("def ")]
         functions = [s for s in self.parts.values() if s.startswith("def ")]
         return "\n\n\n".join([*(["\n".join(constants)] if constants else []), *functions]) if self.parts else ""
 
 
-def _without_hints(source):
+def _without_hints(source: str) -> str:
     """A program is run, not checked: what it borrows goes without type hints, like the rest of it."""
-    function = ast.parse(source).body[0]
-    a = function.args
+    function: Any = ast.parse(source).body[0]
+    lines = source.splitlines()
+    a, first, function.returns = function.args, function.body[0], None
     for each in filter(None, (*a.posonlyargs, *a.args, *a.kwonlyargs, a.vararg, a.kwarg)):
         each.annotation = None
-    return "\n".join([f"def {function.name}({ast.unparse(a)}):", *source.splitlines()[function.body[0].lineno - 1:]])
+    if lines[first.lineno - 1][:first.col_offset].strip():                  # all in one line
+        return ast.unparse(function)
+    start = min(n.lineno for n in (first, *getattr(first, "decorator_list", ()))) - 1
+    while lines[start - 1].strip()[:1] in ("", "#"):                        # what is said in front of it
+        start -= 1
+    return "\n".join([f"def {function.name}({ast.unparse(a)}):", *lines[start:]])
 
 
-def _without_docstring(source):
+def _without_docstring(source: str) -> str:
     lines = source.rstrip().splitlines()
     for n, line in enumerate(lines[1:], 1):
         if line.strip().startswith(('"""', "'''")):

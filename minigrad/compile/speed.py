@@ -7,6 +7,8 @@ Without it nothing here is looked at and Numba is not imported: it takes a secon
 its sums round otherwise than NumPy's. A program of Numba's is compared with the eager unroll as every program is. Whatever fails
 (no Numba, no form, no room on disk) leaves NumPy's program, which says so in its first line.
 """
+from __future__ import annotations
+
 import hashlib
 import os
 import platform
@@ -15,11 +17,16 @@ import sys
 import time
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING, Callable, Sequence
 
 import numpy as np
 
 from .elements import NoForm
 from .run import Run
+
+if TYPE_CHECKING:
+    from .call import _Call
+    from .program import Program
 
 FOUND = "{who}'s loops: NumPy's take {ours} µs, Numba's {theirs}"
 STEPS, ROUNDS, SECONDS = 256, 7, 0.3        # how many steps are measured at most, how often, how long
@@ -27,7 +34,7 @@ STEPS, ROUNDS, SECONDS = 256, 7, 0.3        # how many steps are measured at mos
 asked = os.environ.get("MINIGRAD_SPEED", "").removeprefix("0")
 
 
-def chosen(program, call, check):
+def chosen(program: Program, call: _Call, check: Callable[[Program], None]) -> Program:
     """The program, or the same with loops for Numba: what was asked for. ``check(program)`` raises where it is wrong."""
     if not asked:
         return program
@@ -62,7 +69,7 @@ def chosen(program, call, check):
     return program.noted(found) if found.startswith("NumPy") else fused.noted(found or "Numba's loops, as asked for")
 
 
-def measured(call, programs):
+def measured(call: _Call, programs: Sequence[Program]) -> list[float]:
     """Seconds that forward and back take with each, the shortest of some rounds; on the first steps of a call."""
     short = call.__class__.__new__(call.__class__)
     short.__dict__.update(call.__dict__, arrays=[a[:STEPS] for a in call.arrays], T=min(call.T, STEPS), every=None, states=False)
@@ -81,7 +88,7 @@ def measured(call, programs):
 
 
 # ---- on disk ------------------------------------------------------------------------------------------------------------------
-def folder():
+def folder() -> Path:
     """Where sources, Numba's code and choices are kept."""
     own = os.environ.get("NUMBA_CACHE_DIR")
     if own:
@@ -93,27 +100,27 @@ def folder():
     return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "minigrad"
 
 
-def _path(source, version):
+def _path(source: str, version: str) -> Path:
     """Where a program is kept: one file for each source, on each machine and with each version."""
     told = "\n".join([source, version, np.__version__, platform.python_version(), platform.machine(), platform.node()])
     return folder() / f"scan_{hashlib.sha256(told.encode()).hexdigest()[:24]}.py"
 
 
-def _placed(source, path, cached):
+def _placed(source: str, path: Path, cached: bool) -> tuple[str, str]:
     """A source and its file; Numba keeps code beside a file alone."""
     if cached and (_read(path) == source or _write(path, source)):
         return source, str(path)
     return source.replace("cache=True", "cache=False"), "<scan>"
 
 
-def _read(path):
+def _read(path: Path) -> str:
     try:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError):
         return ""
 
 
-def _write(path, text):
+def _write(path: Path, text: str) -> bool:
     """Whether a file was written: whole, or not at all."""
     part = path.with_suffix(f".{os.getpid()}.part")
     try:

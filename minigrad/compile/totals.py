@@ -3,9 +3,14 @@
 The sum is pushed through sums, transposes and reductions, down to one product over the rows of all steps. So the value itself
 is not needed for every step, only what it is made from; both demand.py and emit.py ask here.
 """
+from __future__ import annotations
+
 import math
+from collections.abc import Callable
+from typing import Any
 
 from ..graph.normal import SUM
+from .value import Value
 from .words import literal
 
 
@@ -16,7 +21,7 @@ class Plain:
     ones = staticmethod(lambda shape, dtype: f"ones({shape}, {literal(dtype)})")
 
 
-def total(v, every, room=Plain):
+def total(v: Value, every: Callable[[Value], Any], room: Any = Plain) -> str:
     """The expression for Σ_t v; ``every(w)`` is the array with all steps of w."""
     numpy = room.numpy
     if not v.depends:
@@ -40,7 +45,7 @@ def total(v, every, room=Plain):
     return f"{numpy('add')}.reduce({every(v)}, axis=0)"
 
 
-def sums_rows(v):
+def sums_rows(v: Value) -> bool:
     """Whether v sums the leading axes of one step."""
     if not v.is_op("sum") or v.attributes["keepdims"]:
         return False
@@ -48,7 +53,7 @@ def sums_rows(v):
     return bool(x.depends) and v.attributes["axis"] == tuple(range(-len(x.shape), -len(v.shape)))
 
 
-def is_product_of_rows(v):
+def is_product_of_rows(v: Value) -> bool:
     """Whether v is aᵀ b for matrices a and b that change from step to step."""
     if not v.is_op("matmul") or len(v.shape) != 2:
         return False

@@ -4,14 +4,18 @@
 The first run builds it; every later run only follows it, op for op, which takes a fraction of a microsecond each, and finds
 the parameters of today. A cell that does something else than what the tape says is noticed at once.
 """
+from __future__ import annotations
+
 import math
-import os
-import sys
+from typing import Any, Sequence
 
 import numpy as np
 
-from ..nested import flatten, rebuild
+from ..nested import Nested, flatten, rebuild
+from ..ops import Op
+from ..recurrent.state import Cell
 from ..tensor import Tensor, _clock, mode
+from .named import name_of, named
 from .traced import CannotTrace, Complex, Deviates, Traced, _following
 
 
@@ -20,15 +24,19 @@ class Node:
     state) or "op"; ``value`` a sample, from which shape and dtype are known."""
     __slots__ = ("id", "kind", "op", "inputs", "attributes", "value", "name", "position", "requires_grad")
 
-    def __init__(self, id, kind, value, op=None, inputs=(), attributes=None, position=None, requires_grad=False):
+    def __init__(self, id: int, kind: str, value: Any, op: Op | None = None, inputs: tuple[Node, ...] = (),
+                 attributes: dict[str, Any] | None = None, position: int | None = None, requires_grad: bool = False) -> None:
         self.id, self.kind, self.value, self.op, self.inputs = id, kind, value, op, inputs
-        self.attributes, self.position, self.requires_grad, self.name = attributes or {}, position, requires_grad, None
+        self.attributes: dict[str, Any] = attributes or {}
+        self.position: Any = position
+        self.requires_grad = requires_grad
+        self.name: str | None = None
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<{self.id} {self.op.name if self.op else self.kind} {[n.id for n in self.inputs]} {np.shape(self.value)}>"
 
 
-def traced(node, requires_grad=False):
+def traced(node: Node, requires_grad: bool = False) -> Traced:
     out = Traced.__new__(Traced)
     out.array = np.asarray(node.value)
     out.attributes = out.grad = out.name = None
@@ -41,7 +49,7 @@ class Slot:
     """Where a call takes what the cell met: the tape's invariant number ``position``."""
     __slots__ = ("position",)
 
-    def __init__(self, position):
+    def __init__(self, position: int) -> None:
         self.position = position
 
 
@@ -54,13 +62,15 @@ class Tape:
     invariants  what it met: a node for each Tensor or array that was not made from x or the state
     """
 
-    def __init__(self, cell, x, state, recording, states=False):
-        self.nodes, self.calls, self.invariants = [], [], []
-        self.recording = recording
+    def __init__(self, cell: Cell, x: Nested, state: Nested, recording: bool, states: bool = False) -> None:
+        self.nodes: list[Node] = []
+        self.calls: list[tuple[Op, tuple[Any, ...], Any, Traced]] = []
+        self.invariants: list[Node] = []
+        self.recording, self.followed = recording, 0        # how often
         self.x = rebuild(x, [self._leaf("x", v, i) for i, v in enumerate(flatten(x))])
         self.state = rebuild(state, [self._leaf("state", v, i) for i, v in enumerate(flatten(state))])
         run = _Build(self)
-        y, new = _named(run, lambda: _run(run, cell, self.x, self.state))
+        y, new = named(run, lambda: _run(run, cell, self.x, self.state))
         self.nesting = nesting(self.state)
         if nesting(new) != self.nesting:
             raise CannotTrace("it returned a state of another nesting than the one it got")
@@ -79,14 +89,14 @@ class Tape:
             raise CannotTrace(f"it returned a state of {len(self.new)} parts for one of {len(before)}")
         self.found = run.found
 
-    def _leaf(self, kind, value, position):
+    def _leaf(self, kind: str, value: Any, position: int) -> Traced:
         array = value.array if isinstance(value, Tensor) else np.asarray(value)
         grad = isinstance(value, Tensor) and value.requires_grad or kind == "state" and array.dtype.kind == "f"
         node = Node(len(self.nodes), kind, array, position=position, requires_grad=grad and self.recording)
         self.nodes.append(node)
         return traced(node, node.requires_grad)
 
-    def follow(self, cell):
+    def follow(self, cell: Cell) -> list[Any]:
         """Run the cell along the tape: the list of what it met this time, or Deviates."""
         run = _Follow(self)
         y, new = _run(run, cell, self.x, self.state)
@@ -99,55 +109,7 @@ class Tape:
         return run.bound
 
 
-def _named(run, fn):
-    """Run fn; the nodes of the values that it keeps in variables get the variables' names, the caller's before the callee's. What it
-    makes of parameters alone is a Tensor, and gets its name itself."""
-    depths, here, before, start = {}, sys._getframe(), sys.gettrace(), _clock()
-
-    def read(frame, depth):                         # pragma: no cover: a trace function is not traced itself
-        for name, value in frame.f_locals.items():
-            if isinstance(value, Tensor) and name[0] != "_":
-                if type(value) is Traced:
-                    node = value.node
-                elif value.index > start:
-                    node = value
-                elif id(value) in run.by_id:
-                    node = run.tape.invariants[run.by_id[id(value)].position]
-                else:
-                    continue
-                if depths.get(id(node), (99,))[0] > depth and not (node is not value and node.name and node.kind == "invariant"):
-                    depths[id(node)] = depth, node, name
-
-    def tracer(frame, event, argument):             # pragma: no cover
-        if frame.f_code.co_filename.startswith((_HOUSE, _NUMPY)) and not frame.f_code.co_filename.startswith(_CELLS):
-            return None
-        depth, f = 0, frame.f_back
-        while f is not None and f is not here:
-            depth, f = depth + 1, f.f_back
-
-        def lines(frame, event, argument):
-            if event != "call":
-                read(frame, depth)
-            return lines
-        return lines
-    sys.settrace(tracer)
-    try:
-        result = fn()
-    finally:
-        sys.settrace(before)
-    for _, node, name in depths.values():
-        node.name = name
-        if id(node) in run.by_id:
-            run.tape.invariants[run.by_id[id(node)].position].name = name
-    return result
-
-
-_HOUSE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_CELLS = os.path.join(_HOUSE, "recurrent")
-_NUMPY = os.path.dirname(str(np.__file__)) + os.sep
-
-
-def _run(run, cell, x, state):
+def _run(run: Any, cell: Cell, x: Nested, state: Nested) -> tuple[Any, ...]:
     before, _following.run = _following.run, run
     try:
         result = cell(x, state)
@@ -160,7 +122,7 @@ def _run(run, cell, x, state):
     return result
 
 
-def nesting(state):
+def nesting(state: Nested) -> Any:
     """How a value is nested, without its leaves: what two calls must share if one tape is to serve both."""
     if isinstance(state, dict):
         return type(state), *[(k, nesting(v)) for k, v in state.items()]
@@ -171,16 +133,21 @@ def nesting(state):
 
 class _Build:
     """The first run: write down what the cell does, and compute one step's values for shapes and dtypes."""
-    rules, refused = False, None
+    rules = False
+    refused: str | None = None
 
-    def __init__(self, tape):
-        self.tape, self.found, self.by_id, self.kept = tape, [], {}, []
+    def __init__(self, tape: Tape) -> None:
+        self.tape = tape
+        self.found: list[Any] = []
+        self.kept: list[Any] = []
+        self.by_id: dict[int, Slot] = {}
 
-    def follow(self, op, inputs, attributes):
+    def follow(self, op: Op, inputs: Sequence[Any], attributes: dict[str, Any] | None) -> Traced:
         tape = self.tape
         if mode.recording is not tape.recording:
             raise CannotTrace("its step switches gradients off or on (mg.no_grad); cut single values with .detach()")
-        nodes, matchers = [], []
+        nodes: list[Node] = []
+        matchers: list[Any] = []
         for x in inputs:
             if type(x) is Traced:
                 nodes.append(x.node)
@@ -200,7 +167,8 @@ class _Build:
                     raise CannotTrace(f"{op.name} got a {type(x).__name__}; a compiled step computes with real numbers")
                 nodes.append(self.constant(x))
                 matchers.append(x)
-        given, attributes = attributes, attributes or {}
+        given: Any = attributes
+        attributes = attributes or {}
         for value in attributes.get("index", ()):
             if isinstance(value, Traced):
                 raise CannotTrace("indexing with a value of the step has no compiled form; multiply one-hot rows instead, or use mg.unroll")
@@ -215,11 +183,11 @@ class _Build:
             tape.calls.append((op, tuple(matchers), given, out))
         return out
 
-    def constant(self, x):
+    def constant(self, x: Any) -> Node:
         self.tape.nodes.append(Node(len(self.tape.nodes), "number", x))
         return self.tape.nodes[-1]
 
-    def invariant(self, x):
+    def invariant(self, x: Any) -> Slot:
         slot = self.by_id.get(id(x))
         if slot is None:
             tape = self.tape
@@ -228,7 +196,7 @@ class _Build:
                 raise Complex
             grad = isinstance(x, Tensor) and x.requires_grad and tape.recording
             node = Node(len(tape.nodes), "invariant", array, position=len(tape.invariants), requires_grad=grad)
-            node.name = _name_of(x)
+            node.name = name_of(x)
             tape.nodes.append(node)
             slot = self.by_id[id(x)] = Slot(node.position)
             tape.invariants.append(node)
@@ -239,25 +207,18 @@ class _Build:
         return slot
 
 
-def _name_of(x):
-    """A parameter's name; of what was made from one, its name and how: W_h_part, W_h_T."""
-    if not isinstance(x, Tensor) or x.name or x.op is None:
-        return getattr(x, "name", None)
-    source = getattr(x.inputs[0], "name", None)
-    return source and f"{source}_{ {'getitem': 'part', 'transpose': 'T'}.get(x.op.name, x.op.name)}"
-
-
 class _Follow:
     """A later run: is it what the tape says, and what does it meet?"""
-    rules, refused = False, None
+    rules = False
+    refused: str | None = None
 
-    def __init__(self, tape):
+    def __init__(self, tape: Tape) -> None:
         self.calls, self.invariants, self.at = tape.calls, tape.invariants, 0
         self.recording, self.mode = tape.recording, mode.__dict__           # this thread's, looked up once
-        self.bound = [None] * len(tape.invariants)          # Tensors, and copies of arrays: their owner may change them
+        self.bound: list[Any] = [None] * len(tape.invariants)          # Tensors, and copies of arrays: their owner may change them
         self.met = self.bound[:]
 
-    def follow(self, op, inputs, attributes):
+    def follow(self, op: Op, inputs: Sequence[Any], attributes: dict[str, Any] | None) -> Traced:
         at = self.at
         try:
             expected_op, expected, expected_attributes, out = self.calls[at]
@@ -280,7 +241,7 @@ class _Follow:
         self.at = at + 1
         return out
 
-    def accept(self, x, node):
+    def accept(self, x: Any, node: Node) -> Any:
         array = node.value
         if isinstance(x, Tensor):
             if type(x) is Traced or x.array.shape != array.shape or x.array.dtype != array.dtype or (
@@ -293,7 +254,7 @@ class _Follow:
         return x
 
 
-def _same_number(x, e):
+def _same_number(x: Any, e: Any) -> bool:
     """Whether x is the Python number e: of its type too, and of its sign if it is zero."""
     if isinstance(x, (np.generic, np.ndarray)) and not x.ndim:
         x = x.item()
@@ -301,7 +262,7 @@ def _same_number(x, e):
     return type(x) is type(e) and x == e and (x != 0 or math.copysign(1, x) == math.copysign(1, e))
 
 
-def _equal(a, b):
+def _equal(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether two arrays are the same numbers, bit for bit."""
     return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
 
@@ -310,10 +271,10 @@ class _Index:
     """Attributes with arrays in an index, compared by their numbers."""
     __slots__ = ("attributes",)
 
-    def __init__(self, attributes):
+    def __init__(self, attributes: Any) -> None:
         self.attributes = attributes
 
-    def __ne__(self, other):
+    def __ne__(self, other: object) -> bool:
         a, b = self.attributes, other
         return type(b) is not dict or a.keys() != b.keys() or len(a["index"]) != len(b["index"]) or any(
             not _equal(i, j) if isinstance(i, np.ndarray) and isinstance(j, np.ndarray) else type(i) is not type(j) or i != j

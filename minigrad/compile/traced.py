@@ -1,5 +1,8 @@
 """A value of a time step that is not computed but followed: what the cell does with it goes to the run that is going on (trace.py)."""
+from __future__ import annotations
+
 import threading
+from typing import Any, Callable, NoReturn, Sequence
 
 import numpy as np
 
@@ -24,13 +27,13 @@ class Deviates(Exception):
 
 
 class _Following(threading.local):
-    run = None
+    run: Any = None         # what follows the values of a step in this thread
 
 
 _following = _Following()
 
 
-def _direct(name):
+def _direct(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """The two methods of a binary operator: ``self op other`` and ``other op self``."""
     op = TABLE[name]
     return (lambda self, other: _following.run.follow(op, (self, other), None)), (
@@ -40,9 +43,10 @@ def _direct(name):
 class Traced(Tensor):
     """A value of the step being traced: its shape and dtype are known, its numbers are not."""
     __slots__ = ("node",)
+    node: Any
     traced = True
 
-    def follow(self, op, inputs, attributes):
+    def follow(self, op: Op, inputs: Sequence[Any], attributes: dict[str, Any] | None) -> Any:
         run = _following.run
         if run is None:
             raise CannotTrace(f"a value of a traced step ({op.name} of it) was used after its step; a cell must keep nothing "
@@ -54,12 +58,12 @@ class Traced(Tensor):
     __sub__, __rsub__ = _direct("subtract")
     __mul__, __rmul__ = _direct("multiply")
 
-    def __matmul__(self, other):
+    def __matmul__(self, other: Any) -> Any:
         if type(other) is Tensor and other.array.ndim > 1 and self.array.ndim > 1:
             return _following.run.follow(_MATMUL, (self, other), None)
         return Tensor.__matmul__(self, other)
 
-    def _unknown(self, what):
+    def _unknown(self, what: str) -> NoReturn:
         reason = (f"{what} of a value of the step needs its numbers, which differ from step to step; choose with np.where(…), "
                   "np.maximum(…) or arithmetic, or use mg.unroll")
         if _following.run is not None:
@@ -67,95 +71,95 @@ class Traced(Tensor):
         raise ReadsNumbers(reason)
 
     @property                   # type: ignore[misc]
-    def place(self):
+    def place(self) -> NoReturn:
         self._unknown("the place in time")
 
     @property                   # type: ignore[misc]
-    def op(self):                       # also what mg.grad inside of a step goes by
+    def op(self) -> NoReturn:       # type: ignore[override]        # also what mg.grad inside of a step goes by
         self._unknown("the history")
 
-    def __reduce__(self):
+    def __reduce__(self) -> NoReturn:
         self._unknown("a copy")
 
-    def __deepcopy__(self, memo):
+    def __deepcopy__(self, memo: Any) -> NoReturn:
         self._unknown("a copy")
 
-    def __format__(self, spec):
+    def __format__(self, spec: str) -> NoReturn:
         self._unknown("the text")
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<a value of the step, {self.array.dtype} {self.array.shape}>"
 
     @property                   # type: ignore[misc]
-    def data(self):
+    def data(self) -> Any:
         if getattr(_following.run, "rules", False):         # a rule looks at the real part: comparisons are traced too
             return self
         self._unknown("reading .data")
 
-    def item(self):
+    def item(self) -> NoReturn:
         self._unknown("item()")
 
-    def numpy(self):
+    def numpy(self) -> NoReturn:
         self._unknown("numpy()")
 
-    def argmax(self, axis=None):
+    def argmax(self, axis: Any = None) -> NoReturn:
         self._unknown("argmax()")
 
-    def any(self, axis=None):
+    def any(self, axis: Any = None) -> NoReturn:
         self._unknown("any()")
 
     argmin, all = argmax, any
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
         self._unknown("turning into an array")
 
-    def __float__(self):
+    def __float__(self) -> NoReturn:
         self._unknown("float()")
 
-    def __int__(self):
+    def __int__(self) -> NoReturn:
         self._unknown("int()")
 
-    def __index__(self):
+    def __index__(self) -> NoReturn:
         self._unknown("int()")
 
-    def __bool__(self):
+    def __bool__(self) -> NoReturn:
         self._unknown("bool()")
 
-    def detach(self):
+    def detach(self) -> Any:
         return self.follow(STOP, (self,), None)
 
-    def astype(self, dtype):
+    def astype(self, dtype: Any) -> Any:
         dtype = np.dtype(dtype)
         return self if dtype == self.array.dtype else self.follow(_ASTYPE, (self,), {"dtype": dtype})
 
-    def __lt__(self, other):
+    def __lt__(self, other: Any) -> Any:
         return self.follow(_without_gradient(np.less), (self, other), None)
 
-    def __le__(self, other):
+    def __le__(self, other: Any) -> Any:
         return self.follow(_without_gradient(np.less_equal), (self, other), None)
 
-    def __gt__(self, other):
+    def __gt__(self, other: Any) -> Any:
         return self.follow(_without_gradient(np.greater), (self, other), None)
 
-    def __ge__(self, other):
+    def __ge__(self, other: Any) -> Any:
         return self.follow(_without_gradient(np.greater_equal), (self, other), None)
 
-    def __eq__(self, other):        # type: ignore[override]
+    def __eq__(self, other: Any) -> Any:        # type: ignore[override]
         return self.follow(_without_gradient(np.equal), (self, other), None)
 
-    def __ne__(self, other):        # type: ignore[override]
+    def __ne__(self, other: Any) -> Any:        # type: ignore[override]
         return self.follow(_without_gradient(np.not_equal), (self, other), None)
 
     __hash__ = object.__hash__
 
-    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if len(inputs) == 1 and not kwargs and ufunc in _UNARY and method == "__call__":
             return _following.run.follow(_UNARY[ufunc], inputs, None)
         if ufunc in _WITHOUT_GRADIENT_UFUNCS and method == "__call__" and not kwargs:
             return self.follow(_without_gradient(ufunc), inputs, None)
         return Tensor.__array_ufunc__(self, ufunc, method, *_weak(inputs), **kwargs)
 
-    def __array_function__(self, function, types, args, kwargs):
+    def __array_function__(self, function: Callable[..., Any], types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if function in _OF_SHAPES:
             return function(*(x.array if isinstance(x, Tensor) else x for x in args), **kwargs)
         if function in _OF_NUMBERS:
@@ -163,7 +167,7 @@ class Traced(Tensor):
         return Tensor.__array_function__(self, function, types, _weak(args), kwargs)
 
 
-def _weak(inputs):
+def _weak(inputs: Sequence[Any]) -> tuple[Any, ...]:
     """NumPy's numbers as Python's, as an op takes them."""
     inputs = [x.item() if isinstance(x, (np.generic, np.ndarray)) and not x.ndim else x for x in inputs]
     return tuple([int(x) if type(x) is bool else x for x in inputs])
@@ -174,10 +178,10 @@ _OF_SHAPES = {np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.empty_
 _OF_NUMBERS = {np.any, np.all, np.allclose, np.isclose, np.array_equal, np.argmax, np.argmin, np.argsort, np.nonzero, np.argwhere,
                np.count_nonzero, np.searchsorted, np.array2string, np.array_repr, np.array_str, np.round, np.around, np.full_like,
                np.digitize, np.isin}
-_ops: dict = {}
+_ops: dict[np.ufunc, Op] = {}
 
 
-def _without_gradient(ufunc):
+def _without_gradient(ufunc: np.ufunc) -> Op:
     """A comparison (or rounding) as an op: on a Tensor it gives a plain array, in a traced step it must stay in the step."""
     if ufunc not in _ops:
         _ops[ufunc] = Op(ufunc.__name__, ufunc, (None,) * ufunc.nin, None, f"{ufunc.__name__}({{*}})", False, False, None)

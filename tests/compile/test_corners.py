@@ -105,11 +105,11 @@ def test_the_graph_of_all_states_is_the_unrolls(reverse):
 def test_a_module_that_a_function_finds_by_its_name():
     """What the function reads of the module may change."""
     helpers = types.ModuleType("helpers")
-    helpers.rate = 0.5                                              # type: ignore[attr-defined]
+    helpers.rate = 0.5
     space = {"np": np, "W": W, "helpers": helpers}
     exec("def cell(x, h):\n    h = np.tanh(x @ W + h * helpers.rate)\n    return h, h", space)
     for rate in (0.5, 0.25, -1.0):
-        helpers.rate = rate                                         # type: ignore[attr-defined]
+        helpers.rate = rate
         same(space["cell"], mg.parameter(0.5 * np.ones((2, 4))), 4)
 
 

@@ -112,7 +112,7 @@ def counting(name):
     def attribute_of_a_function(self):
         attribute_of_a_function.t += 1
         self.t = attribute_of_a_function.t
-    attribute_of_a_function.t = 0               # type: ignore[attr-defined]
+    attribute_of_a_function.t = 0
     return {
         "an attribute": lambda self: setattr(self, "t", self.t + 1),
         "a new attribute": lambda self: setattr(self, "k", getattr(self, "k", 0) + 1) or setattr(self, "t", self.k),

@@ -123,7 +123,7 @@ def through_a_property_that_is_kept(d):
 
 def through_a_module(d):
     module = types.ModuleType("helpers")
-    module.rate = 0.5                                   # type: ignore[attr-defined]
+    module.rate = 0.5
     d.module = module
     return lambda x, h: step(x * module.rate, h)
 

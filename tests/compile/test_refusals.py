@@ -26,7 +26,7 @@ def tape(step):
 def naming(request, monkeypatch):
     """The names of values are found by following the lines of the cell; the tape must be the same without."""
     if request.param == "without":
-        monkeypatch.setattr(trace, "_named", lambda run, fn: fn())
+        monkeypatch.setattr(trace, "named", lambda run, fn: fn())
 
 
 # ---- what needs the numbers of a step ---------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ def test_the_tape_is_the_same_without_names(monkeypatch):
     def ops(tape):
         return [(n.op.name, [i.id for i in n.inputs]) for n in tape.nodes if n.op]
     named = tape(everything)
-    monkeypatch.setattr(trace, "_named", lambda run, fn: fn())
+    monkeypatch.setattr(trace, "named", lambda run, fn: fn())
     plain = tape(everything)
     assert ops(named) == ops(plain) and any(n.name == "s" for n in named.nodes) and not any(n.name == "s" for n in plain.nodes)
     assert all(np.array_equal(a.value, b.value) for a, b in zip(named.nodes, plain.nodes))
@@ -151,10 +151,28 @@ def test_the_source_of_a_function_brings_what_it_calls():
     assert "def _inner(x, *more, by=None):" in found.text() and "def _outer(x):" in found.text() and "Nowhere" not in found.text()
 
 
+def test_a_source_without_hints_keeps_all_that_is_run():
+    """A body in the line of its def, a decorator of the first thing in it, and what is said in front of that."""
+    found = sources.Sources()
+    assert found.of(_in_one_line) == "_in_one_line" and found.of(_decorated) == "_decorated"
+    exec("import numpy as np\n" + found.text(), scope := {})
+    assert scope["_in_one_line"](3.) == 7.5 and scope["_decorated"]([1., 3.]).tolist() == [1., 7.5]
+    assert "    # numbers below one stay\n    @np.vectorize\n" in found.text()
+
+
 FACTOR = 2.5
-
-
 Nowhere = float | None         # a program knows no such type
+
+
+def _in_one_line(x: Nowhere) -> Nowhere: return x * FACTOR       # type: ignore[operator]    # noqa: E704
+
+
+def _decorated(x: Nowhere):
+    # numbers below one stay
+    @np.vectorize
+    def each(v):
+        return v * FACTOR if v > 1 else v
+    return each(x)
 
 
 def _inner(x: Nowhere, *more: Nowhere, by: Nowhere = None) -> Nowhere:

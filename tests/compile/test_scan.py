@@ -128,6 +128,26 @@ def test_a_bias_is_a_row_of_the_matrix():
     assert text.count("and_1[..., 0:8] = ") == 2 and text.count("concatenate((") == 2
 
 
+def test_a_number_as_a_condition():
+    """Its array is read within ``not_equal(…)`` alone, also on the way back."""
+    U = mg.parameter(0.3 * numbers(4, 4))
+
+    def cell(x, h):
+        h = np.where(np.maximum(x, 0), np.tanh(x + h @ U), h)
+        return h, h
+    assert_same(cell, numbers(6, 2, 4), numbers(2, 4), parameters=[U])
+
+
+def test_what_is_zero_stays_zero():
+    """The gradient of a slice is zero beside it: its array is not one that something else was written into, here [x, 1]."""
+    W, V, b, U = (mg.parameter(0.1 * numbers(*shape, seed=k)) for k, shape in enumerate([(3, 64), (3, 4), (64,), (64, 64)]))
+
+    def cell(x, h):
+        h = np.tanh(x @ W + b + h @ U)
+        return np.tanh(x @ V)[..., 1:3], h
+    assert_same(cell, numbers(3, 32, 3), numbers(32, 64), parameters=[W, V, b, U], tolerance=1e-11)
+
+
 def test_a_large_product_twice_in_a_sum():
     U = mg.parameter(0.1 * numbers(128, 256))
 

@@ -92,7 +92,7 @@ def test_small_gates_are_one_tanh(H, gathered):
     live = Demand(plan).live
     assert [v.op is GATES for v in live].count(True) == gathered
     assert [v.is_op("sigmoid") for v in live].count(True) == (0 if gathered else 3)
-    assert [v.is_op("blocks") for v in live].count(True) == (0 if gathered else 2)            # W_h, and its transpose for the way back
+    assert [v.is_op("blocks") for v in live].count(True) == (0 if gathered else 6)            # W_x, W_h, and its transpose for the way back, gate by gate
 
 
 def test_gates_of_stacked_cells_are_gathered_once():
@@ -107,6 +107,23 @@ def test_slices_of_a_gradient_are_put_together():
     plan = Plan(tape_of(cell))
     whole, = [v for v in Demand(plan).live if v.op is ASSEMBLE]
     assert whole.shape == (2, 16) and sorted(s.indices(16)[:2] for s in whole.attributes["slices"]) == [(0, 4), (4, 8), (8, 12), (12, 16)]
+
+
+@pytest.mark.parametrize("dtype, blocks", [("float32", (2, 128, 64)), ("float64", (4, 128, 32))])
+def test_large_products_are_cut_where_blas_is_fastest(dtype, blocks):
+    cell = mg.RNNCell(3, 128, dtype=dtype)
+    live = Demand(Plan(tape_of(cell, cell.initial_state(32), mg.Tensor(numbers(32, 3).astype(dtype))))).live
+    assert [v.shape for v in live if v.is_op("blocks")] == [blocks] * 2         # W_h, and its transpose
+
+
+def test_the_way_back_of_large_gates_needs_no_arrays_of_its_own():
+    """The gradient of each gate has an array without gaps, and that is one of the way forward: of what has been read for the last time."""
+    cell = mg.LSTMCell(3, 128, dtype="float32")
+    writer = Writer(Plan(tape_of(cell, cell.initial_state(32), mg.Tensor(numbers(32, 3).astype("float32")))))
+    room = writer.room.buffers
+    assert not any(v.op is ASSEMBLE for v in writer.plan.values if v.id in writer.plan.back)
+    assert [room[f"da_{k}"].other.used for k in (1, 2, 3, 4)] == [{"forward", "loop"}] * 4
+    assert len({room[f"da_{k}"].other.name for k in (1, 2, 3, 4)}) == 4
 
 
 def test_values_come_after_what_they_are_made_from():

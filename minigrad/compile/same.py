@@ -1,0 +1,230 @@
+"""Whether a cell would do what it did before: told by its code, without running it.
+
+Running a cell along its tape says it for sure, at a microsecond an op. Of most cells it can be told without: their code has only what is
+listed here, so that all it does follows from its arguments and from what it reads of closures, globals, attributes and containers; and
+all of that is the very thing that it was. Parameters are told by identity, since their numbers are read at every call. Whatever is not
+listed here, in a newer Python too, leaves a cell to its tape.
+"""
+from __future__ import annotations
+
+import builtins
+import dis
+import functools
+import inspect
+import types
+from operator import is_
+from typing import Any, Callable, Sequence
+
+import numpy as np
+
+from ..ops import FUNCTIONS, Op
+from ..recurrent.state import Cell
+from ..tensor import Tensor
+from .held import kind
+
+INERT = frozenset((type(None), bool, int, float, str, type(...), np.float32, np.float64))
+CALLED = (types.FunctionType, types.BuiltinFunctionType, np.ufunc, type(np.sum), type)
+BUILTINS = {name: getattr(builtins, name) for name in ("enumerate", "len", "range", "reversed", "tuple", "zip")}
+OF_TENSORS = frozenset("shape ndim size dtype T mT sum mean var max min reshape transpose swapaxes squeeze".split())
+NUMERIC = frozenset(("+", "-", "*", "/", "@", "**", "[]"))
+NOTHING = frozenset("CACHE EXTENDED_ARG NOP NOT_TAKEN PRECALL RESUME TO_BOOL".split())
+SIMPLE = frozenset("""BINARY_SLICE BINARY_SUBSCR BUILD_CONST_KEY_MAP BUILD_LIST BUILD_MAP BUILD_SLICE BUILD_TUPLE CALL CALL_KW COPY
+    COPY_FREE_VARS END_FOR GET_ITER KW_NAMES LOAD_CONST LOAD_SMALL_INT POP_ITER POP_TOP PUSH_NULL STORE_FAST STORE_FAST_STORE_FAST SWAP
+    UNARY_NEGATIVE UNPACK_SEQUENCE""".split())
+_MISSING, _UNKNOWN = object(), object()
+
+
+class Unsure(Exception):
+    """The code does something that is not listed here."""
+
+
+class Same:
+    """What ``cell`` reads from outside of its step, as it is now, and so what it met on its way along tapes: ``bound``, by program.
+
+    attributes   (owner, name, value)
+    items        (dict, key, value)
+    contents     (list or dict, its elements or keys)
+    tensors      (parameter, dtype, shape)
+    """
+
+    def __init__(self, cell: Cell) -> None:
+        self.cell, self.kind = cell, kind(cell)
+        self.bound: dict[Any, Sequence[Any]] = {}
+        self.items: list[tuple[dict[Any, Any], Any, Any]] = []
+        self.contents: list[tuple[Any, tuple[Any, ...]]] = []
+        self.tensors: list[tuple[Tensor, np.dtype, tuple[Any, ...]]] = []
+        self.read: dict[tuple[int, str], tuple[Any, str, Any]] = {}
+        self.seen: dict[Any, Any] = {}
+        self._reach(cell)
+        self.attributes = [*self.read.values()]
+        del self.seen, self.read
+
+    def holds(self) -> bool:
+        """Whether all of it is the same now."""
+        try:
+            for owner, name, value in self.attributes:
+                if getattr(owner, name) is not value:
+                    return False
+            for scope, key, value in self.items:
+                if scope.get(key, _MISSING) is not value:
+                    return False
+            for x, there in self.contents:
+                if len(x) != len(there) or not all(map(is_, x, there)):
+                    return False
+            for x, dtype, shape in self.tensors:
+                if x.array.dtype is not dtype or x.array.shape != shape or not x.requires_grad:
+                    return False
+        except Exception:                                   # an attribute that is gone
+            return False
+        return True
+
+    def remember(self, program: Any, bound: Sequence[Any]) -> bool:
+        """Whether it is told what the cell met: only parameters that it read as they are."""
+        found = all([any([x is parameter for parameter, _, _ in self.tensors]) for x in bound])
+        if found:
+            self.bound = {**self.bound, program: bound} if len(self.bound) < 64 else {program: bound}
+        return found
+
+    # ---- values -----------------------------------------------------------------------------------------------------------
+    def _read(self, owner: Any, name: str) -> Any:
+        return self.read.setdefault((id(owner), name), (owner, name, getattr(owner, name)))[2]
+
+    def _reach(self, x: Any) -> None:
+        """A value that the code may do anything with: compute with it, index it, call it."""
+        kind = type(x)
+        if x is _UNKNOWN or kind in INERT or id(x) in self.seen:
+            return
+        self.seen[id(x)] = x                                # kept: an id is used again when its owner is gone
+        if kind is Tensor:
+            if x.op is not None or not x.requires_grad:     # of a parameter alone nothing can be read as a number
+                raise Unsure
+            self.tensors.append((x, x.array.dtype, x.array.shape))
+        elif kind in (tuple, list, dict):
+            if kind is not tuple:
+                self.contents.append((x, tuple(x)))
+            for value in x:
+                self._reach(value)
+            for key in x if kind is dict else ():
+                self._reach(x[key])
+                self.items.append((x, key, x[key]))
+        elif kind is types.MethodType:
+            self._function(x.__func__, x.__self__)
+        elif kind in CALLED:
+            if type(FUNCTIONS.get(x)) is not Op and x not in BUILTINS.values():
+                self._function(x)
+        elif kind is types.ModuleType:
+            raise Unsure
+        else:
+            self._function(self._attribute(x, "__call__").__func__, x)
+
+    def _attribute(self, x: Any, name: str) -> Any:
+        """x.name, which is held; ``_UNKNOWN`` of what the step computes."""
+        kind = type(x)
+        if x is _UNKNOWN or kind is Tensor or kind in INERT:
+            if name not in OF_TENSORS:
+                raise Unsure
+            self._reach(x)
+            return _UNKNOWN
+        if kind is types.ModuleType:
+            return self._read(x, name)
+        if kind.__getattribute__ is not object.__getattribute__ or hasattr(kind, "__getattr__"):
+            raise Unsure
+        own, of_class = self._read(x, "__dict__"), inspect.getattr_static(kind, name, None)
+        self._read(x, "__class__")
+        if type(of_class) is types.FunctionType and name not in own:
+            self._read(kind, name)
+            self.items.append((own, name, _MISSING))
+            return types.MethodType(of_class, x)
+        if hasattr(type(of_class), "__get__" if name not in own else "__set__"):
+            raise Unsure
+        return self._read(x, name)
+
+    # ---- code -------------------------------------------------------------------------------------------------------------
+    def _function(self, f: Any, *arguments: Any) -> None:
+        """All that a function does, of whose arguments the first are given."""
+        key = tuple(map(id, (f, *arguments)))
+        if key in self.seen:
+            return
+        self.seen[key] = f, arguments
+        code = self._read(f, "__code__")
+        for defaults in ("__defaults__", "__kwdefaults__"):
+            self._reach(self._read(f, defaults))
+        steps, index, stored = _steps(code)
+        known = {name: x for name, x in zip(code.co_varnames, arguments) if name not in stored}
+        closure = dict(zip(code.co_freevars, f.__closure__ or ()))
+        todo, done = [0], set[int]()
+        while todo:
+            at = todo.pop()
+            while at not in done:
+                done.add(at)
+                op, argument = steps[at]
+                at += 1
+                if op == "LOAD_GLOBAL":
+                    value = f.__globals__.get(argument, _MISSING)
+                    self.items.append((f.__globals__, argument, value))
+                    at = self._used(BUILTINS[argument] if value is _MISSING else value, steps, index, at)
+                elif op == "LOAD_DEREF":
+                    at = self._used(self._read(closure[argument], "cell_contents"), steps, index, at)
+                elif op == "LOAD_FAST":
+                    for name in argument[:-1]:
+                        self._reach(known.get(name, _UNKNOWN))
+                    at = self._used(known.get(argument[-1], _UNKNOWN), steps, index, at)
+                elif op in ("LOAD_ATTR", "LOAD_METHOD"):
+                    self._attribute(_UNKNOWN, argument)
+                elif op in TESTS or op == "FOR_ITER":
+                    todo.append(index[argument])
+                elif op in ("JUMP_FORWARD", "JUMP_BACKWARD"):
+                    at = index[argument]
+                elif op in ("RETURN_VALUE", "RETURN_CONST"):
+                    break
+                elif op not in SIMPLE and not (op == "BINARY_OP" and argument in NUMERIC):
+                    raise Unsure
+
+    def _used(self, value: Any, steps: list[tuple[str, Any]], index: dict[int, int], at: int) -> int:
+        """What the code does at once with a value that it has loaded, an attribute or a branch; where it goes on."""
+        while steps[at][0] in ("LOAD_ATTR", "LOAD_METHOD"):
+            value = self._attribute(value, steps[at][1])
+            at += 1
+        if value is _UNKNOWN:
+            return at
+        (op, constant), (comparison, equal) = steps[at:at + 2]
+        if op == "LOAD_CONST" and comparison == "COMPARE_OP" and equal in ("==", "!=") and type(value) in INERT:
+            value, at = (value == constant) is (equal == "=="), at + 2
+        op, target = steps[at]
+        if op in TESTS and (type(value) in INERT or "NONE" in op):
+            return index[target] if TESTS[op](value) else at + 1
+        self._reach(value)
+        return at
+
+
+TESTS: dict[str, Callable[[Any], bool]] = {
+    "POP_JUMP_IF_NONE": lambda x: x is None, "POP_JUMP_IF_NOT_NONE": lambda x: x is not None,
+    "POP_JUMP_IF_TRUE": bool, "POP_JUMP_IF_FALSE": lambda x: not x}
+
+
+@functools.lru_cache(256)
+def _steps(code: types.CodeType) -> tuple[list[tuple[str, Any]], dict[int, int], set[str]]:
+    """The instructions of code, (name, argument); the place of each offset among them; the variables that it sets."""
+    if code.co_exceptiontable:                              # try, with: what is caught goes on elsewhere
+        raise Unsure
+    steps: list[tuple[str, Any]] = []
+    index, stored = dict[int, int](), set[str]()
+    for i in dis.get_instructions(code):
+        index[i.offset] = len(steps)
+        name = i.opname.replace("FORWARD_IF", "IF").replace("BACKWARD_IF", "IF")
+        # a newer Python loads two at once
+        variables = [*zip(name.split("_FAST"), i.argval if type(i.argval) is tuple else (i.argval,))]
+        stored.update(variable for what, variable in variables if what.endswith("STORE"))
+        if "LOAD_FAST" in name:
+            steps.append(("LOAD_FAST", [variable for what, variable in variables if what.endswith("LOAD")]))
+        elif name not in NOTHING:
+            steps.append((name, i.argrepr if name == "BINARY_OP" else i.argval))
+    return steps, index, stored
+
+
+def told(cell: Cell) -> Same | None:
+    """``Same`` for a cell, or None where it cannot be told."""
+    try:
+        return Same(cell)
+    except Exception:                                       # of whatever code: it is only read, and its tape knows better
+        return None
