@@ -340,6 +340,14 @@ def test_a_median_over_several_axes(axis):
         assert np.array_equal(np.median(mg.parameter(x), axis=axis, keepdims=keepdims).data, np.median(x, axis=axis, keepdims=keepdims))
 
 
+@pytest.mark.parametrize("function, axis", [(np.prod, (0, 0)), (np.prod, (0, 1, -3)), (np.expand_dims, (0, 0)), (np.expand_dims, (0, -5)),
+                                            (np.squeeze, (0, 0)), (np.squeeze, (0, -3)), (np.median, (1, 1))])
+def test_an_axis_is_named_once(function, axis):
+    for x in (np.ones((1, 2, 3)), mg.parameter(np.ones((1, 2, 3)))):
+        with pytest.raises(ValueError, match="repeated|duplicate|names the same axis twice"):
+            function(x, axis)
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_an_average_with_one_weight_for_each_position(axis):
     x, w = np.random.default_rng(0).standard_normal((2, 3, 4)), np.arange(1.0, 2.0 + (1, 2, 3)[axis])

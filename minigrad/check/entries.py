@@ -115,7 +115,7 @@ class Entries:
         pairs = [self._projected(mine, moved, self.direction()) for _ in range(DIRECTIONS)]
         ok = all(abs(a - b) <= bound for a, b, bound, _ in pairs)
         size = max(abs(b) for _, b, _, _ in pairs)
-        a, b, bound, s = max(pairs, key=lambda p: abs(p[0] - p[1]) / (p[2] or 1e-300))
+        a, b, _, s = max(pairs, key=lambda p: abs(p[0] - p[1]))
         row = Row(name, ok, relative(abs(a - b), size), cosine([p[0] for p in pairs], [p[1] for p in pairs]), (), float(a), float(b))
         notes = [f"{mine.size} entries, along {DIRECTIONS} random directions"] if ok else []
         notes += [f"by {s.method}"] if "differences" in s.method else []

@@ -132,7 +132,7 @@ def _forward(r: Reverse) -> list[str]:
     """The forward equations of a step, from the values that the lines name."""
     last, found = r.T, []
     for n in r.nodes:
-        if n.step == last and n.op is not None and r.anchor[n.id] and n.op.name not in ("matmul", "getitem") and n.value.size > 1:
+        if n.step == last and n.op is not None and r.anchor[n.id] and n.op.name not in ("matmul", "getitem"):
             left, right = r.phrases.name(n.id), r.phrases.formula(n.id)
             if left != right:
                 found.append(f"{left} = {right}")

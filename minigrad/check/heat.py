@@ -1,6 +1,7 @@
 """The norms of bptt's terms shown: as a table, as a heat map in SVG, and as one by matplotlib, with how they fall with the distance."""
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Sequence
@@ -102,7 +103,7 @@ def plot(double: DoubleSum, path: str | os.PathLike[str], title: str, labels: Se
         figure.colorbar(image, ax=left, label="norm of the term (grey: exactly 0)")
     left.set(xlabel=f"k: the step that uses {double.name}", ylabel="t: the loss")
     for axis, names in ((left.xaxis, [str(j + 1) for j in range(T)]), (left.yaxis, labels)):
-        every = next(m for e in range(9) for m in (10 ** e, 2 * 10 ** e, 5 * 10 ** e) if len(names) <= 12 * m)
+        every = next(m for e in itertools.count() for m in (10 ** e, 2 * 10 ** e, 5 * 10 ** e) if len(names) <= 12 * m)
         ticks = [i for i in range(len(names)) if i == 0 or (i + 1) % every == 0]
         axis.set_ticks(ticks, [names[i] for i in ticks])
     distances, middle, lowest, highest = _by_distance(double)

@@ -23,9 +23,9 @@ class Terms:
         rows, steps = np.arange(self.shape[0])[i], np.arange(1, self.shape[1] + 1)[j]
         out = np.zeros((rows.size, steps.size, *self.shape[2:]), self.double.parameter.dtype)
         for some in chunks(range(rows.size), self.double._at_once):
-            for step, term in self.double._terms(rows.reshape(-1)[list(some)].tolist(), steps.reshape(-1).tolist()):
-                out[some.start:some.stop, steps.reshape(-1) == step] = term[:, None]
-        return out.reshape(*rows.shape, *steps.shape, *self.shape[2:])
+            for step, term in self.double._terms(rows.ravel()[list(some)].tolist(), steps.ravel().tolist()):
+                out[some.start:some.stop, steps.ravel() == step] = term[:, None]
+        return out.reshape((*rows.shape, *steps.shape, *self.shape[2:]))
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         return self[:, :].astype(dtype or self.double.parameter.dtype)

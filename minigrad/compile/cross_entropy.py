@@ -42,7 +42,7 @@ def _loss(site: Site, v: Value, out: str) -> list[str]:
     site.room.add(at, f"aligned({shape}, int)")
     numbers = site.room.view(site.words.unique(f"{exps}_numbers"), f"{exps}.reshape(-1)")
     site.room.kept[v.id].append(numbers)
-    site.words.imports |= {"arange", "maximum", "subtract", "exp", "log", "add", "dot"}
+    site.words.imports |= {"arange", "maximum", "subtract", "exp", "log", "add"}
     flat = site.room.flat
     text = [f'unsigned = {y}.view("u{targets.dtype.itemsize}")                  # -1 is a large number there',
             f"if unsigned.item(unsigned.argmax()) >= {K}:",
@@ -52,7 +52,7 @@ def _loss(site: Site, v: Value, out: str) -> list[str]:
             f"subtract({x}, {sums}, {exps})",
             f"picked = {exps}.take({at})",
             f"exp({exps}, {exps})",
-            f"dot({flat(exps, K)}, {site.room.ones((K, 1), logits.dtype)}, {flat(sums, 1)})"]
+            f"{flat(exps, K)}.dot({site.room.ones((K, 1), logits.dtype)}, {flat(sums, 1)})"]
     value, axes = f"log({sums}[..., 0]) - picked", tuple(range(-len(targets.shape), 0))
     if v.attributes["reduction"] == "none" or not axes:
         return [*text, f"{out}[...] = {value}"]

@@ -135,7 +135,7 @@ def _product_of(site: Site, factors: Sequence[Value], v: Value, out: str) -> lis
 
 # ---- matrices, reductions, pieces ------------------------------------------------------------------------------------------
 def _matmul(site: Site, v: Value, out: str, whole: Value | None = None) -> Line:
-    """``dot`` where it can: a quarter of a microsecond less per call, and all steps' rows in one product. ``whole`` is the sum, of which
+    """The arrays' own ``dot`` where it can: .4 µs less per call, and all steps' rows in one product. ``whole`` is the sum, of which
     ``out`` is the place."""
     a, b = v.inputs
     if b.is_op("blocks") and len(b.shape) > len(v.shape):
@@ -148,11 +148,11 @@ def _matmul(site: Site, v: Value, out: str, whole: Value | None = None) -> Line:
         small = len(a.shape) == 2 and a.shape[0] >= sizes.ROWS and a.shape[0] * b.size <= sizes.SMALL_PRODUCT
         if matrices and a.depends and not b.depends and not small and at not in site.layout.slot:
             flat = site.room.flat
-            return Line(f"{site.words.numpy('dot')}({flat(x, a.shape[-1])}, {y}, {flat(out, v.shape[-1])})", (x, y), out)
+            return Line(f"{flat(x, a.shape[-1])}.dot({y}, {flat(out, v.shape[-1])})", (x, y), out)
     else:
         x, y = site.operands(v)
         if matrices:
-            return Line(f"{site.words.numpy('dot')}({x}, {y}, {out})", (x, y), out, ("matmul",))
+            return Line(f"{x}.dot({y}, {out})", (x, y), out, ("matmul",))
     return Line(f"{site.words.numpy('matmul')}({x}, {y}, {out})", (x, y), out, ("matmul",))
 
 

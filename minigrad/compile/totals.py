@@ -37,11 +37,11 @@ def total(v: Value, every: Callable[[Value], Any], room: Any = Plain) -> str:
         rows, x = ", ".join(["-1", *map(str, v.shape)]), v.inputs[0]
         if len(v.shape) == 1 and x.dtype == v.dtype and v.dtype.kind == "f":
             each = math.prod(x.shape) // v.shape[0] if v.shape[0] else 0
-            return f"{numpy('dot')}({room.ones(f'T * {each}', v.dtype)}, {room.flat(every(x), v.shape[0])})"
+            return f"{room.ones(f'T * {each}', v.dtype)}.dot({room.flat(every(x), v.shape[0])})"
         return f"{numpy('add')}.reduce({every(x)}.reshape({rows}), axis=0)"
     if is_product_of_rows(v):
         a, b = v.inputs[0].inputs[0], v.inputs[1]
-        return f"{numpy('dot')}({room.flat(every(a), a.shape[-1])}.T, {room.flat(every(b), b.shape[-1])})"
+        return f"{room.flat(every(a), a.shape[-1])}.T.dot({room.flat(every(b), b.shape[-1])})"
     return f"{numpy('add')}.reduce({every(v)}, axis=0)"
 
 

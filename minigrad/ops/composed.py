@@ -8,7 +8,7 @@ from typing import Any, Sequence
 
 import numpy as np
 
-from .calls import Array, Axis, axis_from_start, indexed
+from .calls import Array, Axis, axes_from_end, indexed
 
 
 def matmul(a: Array, b: Array) -> Array:
@@ -46,11 +46,11 @@ def concatenate(arrays: Sequence[Array], axis: int | None = 0) -> Array:
 def prod(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """Several axes, one after the other."""
     n = np.ndim(x)
-    axes = tuple(range(n)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    axes = axes_from_end(axis, n)
     if len(axes) == 1:
         return NotImplemented
-    for a in sorted(axis_from_start(a, n) for a in axes)[::-1]:
-        x = np.prod(x, axis=a, keepdims=keepdims)
+    for a in reversed(axes):
+        x = np.prod(x, axis=a + n, keepdims=keepdims)
     return x
 
 

@@ -9,7 +9,7 @@ from typing import Any, Callable, Iterable, Sequence
 
 import numpy as np
 
-from ..ops.calls import Array, Shape, axis_from_start
+from ..ops.calls import Array, Shape, axes_from_end, axis_from_start
 from ..ops.record import composition
 
 Axes = int | tuple[int, ...] | list[int] | range        # one or several
@@ -71,18 +71,18 @@ def expand_dims(x: Array, axis: Axes) -> Array:
     """a reshape"""
     axes = _axes(axis)
     n = np.ndim(x) + len(axes)
-    new, old = {axis_from_start(a, n) for a in axes}, iter(np.shape(x))
-    return np.reshape(x, tuple(1 if i in new else next(old) for i in range(n)))
+    new, old = axes_from_end(axes, n), iter(np.shape(x))
+    return np.reshape(x, tuple(1 if i in new else next(old) for i in range(-n, 0)))
 
 
 @composition("squeeze")
 def squeeze(x: Array, axis: Axes | None = None) -> Array:
     """a reshape"""
     n, shape = np.ndim(x), np.shape(x)
-    axes = [i for i in range(n) if shape[i] == 1] if axis is None else [axis_from_start(a, n) for a in _axes(axis)]
+    axes = [i for i in range(-n, 0) if shape[i] == 1] if axis is None else axes_from_end(_axes(axis), n)
     if any(shape[a] != 1 for a in axes):
         raise ValueError(f"squeeze got axis {axis} of shape {shape}; only axes of length 1 can go")
-    return np.reshape(x, tuple(m for i, m in enumerate(shape) if i not in axes))
+    return np.reshape(x, tuple(shape[i] for i in range(-n, 0) if i not in axes))
 
 
 @composition("ravel")

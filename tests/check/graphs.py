@@ -85,16 +85,29 @@ def five_gates():
     return total
 
 
+def two_leading_axes():
+    """Gates of one array for several sequences in each row of the batch."""
+    rng, p = parameters(W=(5, 8), U=(4, 8), b=(8,), h_0=(3, 2, 4))
+    h, total = p["h_0"], 0.0
+    for x in mg.steps(rng.standard_normal((3, 3, 2, 5))):
+        a = x @ p["W"] + h @ p["U"] + p["b"]
+        z, n = mg.sigmoid(a[..., :4]), np.tanh(a[..., 4:])
+        h = z * h + (1 - z) * n
+        total = total + (h * h).sum() / 2
+    return total
+
+
 def one_loss():
     """All steps' logits in one loss."""
     return mg.check.probe(mg.RNNCell).loss
 
 
 def without_recurrence():
-    rng, p = parameters(W=(4, 5), b=(5,))
+    """Two parameters that are broadcast, one of them a number."""
+    rng, p = parameters(W=(4, 5), b=(5,), s=())
     total = 0.0
     for x in mg.steps(rng.standard_normal((4, 3, 4))):
-        total = total + (np.exp(x @ p["W"]) / (1 + p["b"] * p["b"])).sum()
+        total = total + (p["s"] * np.exp(x @ p["W"]) / (1 + p["b"] * p["b"])).sum()
     return total
 
 
@@ -140,4 +153,4 @@ def lengths():
     return (ys * ys).sum()
 
 
-GRAPHS = [fancy, outside, afterwards, projected, sometimes, two_packed, five_gates, one_loss, without_recurrence, same_in_every_step, two_layers, both_ways, lengths]
+GRAPHS = [fancy, outside, afterwards, projected, sometimes, two_packed, five_gates, two_leading_axes, one_loss, without_recurrence, same_in_every_step, two_layers, both_ways, lengths]

@@ -213,11 +213,17 @@ def recurrent():
     return total, W.data, hs
 
 
+def test_a_gradient_that_is_exactly_zero_needs_no_excuse():
+    report = compare({"W": np.ones(2), "b": np.zeros(2)}, {"W": np.ones(2), "b": np.zeros(2)})
+    assert report.ok and [row.note for row in report.rows] == ["", ""]
+
+
 def test_a_gradient_may_be_called_by_its_d():
-    A, B = (mg.parameter(np.random.default_rng(k).standard_normal((3, 3)), name=n) for k, n in enumerate("AB"))
+    A, B = (mg.parameter(np.random.default_rng(k).standard_normal((3, 3 + k)), name=n) for k, n in enumerate("AB"))
     loss = (np.tanh(A) @ B).sum()
     right = {f"d{n}": mg.grad(loss, [x])[0].data for n, x in zip("AB", (A, B))}
     assert compare(right, loss).ok and not compare({**right, "dA": -right["dA"]}, loss).ok
+    assert compare({**right, "dB": right["dB"].T}, loss).rows[1].note == "shape (4, 3), expected (3, 4): transposed, and its transpose agrees"
 
 
 def test_adjoints_of_every_step_and_lines():

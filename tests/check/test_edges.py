@@ -7,7 +7,7 @@ from minigrad.check import compare, diagnose
 from minigrad.check.edges import Edges
 from minigrad.check.perturb import Reverse
 
-from graphs import GRAPHS, fancy, five_gates, outside, same_in_every_step, sometimes, two_packed
+from graphs import GRAPHS, afterwards, fancy, five_gates, outside, same_in_every_step, sometimes, two_packed
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
@@ -60,6 +60,19 @@ def test_terms_that_nothing_tells_apart_are_not_weighed():
     assert not found.exact and not found.time_map
 
 
+@pytest.mark.parametrize("size, weighed", [(10, False), (11, True)])
+def test_terms_are_weighed_where_there_are_more_numbers_than_terms(size, weighed):
+    """Four steps have ten terms: ten numbers can be had from them, whatever they are."""
+    rng, b, total = np.random.default_rng(0), mg.parameter(np.full(size, .1), name="b"), 0.0
+    W, h = rng.standard_normal((size, size)), rng.standard_normal((2, size))
+    for x in mg.steps(rng.standard_normal((4, 2, size))):
+        h = np.tanh(x + h @ W + b)
+        total = total + h.sum()
+    C = diagnose.context(total).reverse.terms()
+    found = diagnose({"b": sum((t + k / 7) * c for (t, k), c in C.items())}, total)
+    assert found.exact == weighed == ("b" in found.time_map), found
+
+
 def test_a_value_that_some_steps_do_not_have():
     loss = sometimes()
     r = Reverse(loss)
@@ -74,6 +87,11 @@ def test_a_value_that_some_steps_do_not_have():
 def test_a_parameter_outside_of_time_has_no_line():
     note = compare({"dV": lambda dh: dh}, outside()).rows[0].note
     assert note.startswith("the recorded network has nothing that 'dV' could be: ")
+
+
+def test_what_a_line_may_be_is_told_without_constants():
+    assert compare({"dq": lambda dh: dh}, afterwards()).rows[0].note == ("the recorded network has nothing that 'dq' could be: there are "
+                                                                         "V, W, a_1, a_2, a_3, c, h_0, x; their adjoints d…, and carry_… of tanh(a_1)")
 
 
 @pytest.mark.parametrize("graph, name, width, gates", [(sometimes, "k", 4, ["columns 0:4", "columns 4:8"]), (two_packed, "u", 4, ["r", "n"]),
@@ -103,6 +121,13 @@ def one_layer():
         h = np.tanh(a)
         total = total + h.sum()
     return total
+
+
+@pytest.mark.parametrize("tolerance, ok", [(.5, True), (.49, False)])
+@pytest.mark.parametrize("dh", [lambda W: np.full((3, 5), 1.5), np.full((4, 3, 5), 1.5)])
+def test_what_is_off_by_the_tolerance_itself_agrees(dh, tolerance, ok):
+    report = compare({"dh": dh}, one_layer(), tolerance=tolerance)
+    assert report.ok == ok and [right for _, right in report.steps["dh"].values()] == [ok] * 4
 
 
 def test_parameters_without_a_name_are_numbered():

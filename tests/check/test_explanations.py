@@ -2,8 +2,11 @@
 import numpy as np
 import pytest
 
-from minigrad.check.explain.lines import carried_out
-from minigrad.check.lines import Values, evaluate
+from minigrad.check import diagnose
+from minigrad.check.explain.cover import _merged
+from minigrad.check.explain.gradients import Case
+from minigrad.check.explain.lines import _Line, carried_out
+from minigrad.check.lines import Values, arguments_of, evaluate
 
 from derivation import Derivation, each, same
 from networks import B, H, T, elman, gated
@@ -74,6 +77,12 @@ def test_up_to_three_mistakes_are_told_apart(n):
     assert {e.line.partition(" ")[0] for e in found.explanations} == {f"d{name}" for name in list(PARTS)[:n]}
 
 
+def test_a_second_slip_that_explains_nothing_more_is_left_out():
+    case = Case({**E(), "W_y": E()["W_y"].T.reshape(H, -1)}, E.context, None)
+    merged, _ = _merged(case, [(.1, 0, frozenset({2})), (.2, 1, frozenset({2}))], {2})
+    assert merged.parts == [(case.slips[0], {case.at[2]})]
+
+
 def test_four_are_not_explained():
     wrong = {**E(), **{name: E(**{f"d{name}": lambda t, text=text: E.program.rule(text, t)})[name] for name, text in PARTS.items()}}
     found = E.diagnose({**wrong, "b_y": E()["b_y"] / B})
@@ -103,7 +112,26 @@ def test_what_a_factor_could_come_from(c, says):
     assert found.exact and text == f"everything is off by the factor {c:.6g}" + (text[text.index(says) - (says[0] != "(") * 2 - (says[0] == "("):] if says else ""), text
 
 
-@pytest.mark.parametrize("off, small", [(5e-4, True), (2e-3, False)])
+TINY = 2.0 ** -40
+SCALED = {
+    "a slip": lambda: E(da="dh"), "two": lambda: {**E(dh_="da @ W_h"), "W_y": E(dW_y="h[t-1].T @ do")["W_y"]}, "a factor": lambda: {**E(), "W_y": .3 * E()["W_y"]},
+    "weights": lambda: weights("W_h")(E), "no slip": lambda: {n: g + .01 * np.cos(np.arange(g.size)).reshape(g.shape) for n, g in E(da="dh").items()},
+    "almost nothing": lambda: {n: g * (1 + 1e-6 * np.cos(np.arange(g.size)).reshape(g.shape)) for n, g in E().items()},
+    "adjoints": lambda: {"da": E.adjoints("da", da="dh")}, "adjoints that no slip explains": lambda: {"da": [g + .01 for g in E.adjoints("da", da="dh")]}}
+
+
+@pytest.mark.parametrize("wrong", SCALED)
+def test_tiny_gradients_are_diagnosed_like_others(wrong):
+    """Of a loss that is multiplied by a power of two, nothing changes but the exponents."""
+    wrong = SCALED[wrong]()
+    loss = E.loss * TINY
+    found, tiny = E.diagnose(wrong), diagnose({n: TINY * np.array(g) for n, g in wrong.items()}, loss)
+    assert (tiny.exact, [e.kind for e in tiny.explanations]) == (found.exact, [e.kind for e in found.explanations]) and set(tiny.time_map) == set(found.time_map)
+    assert tiny.residual == pytest.approx(found.residual, rel=1e-6, abs=1e-12) and tiny.next_best[0] == pytest.approx(found.next_best[0], rel=1e-6)
+    assert [row.error for row in tiny.report.rows] == pytest.approx([row.error for row in found.report.rows], rel=1e-6, abs=1e-12)
+
+
+@pytest.mark.parametrize("off, small", [(.95e-3, True), (1.2e-3, False)])
 def test_what_is_off_by_little_is_no_slip(off, small):
     found = E.diagnose({n: g + off * np.max(np.abs(g)) * np.cos(np.arange(g.size).reshape(g.shape)) for n, g in E().items()})
     assert not found.exact and (found.explanations[0].kind == "small") == small, found
@@ -133,6 +161,24 @@ def test_an_explanation_of_a_line_holds_on_another_probe(slip):
     arguments = line.__code__.co_varnames[:line.__code__.co_argcount]
     for ours, theirs in zip(carried_out(e.slip, name, arguments, values, OTHER.context, steps), mine, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
+
+
+ADJOINTS = {"dh": (lambda do, W_y, carry_h: do @ W_y.T + carry_h, ["do", "carry_h"]), "da": (lambda dh, h: dh * (1 - h ** 2), ["dh"]),
+            "db_h": (lambda da: da.sum(0), ["da"]), "carry_h": (lambda da, W_h: da @ W_h.T, ["da"])}
+
+
+@pytest.mark.parametrize("name", ADJOINTS)
+def test_an_argument_left_out_turned_round_or_doubled_is_that(name):
+    line, adjoints = ADJOINTS[name]
+    values = Values(E.context.reverse)
+    steps, names = evaluate(line, name, values)[2], arguments_of(line)
+    found = [(s, v) for s, v in _Line(name, line, values, E.context, steps).hypotheses() if isinstance(s.factor, dict)]
+    assert [(s.factor, s.cost, s.says) for s, _ in found] == [
+        ({a: c}, .25 + .1 * abs(c), says) for a in adjoints
+        for c, says in ((0, f"{a} is missing in {name}"), (-1, f"the sign of {a} is wrong in {name}"), (2, f"{a} is counted twice in {name}"))]
+    for slip, v in found:
+        given = [{n: values.argument(n, t) * slip.factor.get(n, 1) for n in names} for t in steps]
+        np.testing.assert_allclose(v, [np.ravel(line(**one)) for one in given], rtol=1e-12, atol=1e-14, err_msg=slip.says)
 
 
 @pytest.mark.parametrize("tolerance, off, exact", [(None, .99e-9, True), (None, 1.5e-9, False), (1e-5, .99e-3, True), (1e-5, 1.005e-3, False)])

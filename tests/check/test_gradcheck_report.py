@@ -7,7 +7,7 @@ import pytest
 import minigrad as mg
 from minigrad.check import gradcheck
 from minigrad.check.checked import Function, arguments, moved
-from minigrad.check.entries import EXTENDED
+from minigrad.check.entries import EXTENDED, Entries
 from minigrad.check.gradcheck import sampled
 from minigrad.ops import FUNCTIONS, TABLE, op
 
@@ -42,11 +42,20 @@ def test_outputs_are_projected_on_directions_that_drop_no_entry(n):
     assert np.array_equal(one, np.ones(5))                               # a number is what it is
 
 
+def test_random_directions_overlook_no_entry():
+    direction = Entries(Function(lambda tensors: tensors[0], [0]), [np.zeros((50, 40))], 0, 0, None, 30).direction()
+    sizes = np.abs(direction)
+    assert np.linalg.norm(direction) == pytest.approx(1) and 2.9 < sizes.max() / sizes.min() <= 3 and .45 < np.mean(direction > 0) < .55
+
+
 def test_the_scale_of_a_function_is_its_largest_output():
     f = Function(lambda tensors: (tensors[0] * 3.0, tensors[0][0] - 7.0), [0])
     f.gradients([np.array([1.0, -2.0])])
     assert f.magnitude == 6.0
     _, samples, (scale, largest) = sampled(f, [np.array([1.0, -2.0])], 0)
+    small = Function(lambda tensors: tensors[0] * .25, [0])
+    small.gradients([np.array([1.0, -2.0])])
+    assert small.magnitude == .5
     assert largest == 6.0 and len(samples[0]) == 5 and 1 < scale < 100 and all(0 <= s.max() < 1e-14 for s in samples[0])
 
 
@@ -182,6 +191,11 @@ def test_a_derivation_that_fails_on_moved_inputs_is_still_checked():
     assert gradcheck(lambda x: (x * x).sum(), X, derived=derived).ok and len(seen) == 6
 
 
+def test_what_is_not_derived_or_of_another_shape_is_not_right():
+    report = gradcheck(lambda a, b, c: (a * b * c).sum(), dict(a=X, b=X, c=X), derived=lambda a, b, c: {"a": b * c, "c": (a * b).sum(0)})
+    assert [(row.ok, row.note) for row in report.rows] == [(True, ""), (False, "not derived"), (False, "shape (4,), expected (3, 4)")]
+
+
 def test_a_derivation_that_raises_at_once_raises():
     def derived(x):
         raise KeyError("W")
@@ -235,6 +249,12 @@ def test_several_cuts_are_each_named_up_to_three():
 def test_a_constant_that_does_not_move_is_no_cut():
     report = gradcheck(lambda x: np.arange(12.).reshape(3, 4) * x + 5 * x * detached(x), X)
     remark, = report.remarks
+    assert remark.startswith("WHERE  argument 1 of multiply, a constant of shape (3, 4)")
+
+
+def test_a_constant_with_gaps_that_does_not_move_is_no_cut():
+    positive, gaps = X > 0, np.where(X > 0, 1.0, np.nan)
+    remark, = gradcheck(lambda x: np.where(positive, gaps, x) + x * detached(x), X).remarks
     assert remark.startswith("WHERE  argument 1 of multiply, a constant of shape (3, 4)")
 
 

@@ -37,6 +37,17 @@ def test_squares_lie_where_their_loss_and_step_are():
     assert all(abs((y - top) / side - (i + .5)) < .2 for i, (_, _, y, _) in enumerate(rows))
 
 
+def test_a_small_one_whole():
+    assert as_svg(np.array([[1e-2, 0], [1, .1]]), "norms", ["L_1", "L_2"]).replace("><", ">\n<").splitlines() == [
+        '<svg xmlns="http://www.w3.org/2000/svg" width="104" height="82" viewBox="0 0 104 82" role="img" font-family="sans-serif" font-size="12" fill="currentColor">',
+        '<title>norms</title>', '<rect x="44" y="22" width="60" height="60" fill="#EEE"/>',
+        '<rect x="44" y="22" width="30" height="30" fill="#ffffcc">', '<title>L_1, use at step 1: 0.01</title>', '</rect>',
+        '<rect x="44" y="52" width="30" height="30" fill="#bd0026">', '<title>L_2, use at step 1: 1</title>', '</rect>',
+        '<rect x="74" y="52" width="30" height="30" fill="#feb24c">', '<title>L_2, use at step 2: 0.1</title>', '</rect>',
+        '<text x="59.0" y="15" text-anchor="middle">k=1</text>', '<text x="89.0" y="15" text-anchor="middle">2</text>',
+        '<text x="38" y="41.0" text-anchor="end">L_1</text>', '<text x="38" y="71.0" text-anchor="end">L_2</text>', '</svg>']
+
+
 def test_colours_go_by_the_logarithm_from_pale_to_red():
     _, (ground, *squares), _ = read(np.array([[1e-4, 1e-3, 1e-2, 1e-1, 1.]]))
     assert [s["fill"] for s in squares] == ["#ffffcc", "#fed88c", "#feb24c", "#de5939", "#bd0026"] and ground["fill"] == "#EEE"      # grey: 0
@@ -102,6 +113,8 @@ def test_what_is_drawn_are_the_norms(drawn):
     assert right.get_yscale() == "log" and [t.get_text() for t in right.get_legend().get_texts()] == ["median over the losses", "from smallest to largest"]
     assert (right.get_xlabel(), right.get_ylabel()) == ("how many steps back", "norm of the term")
     assert all(tick == int(tick) for tick in right.get_xticks())
+    assert tuple(figure.get_size_inches()) == (11, 4.8) and how["dpi"] == 150 and not right.get_legend().get_frame_on()
+    assert right.collections[0].get_alpha() == .15 and right.xaxis.get_gridlines()[0].get_alpha() == .3       # faint beside the line
     assert right.spines["left"].get_visible() and not right.spines["top"].get_visible() and line.get_marker() == "."
     figure, how = drawn(last, "last.svg", title="the last loss")
     assert how["format"] == "svg" and figure.get_suptitle() == "the last loss" and not figure.axes[1].collections     # one loss: no band

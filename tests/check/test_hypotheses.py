@@ -70,8 +70,8 @@ def summed(context):
         yield f"    {kind}: {len(slips)}, {texts}, {groups}, {some}; {cost:.6g}; {change:.6g}"
 
 
-def sums():
-    return "\n".join(line for graph in GRAPHS for line in (f"==== {graph.__name__}", *summed(Context(graph())))) + "\n"
+def sums(graph):
+    return "\n".join([f"==== {graph.__name__}", *summed(Context(graph()))]) + "\n"
 
 
 @pytest.mark.parametrize("graph", [fancy, two_packed])
@@ -80,10 +80,11 @@ def test_where_a_mistake_is_is_said_once(graph):
         assert short(slip) == slip.says if slip.where in slip.says else short(slip) == f"{slip.says}, {slip.where}"
 
 
-def test_on_any_graph_they_are_as_many_and_change_as_much():
-    assert sums() == SUMS.read_text(encoding="utf-8")
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_on_any_graph_they_are_as_many_and_change_as_much(graph):
+    assert sums(graph) in SUMS.read_text(encoding="utf-8")
 
 
 if __name__ == "__main__":
     LIST.write_text(text(), encoding="utf-8")
-    SUMS.write_text(sums(), encoding="utf-8")
+    SUMS.write_text("".join(map(sums, GRAPHS)), encoding="utf-8")

@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 
+import minigrad as mg
 from minigrad.check import compare, diagnose
 
 from networks import B, H, T, elman
@@ -73,6 +74,18 @@ def test_the_numbers_of_a_row_are_those_of_the_worst_step():
 def test_a_line_with_values_of_its_own():
     scale = 1.0
     assert diagnose({"da": lambda dh, h, power=2: scale * dh * (1 - h ** power)}, LOSS).ok
+
+
+def test_an_infinite_gradient_agrees_with_nothing():
+    """sqrt at 0: no finite line of yours can be the reference's, and none may be called right."""
+    h, loss = mg.parameter(np.zeros((2, 3)), name="h"), 0
+    with np.errstate(divide="ignore"):
+        for x in mg.steps(np.ones((2, 2, 3))):
+            a = h + x * 0
+            h = np.sqrt(a)
+            loss = loss + h.sum()
+        report = compare({"da": lambda dh: np.ones_like(dh)}, loss)
+    assert not report.ok and report.rows[0].note == "the reference has NaN or infinity at t=2, first at [0, 0]"
 
 
 @pytest.mark.parametrize("name, value, says", [

@@ -17,7 +17,7 @@ def test_a_polynomial_error_is_extrapolated_away(power, degrees, terms):
         table.add(exact + sum((k + 1) * h ** d for k, d in enumerate(degrees[:terms])), 0.0)
         if n >= terms:
             assert table.last[terms] == pytest.approx(exact, abs=1e-14)
-    assert table.best()[0] == pytest.approx(exact, abs=1e-12) and len(table.found) == 5
+    assert table.best()[0] == pytest.approx(exact, abs=1e-12) and len(table.found) == 5 == len(table.last) and (H[0], H[-1]) == (1e-2, 1e-11)
 
 
 @pytest.mark.parametrize("f, x, truth", [(np.exp, 0.3, np.exp(.3)), (np.sin, 1., np.cos(1)), (np.tanh, -.7, 1 - np.tanh(.7) ** 2),
@@ -116,10 +116,11 @@ def test_a_complex_step_is_overruled_however_small_its_lie(lie):
     assert "differences" in found.method and abs(found.value - 1) <= found.error + 1e-12 and found.error < 1e-9
 
 
+@pytest.mark.parametrize("size", [1, 1e-3, 1e3])
 @pytest.mark.parametrize("lie, believed", [(.9e-8, True), (1.5e-8, False)])
-def test_two_methods_must_agree_to_eight_digits(lie, believed):
-    found = slope(lambda z: np.real(z) + 1j * (1 + lie) * np.imag(z), noise=1e-17)
-    assert (found.value == 1 + lie) == believed == (found.method == "complex step")
+def test_two_methods_must_agree_to_eight_digits(lie, believed, size):
+    found = slope(lambda z: size * (np.real(z) + 1j * (1 + lie) * np.imag(z)), noise=1e-17 * size)
+    assert (found.value == pytest.approx(size * (1 + lie), rel=1e-12)) == believed == (found.method == "complex step")
 
 
 def test_differences_too_small_to_count_do_not_overrule():

@@ -181,10 +181,10 @@ def test_a_sum_over_time_is_one_product_over_rows():
     def every(v):
         names.append(v.name)
         return v.name
-    assert total(product, every) == "dot(a.reshape(-1, 3).T, g.reshape(-1, 4))" and names == ["a", "g"]
-    assert total(value(TABLE["sum"], [g], (4,), axis=(-2,), keepdims=False), every) == "dot(ones(T * 2, \"f8\"), g.reshape(-1, 4))"
+    assert total(product, every) == "a.reshape(-1, 3).T.dot(g.reshape(-1, 4))" and names == ["a", "g"]
+    assert total(value(TABLE["sum"], [g], (4,), axis=(-2,), keepdims=False), every) == "ones(T * 2, \"f8\").dot(g.reshape(-1, 4))"
     both = value(SUM, [product, leaf("s", 3, 4)], (3, 4))
-    assert total(both, every) == "dot(a.reshape(-1, 3).T, g.reshape(-1, 4)) + add.reduce(s, axis=0)"
+    assert total(both, every) == "a.reshape(-1, 3).T.dot(g.reshape(-1, 4)) + add.reduce(s, axis=0)"
     assert total(leaf("p", 4, depends=0), every) == "T * p"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.mutation.mutants import mutants, sample
+from tests.mutation.trial import covering
 
 SOURCE = '''"""A docstring stays."""
 LIMIT = 3
@@ -50,6 +51,14 @@ def test_a_sample_is_the_same_for_the_same_seed(tmp_path):
     assert among == len(sample(tmp_path, ["pkg"], 1000, 1)[0]) == 18 and len(set(first)) == 5
     for mutant in sample(tmp_path, ["pkg"], 1000, 1)[0]:
         assert "'é'" in mutant.apply((tmp_path / "pkg" / "module.py").read_bytes()).decode() or mutant.replacement == "return None"
+
+
+def test_what_runs_at_import_is_tried_against_the_tests_of_its_room():
+    """A test may read a default from the signature, and run no line of the file."""
+    names = ["tests/pkg/test_other.py::test_default", "tests/elsewhere/test_x.py::test_y", "tests/pkg/test_module.py::test_call"]
+    known = {"seconds": dict.fromkeys(names, .1), "lines": {"minigrad/pkg/module.py": {"6": [2], "7": [2]}}}
+    early, late = (next(m for m in mutants("minigrad/pkg/module.py", SOURCE.encode()) if m.replacement == new) for new in ("3", "5.0"))
+    assert covering(early, known) == [names[2], names[0]] and covering(late, known) == [names[2]]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="mutants are tried in forked processes, which this system has not")

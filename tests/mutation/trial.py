@@ -106,7 +106,8 @@ def warm(root):
 
 
 def covering(mutant, known):
-    """The tests that run a mutant's lines, nearest first, and the quick ones first among them; of code run by import, all of the file's."""
+    """The tests that run a mutant's lines, nearest first, and the quick ones first among them; of code run by import, all of the file's,
+    and those of its room, which may look at a default or a constant and run nothing."""
     lines = known["lines"].get(mutant.path, {})
     wanted = {str(n) for n in range(mutant.first, mutant.last + 1)} & lines.keys()
     if mutant.at_import or wanted and not any(lines[line] for line in wanted):      # run, but in no test
@@ -118,6 +119,7 @@ def covering(mutant, known):
     def near(test):
         folders = Path(test.partition("::")[0]).with_suffix("").parts[1:]
         return sum(part in parts or part.removeprefix("test_") in parts for part in folders)
+    tests |= {test for test in names if mutant.at_import and near(test)}
     return sorted(tests, key=lambda t: (-near(t) - 2 * (known["seconds"][t] < .05), known["seconds"][t]))
 
 

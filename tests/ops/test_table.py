@@ -280,6 +280,14 @@ def test_own_values_against_their_definitions(name, ours, numpys):
     assert error(ours(Tensor(x)).data, numpys(x)) <= 1e-12
 
 
+@pytest.mark.parametrize("f", [mg.maximum, mg.minimum])
+def test_of_complex_numbers_the_real_parts_decide_and_the_first_where_they_are_equal(f):
+    a, b = np.array([1 + 5j, 1 - 5j, 2 - 1j, 3 + 0j]), np.array([1 - 5j, 1 + 5j, 1 + 9j, 4 - 9j])
+    first = np.array([True, True, f is mg.maximum, f is mg.minimum])
+    assert np.array_equal(f(Tensor(a), Tensor(b)).data, np.where(first, a, b))
+    assert np.array_equal(f(Tensor(a.real), Tensor(b.real)).data, np.where(first, a, b).real)
+
+
 def test_cross_entropies_are_stable_far_out():
     x = np.array([[1e4, -1e4, 0.], [-1e4, 1e4, 1e4]])
     p = mg.parameter(x)

@@ -239,6 +239,23 @@ def test_generators_go_on_where_they_were():
     assert cell.rng.bit_generator.state == state
 
 
+def test_the_collector_rests_and_goes_on_as_it_was():
+    """A graph that grows holds no garbage."""
+    seen, was = [], gc.isenabled()
+
+    def cell(x, h):
+        seen.append(gc.isenabled())
+        return x + h, x + h
+    try:
+        for on in (True, False):
+            gc.enable() if on else gc.disable()
+            mg.unroll(cell, XS, mg.parameter(np.zeros((B, D))))
+            assert gc.isenabled() == on and seen == [False] * T
+            seen.clear()
+    finally:
+        gc.enable() if was else gc.disable()
+
+
 def test_inside_a_place_and_inside_a_checkpoint():
     """A whole unroll within each step of an outer loop, and within mg.checkpoint."""
     cell, found = mg.RNNCell(D, H), []

@@ -22,13 +22,13 @@ def cover(case: Case) -> list[tuple[Slip, float]]:
     left: set[int] = set(np.flatnonzero(case.wrong).tolist())
     chosen: list[tuple[list[Member], frozenset[int]]] = []
     options = _groups(case)
-    while left and options and len(chosen) <= MOST:
+    while left and options:
         members, covered, cost = max(options, key=lambda o: (len(o[1] & left), -o[2]))
         if not covered & left:
             break
         chosen.append((members, covered & left))
         left -= covered
-    if not left and 0 < len(chosen) <= MOST:
+    if not left and len(chosen) <= MOST:
         return [_merged(case, members, set(got)) for members, got in chosen]
     return _in_recurrence(case)
 
@@ -43,7 +43,7 @@ def _groups(case: Case) -> list[Group]:
         if not covered:
             continue
         members, cost = groups.setdefault(slip.group if slip.group is not None else ("one", i), []), case.cost[i]
-        if any(case.R[i, p] > case.exact and p not in covered for p in _changed(case, i)):
+        if any(case.R[i, p] > case.exact for p in _changed(case, i)):
             if not slip.kind.startswith("terms"):
                 continue
             cost += 0.8                           # a sum over steps can be wrong in one parameter's line only, but that is rarer
