@@ -22,7 +22,7 @@ class _Rules(_Build):
         self.by_id = {}
 
 
-def adjoint(tape: Tape) -> tuple[list, ...]:
+def adjoint(tape: Tape) -> tuple[list[Any], ...]:
     """Append the gradients to a tape: reverse over what the cell did, by the ops' own rules.
 
     Returns (cotangents, carries, of_x, of_state, of_invariants), lists of nodes; None where nothing is wanted or reached.
@@ -73,7 +73,7 @@ def adjoint(tape: Tape) -> tuple[list, ...]:
     return cotangents, carries, of(leaves["x"]), of(leaves["state"]), of(leaves["invariant"])
 
 
-RULE_OF: dict = {}         # an op that is a rule -> (the op whose rule it is, of which argument)
+RULE_OF: dict[Op, tuple[Op, int]] = {}         # an op that is a rule -> (the op whose rule it is, of which argument)
 
 
 @functools.cache

@@ -1,5 +1,5 @@
 """Where the elements of a view are in what it looks at: indices, as words."""
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .value import Value
 
@@ -55,4 +55,5 @@ def _broadcast(v: Value, at: Sequence[str]) -> list[str]:
     return [i if n > 1 else "0" for i, n in zip(at[len(at) - len(shape):], shape)]
 
 
-VIEWS = {"getitem": _getitem, "transpose": _transpose, "broadcast_to": _broadcast, "stop_gradient": lambda v, at: at}
+VIEWS: dict[str, Callable[[Value, Sequence[str]], Sequence[str]]] = {
+    "getitem": _getitem, "transpose": _transpose, "broadcast_to": _broadcast, "stop_gradient": lambda v, at: at}

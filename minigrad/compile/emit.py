@@ -49,7 +49,7 @@ class Writer:
 
     def __init__(self, plan: Plan, title: str = "step", fused: bool = False) -> None:
         self.plan, self.title = plan, title
-        self.fused: list | None = [] if fused else None
+        self.fused: list[Any] | None = [] if fused else None
         self.demand = Demand(plan)
         self.layout = Layout(plan, self.demand)
         self.words = Words(plan, self.layout)

@@ -8,7 +8,7 @@
 """
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..graph.normal import PRODUCT, SUM
 from .demand import Demand
@@ -60,7 +60,7 @@ class Layout:
     def _loop_of(self, v: Value) -> tuple[bool, bool]:
         return v.id in self.plan.loop, v.id in self.plan.back
 
-    def _place_of(self, v: Value) -> tuple:
+    def _place_of(self, v: Value) -> tuple[Any, ...]:
         """Values of one place are computed side by side."""
         if any(self._loop_of(v)):
             return self._loop_of(v)

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .steps import Site
@@ -16,9 +16,9 @@ class Line:
     """One line of a program: what it reads and where it writes; the comment says what. ``how``: the form it has, for those who write
     it in another way (fused.py), and what more that form takes."""
     text: str
-    reads: tuple = ()
+    reads: tuple[Any, ...] = ()
     out: str = ""
-    how: tuple = ()
+    how: tuple[Any, ...] = ()
     comment: str = ""
 
     @property
@@ -47,7 +47,7 @@ def page(lines: Iterable[Line]) -> list[str]:
 
 def parts(*groups: tuple[str, Sequence[str]]) -> list[str]:
     """Groups of text lines, a blank line between them; each, (title, lines), below its title if it has one."""
-    text: list = []
+    text: list[str] = []
     for title, lines in groups:
         if lines:
             text += [*([""] if text else []), *([f"# {title}"] if title else []), *lines]

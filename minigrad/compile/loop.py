@@ -27,7 +27,7 @@ class Rows(typing.NamedTuple):
 class Place(typing.NamedTuple):
     """An array of the loop's own: what every step overwrites, or step ``at`` of all."""
     name: str
-    shape: tuple
+    shape: tuple[Any, ...]
     dtype: np.dtype
     at: str = ""
     kind: str = "place"

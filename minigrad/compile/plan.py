@@ -48,8 +48,8 @@ class Plan:
 
     def __init__(self, tape: Tape) -> None:
         self.tape = tape
-        self.values: list = []          # each behind what it is made from
-        self._known: dict = {}          # what is the same is one value
+        self.values: list[Value] = []                       # each behind what it is made from
+        self._known: dict[Any, Value] = {}                  # what is the same is one value
         self.wants_gradient = tape.recording and any(n.requires_grad for n in tape.nodes if n.kind in ("x", "state", "invariant"))
         gradients = adjoint(tape)[2:] if self.wants_gradient else ([], [], [])
         self._take(dict(zip(self.ROLES, (tape.y, tape.new, *gradients))))
@@ -72,7 +72,7 @@ class Plan:
         return sorted((v for v in self.values if v.kind == kind), key=lambda v: v.position)
 
     # ---- from the tape ------------------------------------------------------------------------------------------------
-    def _take(self, roles: dict[str, list]) -> None:
+    def _take(self, roles: dict[str, list[Any]]) -> None:
         """The values of a tape in normal form."""
         leaves = [n for n in self.tape.nodes if n.op is None and n.kind != "number"]
         normal = normal_form(Graph(
@@ -80,7 +80,7 @@ class Plan:
                        name=n.name) for n in self.tape.nodes],
             [n.id for nodes in roles.values() for n in nodes if n is not None], [n.id for n in leaves]))
         leaf = dict(zip(normal.inputs, leaves))
-        made: dict = {}
+        made: dict[int, Value] = {}
         uses = [0] * len(normal.nodes)
         for n in normal.nodes:
             for i in n.inputs:
@@ -187,21 +187,21 @@ class Plan:
 
     def _factored(self, v: Value, inputs: Sequence[Value], what: int, readers: Readers) -> Sequence[Value]:
         """a g + b g as (a + b) g, where a + b is known before the loop and g is not."""
-        groups: dict = {}
+        groups: dict[Value, list[Value]] = {}
         for before, i in zip(v.inputs, inputs):
             alone = i.op is PRODUCT and i.shape == v.shape and len(readers.get(before.id, ())) == 1
             late = [f for f in i.inputs if f.depends & what] if alone else []
             if len(late) == 1 and late[0].shape == v.shape and len(i.inputs) > 1:
                 groups.setdefault(late[0], []).append(i)
-        for late, terms in groups.items():
+        for factor, terms in groups.items():
             if len(terms) > 1:
                 rests = []
                 for i in terms:
-                    rest = [f for f in i.inputs if f is not late]
+                    rest = [f for f in i.inputs if f is not factor]
                     shape = np.broadcast_shapes(*(f.shape for f in rest))
                     rests.append(rest[0] if len(rest) == 1 else self.make(PRODUCT, rest, {}, shape, v.dtype))
                 both = self.make(SUM, rests, {}, np.broadcast_shapes(*(r.shape for r in rests)), v.dtype)
-                inputs = [*(i for i in inputs if i not in terms), self.make(PRODUCT, [both, late], {}, v.shape, v.dtype)]
+                inputs = [*(i for i in inputs if i not in terms), self.make(PRODUCT, [both, factor], {}, v.shape, v.dtype)]
         return inputs
 
     def replace(self, new: dict[int, Value], change: Callable[[Value, list[Value]], Sequence[Value]] = lambda v, inputs: inputs) -> None:
@@ -232,7 +232,7 @@ class Plan:
 
     def readers(self) -> Readers:
         """id -> who reads the value, among what the outputs need; a reader from outside is None."""
-        readers: dict = {}
+        readers: dict[int, list[Any]] = {}
         stack, seen = self.roots, set()
         for v in stack:
             readers.setdefault(v.id, []).append(None)

@@ -1,11 +1,17 @@
 """Programs: compiled once for a step's structure, shapes and dtypes; with room for T steps that is used again and again."""
+from __future__ import annotations
+
 import copy
+from typing import Any, Callable, Sequence
 
 import numpy as np
 
 from .emit import Writer
 from .plan import Plan
 from .sizes import compute_in_loops
+from .trace import Tape
+
+Room = tuple[Callable[..., list[Any]], Callable[..., list[Any]]]         # forward and backward, with their buffers
 
 # The C library (glibc) keeps freed memory up to twice the largest block that was ever freed; what is more goes back to the system, to be
 # fetched anew, page by page, by the next call: a tenth of its time. Nothing is written into this block, so it takes no memory.
@@ -25,7 +31,7 @@ class Program:
     constants: list[int]
     missing: bool
 
-    def __init__(self, tape, title="step", wanted=()):
+    def __init__(self, tape: Tape, title: str = "step", wanted: Sequence[int] = ()) -> None:
         self.tape, self.title = tape, title
         self.plan = Plan(tape)
         self._set(Writer(self.plan, title).source, f"<scan of {title}>")
@@ -34,31 +40,33 @@ class Program:
         self.dtypes = [n.value.dtype for n in (*tape.y, *tape.new)]
         self.wanted = wanted if self.plan.wants_gradient and any(self.differentiable) else ()
 
-    def _set(self, source, file):
-        namespace: dict = {"__name__": __name__}
+    def _set(self, source: str, file: str) -> None:
+        namespace: dict[str, Any] = {"__name__": __name__}
         exec(compile(source, file, "exec"), namespace)
-        self.source, self.make = source, namespace["bptt"]
-        self.rooms, self._layouts = {}, {}
+        self.source = source
+        self.make: Callable[[int], Room] = namespace["bptt"]
+        self.rooms: dict[int, list[Room]] = {}
+        self._layouts: dict[int, tuple[int, np.dtype[Any], list[dict[str, Any] | None]]] = {}
 
     # ---- the same, by other means -----------------------------------------------------------------------------------------
-    def fused_source(self):
+    def fused_source(self) -> str:
         """The source with its loops for Numba."""
         compute_in_loops(self.plan, smallest=0)         # there a value more in the loop costs no call
         return Writer(self.plan, self.title, fused=True).source
 
-    def with_source(self, source, file):
+    def with_source(self, source: str, file: str) -> Program:
         """The program by another source, which stands in ``file``."""
         other = copy.copy(self)
         other._set(source, file)
         return other
 
-    def noted(self, note):
+    def noted(self, note: str) -> Program:
         """With a note above the source."""
         self.source = f"# {note}\n{self.source}"
         return self
 
     # ---- rooms ------------------------------------------------------------------------------------------------------------
-    def layout(self, T, arrays):
+    def layout(self, T: int, arrays: Sequence[np.ndarray]) -> tuple[int, np.dtype[Any], list[dict[str, Any] | None]]:
         """Size and dtype of one array of all outputs of T steps that have a gradient; and where each is in it, None for the others."""
         found = self._layouts.get(T)
         if found is None:
@@ -69,14 +77,14 @@ class Program:
             self._layouts = {T: found}                      # the last T alone
         return found
 
-    def take(self, T):
+    def take(self, T: int) -> Room:
         """A room for T steps that nobody uses."""
         try:
             return self.rooms[T].pop()
         except (KeyError, IndexError):                  # none, or another thread was faster
             return self.make(T)
 
-    def give(self, T, room):
+    def give(self, T: int, room: Room) -> None:
         """A room that is free again; a few are kept."""
         free = self.rooms.setdefault(T, [])
         if len(free) < 2 and T <= 10_000:

@@ -119,7 +119,7 @@ class Same:
 
     def _attribute(self, x: Any, name: str) -> Any:
         """x.name, which is held; ``_UNKNOWN`` of what the step computes."""
-        kind = type(x)
+        kind: Any = type(x)
         if x is _UNKNOWN or kind is Tensor or kind in INERT:
             if name not in OF_TENSORS:
                 raise Unsure

@@ -6,17 +6,17 @@ back that reads row t of one array for the last time may put row t of another th
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .loop import Loop
-    from .room import Room
+    from .room import Buffer, Room
 
 
 def share(room: Room, loop: Loop) -> None:
     """Give buffers over all steps the memory of others. ``loop`` is the loop back."""
     buffers = [b for b in room.buffers.values() if b.shares]
-    free: dict = {}
+    free: dict[str, list[Buffer]] = {}
     for b in buffers:
         if b.used == {"forward"}:
             free.setdefault(b.definition, []).append(b)
@@ -28,7 +28,7 @@ def share(room: Room, loop: Loop) -> None:
 
 def _share_rows(room: Room, loop: Loop) -> None:
     """What was computed before the loop back and is not needed behind it gives its rows to what the loop computes."""
-    rows: dict = {}                                     # array -> the names of its row, and of parts of it
+    rows: dict[str, Any] = {}                                     # array -> the names of its row, and of parts of it
     whole = set()
     for row, r in loop.rows.items():
         rows.setdefault(r.array, []).append(row)

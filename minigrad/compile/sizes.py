@@ -6,7 +6,7 @@ own, large values that only a loop reads are computed in it while what they read
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from .value import APART, ASSEMBLE, BLOCKS, CARRY, GATES, STATE, X, Value, slice
 if TYPE_CHECKING:
     from .plan import Plan
 
-Readers = dict[int, list]           # id -> who reads a value; None: somebody outside
+Readers = dict[int, list[Any]]           # id -> who reads a value; None: somebody outside
 New = dict[int, Value]              # id -> what stands in its place
 
 GATES_BYTES = 16_384        # up to this size of one step, calls cost more than the numbers: gates are gathered

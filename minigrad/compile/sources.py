@@ -28,7 +28,7 @@ class Sources:
         self.parts.setdefault("scatter", SCATTER.strip("\n"))
         return "scatter"
 
-    def of(self, function: Callable) -> str:
+    def of(self, function: Callable[..., Any]) -> str:
         """The name by which a program calls ``function``."""
         module = getattr(function, "__module__", "") or ""
         if isinstance(function, np.ufunc) or module == "numpy" or module.startswith("numpy."):

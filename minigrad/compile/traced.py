@@ -70,11 +70,11 @@ class Traced(Tensor):
             _following.run.refused = reason                 # also if the cell catches the error and goes another way
         raise ReadsNumbers(reason)
 
-    @property                   # type: ignore[misc]
+    @property
     def place(self) -> NoReturn:
         self._unknown("the place in time")
 
-    @property                   # type: ignore[misc]
+    @property
     def op(self) -> NoReturn:       # type: ignore[override]        # also what mg.grad inside of a step goes by
         self._unknown("the history")
 
@@ -144,10 +144,10 @@ class Traced(Tensor):
     def __ge__(self, other: Any) -> Any:
         return self.follow(_without_gradient(np.greater_equal), (self, other), None)
 
-    def __eq__(self, other: Any) -> Any:        # type: ignore[override]
+    def __eq__(self, other: Any) -> Any:
         return self.follow(_without_gradient(np.equal), (self, other), None)
 
-    def __ne__(self, other: Any) -> Any:        # type: ignore[override]
+    def __ne__(self, other: Any) -> Any:
         return self.follow(_without_gradient(np.not_equal), (self, other), None)
 
     __hash__ = object.__hash__

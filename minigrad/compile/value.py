@@ -54,7 +54,7 @@ class Value:
         return self.size * self.dtype.itemsize
 
 
-def slices_last(index: tuple) -> bool:
+def slices_last(index: tuple[Any, ...]) -> bool:
     """Whether an index is a slice of the last axis alone."""
     return isinstance(index[-1], slice) and index[-1].step in (None, 1) and all(i is Ellipsis or i == slice(None) for i in index[:-1])
 
@@ -83,7 +83,7 @@ def _apart(x: np.ndarray, size: int) -> np.ndarray:
     return x.reshape(x.shape[:-1] + (-1, size)).swapaxes(-2, -3)
 
 
-def _op(name: str, value: Callable, reads: str, variadic: bool = False) -> Op:
+def _op(name: str, value: Callable[..., Any], reads: str, variadic: bool = False) -> Op:
     return Op(name, value, (None,), None, reads, False, variadic, None)
 
 

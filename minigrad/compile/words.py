@@ -32,8 +32,8 @@ class Words:
         self._taken, self._local = set(RESERVED), set[str]()
         self._names: dict[int, str] = {}                # id -> name
         self._carries: dict[int, str] = {}
-        self._constants: dict[tuple, tuple[str, str]] = {}                      # key -> (name, definition)
-        self._tables: dict[tuple, tuple[str, str]] = {}
+        self._constants: dict[tuple[Any, ...], tuple[str, str]] = {}                      # key -> (name, definition)
+        self._tables: dict[tuple[Any, ...], tuple[str, str]] = {}
         self.numbers: dict[str, Any] = {}               # name of a constant -> its number
         for v in plan.values:
             if v.kind in LEAVES:
@@ -89,7 +89,7 @@ class Words:
         self.imports.add(name)
         return name
 
-    def source(self, function: Callable) -> str:
+    def source(self, function: Callable[..., Any]) -> str:
         """The name of a function of ops/, whose source goes into the program."""
         return self.sources.of(function)
 
@@ -131,7 +131,7 @@ def sliced(s: slice) -> str:
     return f"{'' if s.start is None else s.start}:{'' if s.stop is None else s.stop}{'' if s.step is None else f':{s.step}'}"
 
 
-def indexed(index: tuple) -> str:
+def indexed(index: tuple[Any, ...]) -> str:
     """A basic index as source, without its brackets."""
     return ", ".join("..." if i is Ellipsis else sliced(i) if isinstance(i, slice) else str(i) for i in index)
 
