@@ -53,7 +53,7 @@ def variables(frame: FrameType) -> list[tuple[str, Any]]:
     A function's ``f_locals`` is a copy that Python keeps with the frame (until 3.13): emptied, so that it keeps no graph alive.
     """
     values = frame.f_locals
-    found = [(name, x) for name, x in values.items() if name[0] != "_"]
+    found = [(name, x) for name, x in values.items() if name[0] != "_" and name.isidentifier()]       # pytest adds @py_assert1
     if type(values) is dict and frame.f_code.co_flags & inspect.CO_OPTIMIZED:
         values.clear()
     return found

@@ -159,3 +159,10 @@ def test_nothing_goes_through_an_argument_without_a_rule():
     chosen = np.where(np.array([True, False]), mg.parameter([1.0, 2.0]), 0.0)
     assert through(chosen, 0, np.ones(2)) is None
     assert through(chosen, 1, np.ones(2)).tolist() == [1.0, 0.0]
+
+
+def test_names_are_identifiers():
+    """pytest keeps parts of an assert in variables such as @py_assert1; a name is what an author could have written."""
+    exec("import minigrad as mg; globals()['@py_assert1'] = x = mg.parameter(2.); from minigrad.graph import Graph\n"
+         "names = [n.name for n in Graph.of(x * x).nodes]", scope := {})
+    assert scope["names"] == ["x", None]
