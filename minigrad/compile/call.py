@@ -261,14 +261,15 @@ def _followed(program: Program, call: _Call) -> Sequence[Any]:
 
 def _met(program: Program, call: _Call, same: Same | None) -> Sequence[Any]:
     """What the cell meets on its way along the tape. If its code tells when that is the same again, it is spared the way then: asked
-    after 1, 2, 4, 8 … ways, since some cells are others at every call. A Tensor that is made on the way is never the same."""
+    after a cell's 2nd, 4th, 8th … way (of one that is known, also after the first), since some do something else at every call and
+    some are made anew for it. A Tensor that is made on the way is never the same."""
     tape, start = program.tape, _clock()
     bound = tape.follow(call.step)
-    tape.followed += 1
-    if tape.followed & (tape.followed - 1) == 0 and _clock() == start + 1:
-        same = same or told(call.cell)
-        if same is not None and same.remember(program, bound):
-            _remember(call.cell, same)
+    times = tape.times(call.cell)
+    if times > (same is None) and times & (times - 1) == 0 and _clock() == start + 1:
+        now = told(call.cell)                               # anew: other programs may not have met all that this one reads
+        if now is not None and now.remember(program, bound, same):
+            _remember(call.cell, now)
     return bound
 
 

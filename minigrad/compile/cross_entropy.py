@@ -44,7 +44,9 @@ def _loss(site: Site, v: Value, out: str) -> list[str]:
     site.room.kept[v.id].append(numbers)
     site.words.imports |= {"arange", "maximum", "subtract", "exp", "log", "add"}
     flat = site.room.flat
-    text = [f'unsigned = {y}.view("u{targets.dtype.itemsize}")                  # -1 is a large number there',
+    narrow = targets.dtype.kind == "i" and K > np.iinfo(targets.dtype).max         # then a large number may be a class
+    whole, size = (f'{y}.astype("i8")', 8) if narrow else (y, targets.dtype.itemsize)
+    text = [f'unsigned = {whole}.view("u{size}")                  # -1 is a large number there',
             f"if unsigned.item(unsigned.argmax()) >= {K}:",
             '    raise IndexError("a target is none of the classes")',
             f"add({rows}, {y}, {at})                  # where the targets' numbers are",

@@ -78,11 +78,11 @@ class Same:
             return False
         return True
 
-    def remember(self, program: Any, bound: Sequence[Any]) -> bool:
-        """Whether it is told what the cell met: only parameters that it read as they are."""
+    def remember(self, program: Any, bound: Sequence[Any], before: Same | None = None) -> bool:
+        """Whether it is told what the cell met: only parameters that it read as they are. ``before``: what still holds."""
         found = all([any([x is parameter for parameter, _, _ in self.tensors]) for x in bound])
         if found:
-            self.bound = {**self.bound, program: bound} if len(self.bound) < 64 else {program: bound}
+            self.bound = {**before.bound, program: bound} if before is not None and len(before.bound) < 64 else {program: bound}
         return found
 
     # ---- values -----------------------------------------------------------------------------------------------------------
@@ -96,7 +96,7 @@ class Same:
             return
         self.seen[id(x)] = x                                # kept: an id is used again when its owner is gone
         if kind is Tensor:
-            if x.op is not None or not x.requires_grad:     # of a parameter alone nothing can be read as a number
+            if x.op is not None or not x.requires_grad or x.array.dtype.kind != "f":        # others can be read as numbers
                 raise Unsure
             self.tensors.append((x, x.array.dtype, x.array.shape))
         elif kind in (tuple, list, dict):
@@ -116,6 +116,9 @@ class Same:
             raise Unsure
         else:
             self._function(self._attribute(x, "__call__").__func__, x)
+            for name in OF_TENSORS:                         # the code may have x where it asks for one of these
+                if inspect.getattr_static(x, name, _MISSING) is not _MISSING:
+                    self._reach(self._attribute(x, name))
 
     def _attribute(self, x: Any, name: str) -> Any:
         """x.name, which is held; ``_UNKNOWN`` of what the step computes."""
@@ -150,7 +153,9 @@ class Same:
         for defaults in ("__defaults__", "__kwdefaults__"):
             self._reach(self._read(f, defaults))
         steps, index, stored = _steps(code)
-        known = {name: x for name, x in zip(code.co_varnames, arguments) if name not in stored}
+        known = {name: x for name, x in zip(code.co_varnames[:code.co_argcount], arguments) if name not in stored}
+        if len(known) < len(arguments) or f.__dict__.keys() & OF_TENSORS:
+            raise Unsure
         closure = dict(zip(code.co_freevars, f.__closure__ or ()))
         todo, done = [0], set[int]()
         while todo:
@@ -187,16 +192,17 @@ class Same:
             at += 1
         if value is _UNKNOWN:
             return at
-        (op, constant), (comparison, equal) = steps[at:at + 2]
-        if op == "LOAD_CONST" and comparison == "COMPARE_OP" and equal in ("==", "!=") and type(value) in INERT:
-            value, at = (value == constant) is (equal == "=="), at + 2
         op, target = steps[at]
+        if op == "LOAD_CONST" and type(value) in INERT and steps[at + 1] in EQUALITIES:
+            value, at = (value == target) is (steps[at + 1] == EQUALITIES[0]), at + 2
+            op, target = steps[at]
         if op in TESTS and (type(value) in INERT or "NONE" in op):
             return index[target] if TESTS[op](value) else at + 1
         self._reach(value)
         return at
 
 
+EQUALITIES = ("COMPARE_OP", "=="), ("COMPARE_OP", "!=")
 TESTS: dict[str, Callable[[Any], bool]] = {
     "POP_JUMP_IF_NONE": lambda x: x is None, "POP_JUMP_IF_NOT_NONE": lambda x: x is not None,
     "POP_JUMP_IF_TRUE": bool, "POP_JUMP_IF_FALSE": lambda x: not x}

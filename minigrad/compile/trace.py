@@ -7,6 +7,7 @@ the parameters of today. A cell that does something else than what the tape says
 from __future__ import annotations
 
 import math
+import weakref
 from typing import Any, Sequence
 
 import numpy as np
@@ -17,6 +18,8 @@ from ..recurrent.state import Cell
 from ..tensor import Tensor, _clock, mode
 from .named import name_of, named
 from .traced import CannotTrace, Complex, Deviates, Traced, _following
+
+CELLS = 16              # how many cells that share a tape are counted before those that are gone are looked for
 
 
 class Node:
@@ -66,7 +69,8 @@ class Tape:
         self.nodes: list[Node] = []
         self.calls: list[tuple[Op, tuple[Any, ...], Any, Traced]] = []
         self.invariants: list[Node] = []
-        self.recording, self.followed = recording, 0        # how often
+        self.recording = recording
+        self.followed: dict[int, tuple[Any, int]] = {}      # id of a cell -> (weak reference to it, how often it was run along)
         self.x = rebuild(x, [self._leaf("x", v, i) for i, v in enumerate(flatten(x))])
         self.state = rebuild(state, [self._leaf("state", v, i) for i, v in enumerate(flatten(state))])
         run = _Build(self)
@@ -107,6 +111,19 @@ class Tape:
                 a is not b for a, b in zip(new, self.returned[1:])):
             raise Deviates
         return run.bound
+
+    def times(self, cell: Cell) -> int:
+        """Counts how often this very cell was run along; 0 for what has no weak references. Cells that are gone are forgotten."""
+        ref, times = self.followed.get(id(cell), (None, 0))
+        if ref is None or ref() is not cell:
+            try:
+                ref, times = weakref.ref(cell), 0
+            except TypeError:
+                return 0
+            if len(self.followed) >= CELLS:
+                self.followed = {key: known for key, known in list(self.followed.items()) if known[0]() is not None}
+        self.followed[id(cell)] = ref, times + 1
+        return times + 1
 
 
 def _run(run: Any, cell: Cell, x: Nested, state: Nested) -> tuple[Any, ...]:

@@ -58,11 +58,14 @@ class Base:
     def activation(self, a):
         return np.tanh(a)
 
+    def scaled(self):
+        return self.scale
+
 
 class Cell(Base):
     def __init__(self):
         self.W, self.U, self.V, self.on, self.name = parameter(3, 4), parameter(4, 4, seed=1), Box(), True, "sin"
-        self.a, self.b, self.c, self.d = 0.9, 0.8, 0.7, 0.6
+        self.a, self.b, self.c, self.d, self.e = 0.9, 0.8, 0.7, 0.6, 1.1
 
     def __call__(self, x, h):
         a = x @ self.W
@@ -74,7 +77,8 @@ class Cell(Base):
         a = a * (self.d if self.V is not None else np.exp(self.U[0]))
         a = a * (np.exp(self.U[0]) if self.name == "cos" else self.b)
         a = a * (self.c if self.on else np.exp(self.U[0]))
-        h = self.activation(a) * self.scale
+        a = a * (self.e if self.name != "cos" else np.exp(self.U[0]))
+        h = self.activation(a) * self.scaled()
         return h, h
 
 
@@ -96,6 +100,14 @@ class Scale:
         return a * self.by
 
 
+class Layer:
+    """Its attribute is called as one of a Tensor."""
+    size = 0.75
+
+    def __call__(self, a):
+        return np.sin(a)
+
+
 def method():
     """Its cell is an object; what can change about it, and a way to change it."""
     cell = Cell()
@@ -111,17 +123,20 @@ def closure():
     def helper(a, b=0.25, *, c=0.75):
         return a * more + b * c
 
-    scale = Scale()
+    scale, layers = Scale(), [Layer(), Layer()]
     times = scale.times
 
     def cell(x, h):
         a = times(helper(x @ W + h @ U))
         for f, name in zip(held.acts, ("a", "b")):
             a = a + f(a) * held.weights[name]
+        for layer in layers:
+            a = layer(a) * layer.size
         h = held.module.f(a) * k * factor + act(a)
         return h, h
     cells = dict(zip(cell.__code__.co_freevars, cell.__closure__))
-    return cell, Box(held=held, helper=helper, scale=scale, W=W, U=U, cells=cells, more=dict(zip(helper.__code__.co_freevars, helper.__closure__)))
+    return cell, Box(held=held, helper=helper, scale=scale, layers=layers, W=W, U=U, cells=cells,
+                     more=dict(zip(helper.__code__.co_freevars, helper.__closure__)))
 
 
 def results(how, cell, wanted):
@@ -161,6 +176,8 @@ CHANGES = {
     "a function of a module": (closure, lambda it, _: setattr(it.held.module, "f", np.sin)),
     "an attribute of an attribute": (closure, lambda it, _: setattr(it.held, "acts", [np.cos, np.cos])),
     "what a method of another object reads": (closure, lambda it, _: setattr(it.scale, "by", 2.0)),
+    "what a layer calls its size": (closure, lambda it, _: setattr(it.layers[1], "size", 2.0)),
+    "what layers of its class call their size": (closure, put(Layer, "size", 2.0)),
     "a function's code": (closure, lambda it, _: setattr(it.helper, "__code__", _others_code())),
     "a default": (closure, lambda it, _: setattr(it.helper, "__defaults__", (1.25,))),
     "a default of a keyword": (closure, lambda it, _: it.helper.__kwdefaults__.update(c=1.75)),
@@ -174,6 +191,7 @@ CHANGES = {
     "what another branch reads": (method, lambda cell, _: setattr(cell, "b", 2.0)),
     "what yet another branch reads": (method, lambda cell, _: setattr(cell, "d", 2.0)),
     "what a third branch reads": (method, lambda cell, _: setattr(cell, "c", 2.0)),
+    "what a branch reads that asks for what is not": (method, lambda cell, _: setattr(cell, "e", 2.0)),
     "what was there": (method, lambda cell, _: setattr(cell, "V", None)),
     "a parameter of an object": (method, lambda cell, _: setattr(cell, "W", parameter(3, 4, seed=7))),
     "a method of the class": (method, put(Base, "activation", unused)),
@@ -240,6 +258,8 @@ def cells():
     array, index, integer = np.full(4, 0.5), np.array([0, 1, 2, 3]), mg.Tensor(np.array(1))
     some, b, inner, own = collections.deque([0.5]), parameter(4), lambda: None, types.ModuleType("own")
     own.mean, inner.rate = np.sin, 0.5
+    forced, tuned = mg.Tensor(np.array([0, 1, 2, 3])), lambda a: np.tanh(a)
+    forced.requires_grad, tuned.size = True, 0.5
 
     def add(t, amount):
         t.data = t.data + amount
@@ -277,12 +297,27 @@ def cells():
     def averaged(module, h):
         return module.mean(h)
 
+    def sized(f, a):
+        return f(a) * f.size
+
+    class Sized(Layer):
+        size = property(lambda self: some[0])
+
+    class Replaced:
+        size = 0.5
+
+        def times(self, a):
+            a = a * self.size
+            self = None
+            return a
+    replaced = Replaced()
+
     class Mean:
         mean = np.sin
 
         def of(self, a):
             return averaged(self, a)
-    meant = Mean()
+    meant, layer, three = Mean(), Sized(), types.MethodType(lambda *a: a[1] * (1.0 if a == 3 else some[0]), 3)
 
     class Computed:
         @property
@@ -323,6 +358,12 @@ def cells():
         "an index": (pair(lambda x, h: np.tanh(x @ W + h)[..., index]), lambda: fill(index, [3, 2, 1, 0])),
         "an integer Tensor as index": (pair(lambda x, h: np.tanh(x @ W + h) * h[..., integer, None]), lambda: add(integer, 1)),
         "integers of a parameter": (pair(lambda x, h: np.tanh(x @ W + h) * h[..., W.astype(int)[0]]), lambda: add(W, 3 - W.data[0])),
+        "an index of integers that are said to have gradients": (pair(lambda x, h: np.tanh(x @ W + h)[..., forced]),
+                                                                 lambda: fill(forced.data, [3, 2, 1, 0])),
+        "an attribute of a function": (pair(lambda x, h: sized(tuned, x @ W + h)), lambda: setattr(tuned, "size", 2.0)),
+        "a property that is called as one of a Tensor": (pair(lambda x, h: sized(layer, x @ W + h)), lambda: some.__setitem__(0, 2.0)),
+        "an object that its method replaces": (pair(lambda x, h: replaced.times(np.tanh(x @ W + h))), lambda: setattr(replaced, "size", 2.0)),
+        "arguments that are one tuple": (pair(lambda x, h: three(np.tanh(x @ W + h))), lambda: some.__setitem__(0, 2.0)),
         "a deque": (pair(lambda x, h: np.tanh(x @ W + h) * some[0]), lambda: some.__setitem__(0, 1.0)),
         "an error that is caught": (failing, lambda: some.__setitem__(0, 1.0)),
         "an object that is handed on": (Handed(), lambda: setattr(inner, "rate", 1.0)),
@@ -368,6 +409,29 @@ def test_a_condition_that_needs_no_gradient():
         same(world(scan), world(mg.unroll))
 
 
+def test_what_another_program_reads_is_seen():
+    """A shape decides what is read; at first it is not even there."""
+    def world(how):
+        k, layer = mg.parameter(0.7), Box()
+        layer.__class__ = type("Bare", (Box,), {"__call__": lambda self, a: np.sin(a)})
+
+        def scaled(f, a):
+            return f(a) * f.size if a.shape else f(a)
+
+        def cell(x, h):
+            h = scaled(layer, x * k + h)
+            return h, h
+
+        def calls(*shape):
+            return [how(cell, mg.Tensor(numbers(5, *shape)), mg.Tensor(np.zeros(shape)))[0].data for _ in range(4)]
+        found = calls()
+        layer.size = 0.5
+        found += calls(3) + calls()
+        layer.size = 2.0
+        return found + calls(3)
+    same(world(scan), world(mg.unroll))
+
+
 # ---- cells that are not -------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", ["RNNCell", "LSTMCell", "GRUCell", "CoRNNCell", "LEMCell", "MGUCell", "LayerNormLSTMCell", "IRNNCell"])
 def test_most_cells_are_told_by_their_code(name):
@@ -384,7 +448,7 @@ def test_a_cell_that_is_told_is_not_run(monkeypatch):
         for shape in shapes:
             scan(cell, numbers(*shape))
         return len(runs) - before
-    calls((5, 2, 3), (5, 2, 3), (5, 7, 3), (5, 7, 3))
+    calls((5, 2, 3), (5, 2, 3), (5, 2, 3), (5, 7, 3), (5, 7, 3))
     assert calls((5, 2, 3), (5, 7, 3), (9, 7, 3)) == 0
     cell.W_x = parameter(3, 16)
     assert calls((5, 2, 3)) == 1
@@ -402,7 +466,21 @@ def test_a_cell_that_is_another_one_at_every_call_is_seldom_asked(monkeypatch):
             h = np.tanh(x @ W + h)
             return h, h
         scan(cell, xs, state)
-    assert len(asked) == 6                                  # after 1, 2, 4, 8, 16 and 32 runs
+    assert not asked
+
+
+def test_a_cell_is_counted_for_itself(monkeypatch):
+    """Others that went along the same tape before it, however many, do not make it wait."""
+    runs, follow = [], trace.Tape.follow
+    monkeypatch.setattr(trace.Tape, "follow", lambda self, cell: runs.append(1) or follow(self, cell))
+    cells = [mg.RNNCell(3, 4) for _ in range(trace.CELLS + 2)]
+    for _ in range(37):
+        scan(cells[0], xs, mg.Tensor(np.zeros((2, 4))))
+    for cell in [*cells[1:], mg.RNNCell(3, 4), cells[5]]:
+        runs.clear()
+        for _ in range(6):
+            scan(cell, xs, mg.Tensor(np.zeros((2, 4))))
+        assert len(runs) <= 2
 
 
 def test_few_cells_are_remembered():

@@ -158,8 +158,8 @@ def test_a_large_product_twice_in_a_sum():
     assert_same(cell, numbers(3, 32, 128), numbers(32, 128), parameters=[U], tolerance=1e-11)
 
 
-def language_cell(reduction):
-    V, H = 5, 4
+def language_cell(reduction, V=5):
+    H = 4
     p = [mg.parameter(numbers(*s, seed=k) * 0.7) for k, s in enumerate([(V, H), (H, H), (H,), (H, V), (V,)])]
     W_x, W_h, b, W_y, b_y = p
 
@@ -187,6 +187,15 @@ def test_a_target_that_is_no_class():
     for bad in (5, -1):
         with pytest.raises(ValueError, match=f"softmax_cross_entropy at t=1 got target {bad}|got target {bad}"):
             scan(cell, (xs, np.full((4, 3), bad)), h)
+
+
+def test_a_target_that_is_no_class_of_more_than_its_dtype_counts():
+    """As a number without sign, -1 of one byte would be class 255."""
+    cell, _ = language_cell("sum", 300)
+    xs, h = numbers(4, 3, 300), mg.Tensor(np.zeros((3, 4)))
+    scan(cell, (xs, np.zeros((4, 3), np.int8)), h)
+    with pytest.raises(ValueError, match="got target -1"):
+        scan(cell, (xs, np.full((4, 3), -1, np.int8)), h)
 
 
 def test_parameters_are_those_of_today():
