@@ -267,6 +267,7 @@ LOGITS = mg.parameter(np.zeros((2, 3)))
     (lambda: mg.softmax_cross_entropy(LOGITS, np.array([0, -1])), r"got target -1 at \(1,\)"),
     (lambda: mg.softmax_cross_entropy(LOGITS, np.array([5, -1])), r"got target 5 at \(0,\)"),         # the first of them
     (lambda: mg.softmax_cross_entropy(LOGITS, mg.Tensor([0, 7])), r"got target 7 at \(1,\)"),
+    (lambda: mg.softmax_cross_entropy(LOGITS[0], np.array(3)), r"got target 3 at \(\) for logits of shape \(3,\)"),      # as they were given
     (lambda: mg.softmax_cross_entropy(LOGITS, [0.0, 1.0]),
      r"integer classes must have an integer dtype: targets.astype\(int\)"),
     (lambda: mg.softmax_cross_entropy(np.array([0, 1]), LOGITS), "were the arguments swapped\\? logits come first"),
