@@ -19,7 +19,7 @@ _FUNCTIONS = {"tanh": np.tanh, "relu": relu}
 class RNNCell(Module):
     """Elman cell: ``h_t = tanh(x_t W_x + h_{t-1} W_h + b)``, output and state h (Elman 1990, "Finding structure in time").
 
-    input_size D, hidden_size H; nonlinearity "tanh" or "relu"; rng a numpy.random.Generator (default seed 0)
+    input_size D, hidden_size H; nonlinearity "tanh" or "relu"; rng a numpy.random.Generator (default seed 0).
     All parameters start uniform in ±1/√H, as in PyTorch.
 
     >>> import minigrad as mg
