@@ -1,8 +1,9 @@
 """``mg.scan``: the numbers of ``mg.unroll``, by a program compiled for the cell.
 
-At every call the cell is run along the tapes that are known for it, which costs about half a microsecond an op. If none fits, a
-program is made, and compared with the eager unroll, values and gradients, before it is trusted (check.py). The call is one node of
-the graph (run.py). What a program cannot do (higher orders, Jacobians, a cell that is no function of x and state) the unroll does.
+At every call the cell is run along the tapes that are known for it, which costs about half a microsecond an op, unless its code tells
+that it would do what it did (same.py). If none fits, a program is made, and compared with the eager unroll, values and gradients, before
+it is trusted (check.py). The call is one node of the graph (run.py). What a program cannot do (higher orders, Jacobians, a cell that is
+no function of x and state) the unroll does.
 """
 from __future__ import annotations
 
@@ -219,9 +220,12 @@ def _find(call: _Call) -> tuple[Any, Any]:
             bound = same.bound.get(program)
             if bound is not None:
                 return program, bound
+    held = None
     for program in programs:
         try:
-            return program, _followed(program, call) if program.watched else _met(program, call, same)
+            if same is None and held is None:
+                held = Held(cell)                           # of now: it may run other code than when its program was made
+            return program, _met(program, call, same) if held is None or held.harmless() else _watched(program, call, held)
         except (Deviates, CannotTrace):
             continue
     if refused is not None:
@@ -246,14 +250,15 @@ def _find(call: _Call) -> tuple[Any, Any]:
     return program, bound
 
 
-def _followed(program: Program, call: _Call) -> Sequence[Any]:
+def _watched(program: Program, call: _Call, held: Held) -> Sequence[Any]:
     """What the cell meets on its way along the tape, if it leaves everything as it was."""
-    held = Held(call.cell)
+    if held.iterators:                                      # what is taken from them is gone
+        raise Deviates
     try:
         bound = program.tape.follow(call.step)
         if not held.changed():
             return bound
-    except (Deviates, CannotTrace):
+    except Exception:                                       # it does something else, or fails
         pass
     held.restore()
     raise Deviates
@@ -261,15 +266,19 @@ def _followed(program: Program, call: _Call) -> Sequence[Any]:
 
 def _met(program: Program, call: _Call, same: Same | None) -> Sequence[Any]:
     """What the cell meets on its way along the tape. If its code tells when that is the same again, it is spared the way then: asked
-    after a cell's 2nd, 4th, 8th … way (of one that is known, also after the first), since some do something else at every call and
-    some are made anew for it. A Tensor that is made on the way is never the same."""
-    tape, start = program.tape, _clock()
-    bound = tape.follow(call.step)
+    before a cell's 2nd, 4th, 8th … way (of one that is known, also before the first), since some do something else at every call and
+    some are made anew for it. A Tensor that is made on the way is never the same; but then at least the code is known to change nothing."""
+    tape = program.tape
     times = tape.times(call.cell)
-    if times > (same is None) and times & (times - 1) == 0 and _clock() == start + 1:
-        now = told(call.cell)                               # anew: other programs may not have met all that this one reads
-        if now is not None and now.remember(program, bound, same):
-            _remember(call.cell, now)
+    now = None
+    if times > (same is None) and times & (times - 1) == 0:
+        now = told(call.cell, tape.x, tape.state)           # anew: other programs may not have met all that this one reads
+    start = _clock()
+    bound = tape.follow(call.step)
+    made = _clock() != start + 1
+    if now is not None and now.holds():                     # it may have changed in between
+        now.remember(program, None if made else bound, same)
+        _remember(call.cell, now)
     return bound
 
 

@@ -50,7 +50,6 @@ def compiled(call: _Call) -> tuple[Program, Sequence[Any]]:
         program.missing = any([(*plan.of_x, *plan.of_state, *plan.of_invariants)[i] is None for i in program.wanted])
         _check(call, program)
         program = chosen(program, call, lambda other: _check(call, other))
-        program.watched = held.effects
         return program, tape.follow(call.step)
     finally:
         held.restore()

@@ -23,9 +23,11 @@ HOUSES = {"builtins", "numpy", "minigrad"} | sys.stdlib_module_names       # pac
 STAYS = (type(None), bool, int, float, complex, str, bytes, range, slice, type(...), np.dtype, np.generic, np.ufunc)
 LISTS = (list, collections.deque, bytearray)
 STORES = {"STORE_ATTR", "DELETE_ATTR", "STORE_GLOBAL", "DELETE_GLOBAL", "STORE_SUBSCR", "DELETE_SUBSCR", "STORE_SLICE", "IMPORT_NAME"}
-WRITERS = frozenset("add append appendleft at clear copyto data delitem discard eval exec extend extendleft fill globals iadd imul insert "
-                    "isub itruediv next out pop popitem popleft put putmask random remove resize reverse rotate send setattr setdefault "
-                    "setflags setitem shuffle sort update vars __dict__ __next__ __setattr__ __setitem__".split())
+WRITERS = frozenset("add append appendleft at clear copyto data delattr delitem difference_update discard eval exec extend extendleft fill "
+                    "fill_diagonal globals heapify heappop heappush heapreplace iadd imul insert insort insort_left insort_right "
+                    "intersection_update isub itruediv move_to_end next out partition place pop popitem popleft put put_along_axis putmask "
+                    "random remove resize reverse rotate send set setattr setdefault setflags setitem shuffle sort update vars __delattr__ "
+                    "__dict__ __next__ __setattr__ __setitem__".split())
 PLAIN = frozenset((Tensor, np.ndarray, int, float, bool, str, type(None)))
 _MISSING = object()
 GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
@@ -44,15 +46,21 @@ class Held:
         self.effects = False
         self.stack: list[tuple[str, Any]] = [("self", cell)]
         self.arrays: list[tuple[str, np.ndarray]] = []
+        self.names, self.modules = set[str](), list[tuple[str, types.ModuleType, set[str]]]()      # of code; and what was looked up of each
         seen: dict[int, Any] = {}
         while self.stack:
             name, x = self.stack.pop()
-            if not isinstance(x, STAYS) and id(x) not in seen:
+            if id(x) not in seen and not _stays(type(x)):           # type: ignore[arg-type]
                 seen[id(x)] = x                         # kept: an id is used again when its owner is gone
                 self.effects |= isinstance(x, GENERATORS)
                 self._look(name, x)
+            if not self.stack:
+                self._of_modules()
         for name, x in self.arrays if self.effects else ():                # numbers are copied only if something writes
             self.places.append((name, x.copy(), lambda x=x: x, lambda v, x=x: x.__setitem__(..., v)))
+
+    def harmless(self) -> bool:
+        return not self.effects and not self.iterators
 
     def drawn(self) -> bool:
         return any(type(there) is _Drawn and not _same(read(), there) for _, there, read, _ in self.places)
@@ -68,7 +76,8 @@ class Held:
         return sorted(found)
 
     def restore(self) -> None:
-        for _, there, read, write in self.places:
+        """Put back what the cell changed. One that has nothing to change it with did not: another thread did."""
+        for _, there, read, write in self.places if self.effects else ():
             if not _same(read(), there):
                 write(there)
 
@@ -79,7 +88,7 @@ class Held:
         """Hold x itself, and go on to what it reaches."""
         if isinstance(x, Tensor):
             self._hold(name, lambda: (x.array, x.index, x.requires_grad), lambda v: _put_back(x, v))
-            self.stack.append((name, x.array))
+            self.arrays.append((name, x.array))
         elif isinstance(x, np.ndarray):
             self.arrays.append((name, x))
         elif isinstance(x, np.random.Generator):
@@ -89,7 +98,8 @@ class Held:
         elif isinstance(x, random.Random):
             self._hold(name, lambda: _Drawn(x.getstate()), lambda v: x.setstate(v.state))
         elif isinstance(x, dict):
-            self._hold(name, lambda: dict(x), lambda v: (dict.clear(x), dict.update(x, v)))
+            kind: Any = collections.OrderedDict if isinstance(x, collections.OrderedDict) else dict         # not by a method of its own
+            self._hold(name, lambda: dict(x), lambda v: (kind.clear(x), kind.update(x, v)))
             self.stack.extend((f"{name}[{k!r}]", v) for k, v in dict(x).items())
         elif isinstance(x, LISTS):
             self._hold(name, lambda: list(x), lambda v: (x.clear(), x.extend(v)))
@@ -115,14 +125,24 @@ class Held:
             self.iterators.append(name)
         elif not isinstance(x, types.ModuleType):
             self._object(name, x)
+        elif _house(x) not in HOUSES:
+            self.modules.append((name, x, set()))
+
+    def _of_modules(self) -> None:
+        """What code could read of modules: what has a name that is in it."""
+        for name, x, known in self.modules:
+            for attribute in self.names - known:
+                if hasattr(x, attribute):
+                    self._attribute(f"{name}.{attribute}", x, attribute)
+            known |= self.names
 
     def _object(self, name: str, x: Any) -> None:
         inside = getattr(x, "__dict__", None)
         if inside is not None and _house(type(x)) != "numpy":
             self._hold(name, lambda: _Attributes(x.__dict__), lambda v: (x.__dict__.clear(), x.__dict__.update(v)))
             self.stack.extend((f"{name}.{k}", v) for k, v in dict(inside).items())
-        for c in type(x).__mro__:
-            for slot in [s for s, v in vars(c).items() if isinstance(v, types.MemberDescriptorType) and _house(c) not in HOUSES]:
+        for c in [c for c in type(x).__mro__ if _house(c) not in HOUSES]:
+            for slot in [s for s, v in vars(c).items() if isinstance(v, types.MemberDescriptorType)]:
                 self._attribute(f"{name}.{slot}", x, slot)
         self.stack.append((name, type(x)))
 
@@ -149,24 +169,19 @@ class Held:
         for variable, c in zip(f.__code__.co_freevars, f.__closure__ or ()):
             self._hold(variable, lambda c=c: _contents(c), lambda v, c=c: setattr(c, "cell_contents", v[0]))
             self.stack.extend((variable, v) for v in _contents(c))
-        self.stack += [(name, f.__defaults__), (name, f.__kwdefaults__)]
-        if f.__dict__:
-            self.stack.append((name, f.__dict__))
+        self.stack += [(name, f.__defaults__), (name, f.__kwdefaults__), (name, f.__dict__)]
         if _house(f) in HOUSES:
             return
         scope, (stored, names) = f.__globals__, _code(f.__code__)
         self.effects |= stored
+        self.names |= names
         if "random" in names:                           # what every function can draw from
             self.stack += [("random", np.random.rand.__self__), ("random", random.random.__self__)]        # type: ignore[attr-defined]
         for n in names:
             value = scope.get(n, _MISSING)
             self._hold(n, lambda n=n: (scope.get(n, _MISSING),),
                        lambda v, n=n: scope.pop(n, None) if v[0] is _MISSING else scope.__setitem__(n, v[0]))
-            if isinstance(value, types.ModuleType):
-                for attribute in names if _house(value) not in HOUSES else ():
-                    if hasattr(value, attribute):
-                        self._attribute(f"{n}.{attribute}", value, attribute)
-            elif value is not _MISSING and not (isinstance(value, (types.FunctionType, type)) and _house(value) in HOUSES):
+            if value is not _MISSING and not (isinstance(value, (types.FunctionType, type)) and _house(value) in HOUSES):
                 self.stack.append((n, value))
 
 
@@ -207,7 +222,7 @@ def _same(now: Any, there: Any) -> bool:
     if isinstance(there, np.ndarray):
         return np.array_equal(now, there, equal_nan=there.dtype.kind in "fc")
     if isinstance(there, dict):
-        return now.keys() == there.keys() and all(now[k] is v for k, v in there.items())
+        return list(now) == list(there) and all(now[k] is v for k, v in there.items())
     if isinstance(there, set):
         return set(map(id, now)) == set(map(id, there))
     return len(now) == len(there) and all(a is b or type(a) is type(b) in (int, bool) and a == b for a, b in zip(now, there))
@@ -229,8 +244,17 @@ def _contents(cell: types.CellType) -> tuple[Any, ...]:
         return ()
 
 
+@functools.lru_cache(256)
+def _stays(kind: type) -> bool:
+    return issubclass(kind, STAYS)
+
+
 def _house(x: Any) -> str:
-    return str(getattr(x, "__module__", None) or getattr(x, "__name__", "")).partition(".")[0]
+    if type(x) is types.FunctionType:
+        name = x.__globals__.get("__name__")                # what wraps another one says that it is the other's
+    else:
+        name = x.__name__ if type(x) is types.ModuleType else getattr(x, "__module__", None) or getattr(x, "__name__", "")
+    return str(name).partition(".")[0]
 
 
 @functools.lru_cache(256)

@@ -23,11 +23,9 @@ class Program:
 
     wanted           which of xs, state and invariants get a gradient: their positions, none where nothing does
     differentiable   which outputs and last states have one
-    watched          whether the cell's code has something that changes things, so that every run of it must be looked at
     shown            how many outputs there are, besides the last states
     constants        which of state and invariants get none; missing: whether the program has none for one that is wanted
     """
-    watched = True
     constants: list[int]
     missing: bool
 

@@ -7,30 +7,34 @@ listed here, in a newer Python too, leaves a cell to its tape.
 """
 from __future__ import annotations
 
-import builtins
 import dis
 import functools
 import inspect
 import types
 from operator import is_
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Iterable, Sequence
 
 import numpy as np
 
+from ..nested import Nested, flatten, rebuild
 from ..ops import FUNCTIONS, Op
 from ..recurrent.state import Cell
 from ..tensor import Tensor
-from .held import kind
+from .held import OF_CLASSES, kind
 
 INERT = frozenset((type(None), bool, int, float, str, type(...), np.float32, np.float64))
 CALLED = (types.FunctionType, types.BuiltinFunctionType, np.ufunc, type(np.sum), type)
-BUILTINS = {name: getattr(builtins, name) for name in ("enumerate", "len", "range", "reversed", "tuple", "zip")}
+BUILTINS = (enumerate, len, range, reversed, tuple, zip)
 OF_TENSORS = frozenset("shape ndim size dtype T mT sum mean var max min reshape transpose swapaxes squeeze".split())
+ASKED = OF_TENSORS | {f.__name__ for f, op in FUNCTIONS.items() if type(op) is Op}      # of any x, np.tanh(x) may be x.tanh()
+HARMLESS = frozenset(OF_CLASSES) | {*"""__abstractmethods__ __annotate_func__ __annotations_cache__ __call__ __class_getitem__ __copy__
+    __deepcopy__ __getstate__ __init__ __init_subclass__ __name__ __new__ __orig_bases__ __parameters__ __repr__ __setattr__ __setstate__
+    __str__ __wrapped__""".split()}
 NUMERIC = frozenset(("+", "-", "*", "/", "@", "**", "[]"))
 NOTHING = frozenset("CACHE EXTENDED_ARG NOP NOT_TAKEN PRECALL RESUME TO_BOOL".split())
 SIMPLE = frozenset("""BINARY_SLICE BINARY_SUBSCR BUILD_CONST_KEY_MAP BUILD_LIST BUILD_MAP BUILD_SLICE BUILD_TUPLE CALL CALL_KW COPY
-    COPY_FREE_VARS END_FOR GET_ITER KW_NAMES LOAD_CONST LOAD_SMALL_INT POP_ITER POP_TOP PUSH_NULL STORE_FAST STORE_FAST_STORE_FAST SWAP
-    UNARY_NEGATIVE UNPACK_SEQUENCE""".split())
+    COPY_FREE_VARS END_FOR GET_ITER KW_NAMES LOAD_SMALL_INT POP_ITER POP_TOP PUSH_NULL STORE_FAST STORE_FAST_STORE_FAST SWAP UNARY_NEGATIVE
+    UNPACK_SEQUENCE""".split())
 _MISSING, _UNKNOWN = object(), object()
 
 
@@ -40,6 +44,7 @@ class Unsure(Exception):
 
 class Same:
     """What ``cell`` reads from outside of its step, as it is now, and so what it met on its way along tapes: ``bound``, by program.
+    ``arguments``: nested as those that it gets.
 
     attributes   (owner, name, value)
     items        (dict, key, value)
@@ -47,7 +52,7 @@ class Same:
     tensors      (parameter, dtype, shape)
     """
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Cell, *arguments: Nested) -> None:
         self.cell, self.kind = cell, kind(cell)
         self.bound: dict[Any, Sequence[Any]] = {}
         self.items: list[tuple[dict[Any, Any], Any, Any]] = []
@@ -56,6 +61,8 @@ class Same:
         self.read: dict[tuple[int, str], tuple[Any, str, Any]] = {}
         self.seen: dict[Any, Any] = {}
         self._reach(cell)
+        for x in arguments:                                 # also a tuple may have a class that computes
+            self._reach(rebuild(x, [_UNKNOWN] * len(flatten(x))))
         self.attributes = [*self.read.values()]
         del self.seen, self.read
 
@@ -78,12 +85,11 @@ class Same:
             return False
         return True
 
-    def remember(self, program: Any, bound: Sequence[Any], before: Same | None = None) -> bool:
-        """Whether it is told what the cell met: only parameters that it read as they are. ``before``: what still holds."""
-        found = all([any([x is parameter for parameter, _, _ in self.tensors]) for x in bound])
-        if found:
-            self.bound = {**before.bound, program: bound} if before is not None and len(before.bound) < 64 else {program: bound}
-        return found
+    def remember(self, program: Any, bound: Sequence[Any] | None, before: Same | None = None) -> None:
+        """What the cell met, if it is only parameters that it read as they are. ``before``: what still holds."""
+        self.bound = {**before.bound} if before is not None and len(before.bound) < 64 else {}
+        if bound is not None and all([any([x is parameter for parameter, _, _ in self.tensors]) for x in bound]):
+            self.bound[program] = bound
 
     # ---- values -----------------------------------------------------------------------------------------------------------
     def _read(self, owner: Any, name: str) -> Any:
@@ -107,18 +113,33 @@ class Same:
             for key in x if kind is dict else ():
                 self._reach(x[key])
                 self.items.append((x, key, x[key]))
+        elif kind is slice:
+            self._reach((x.start, x.stop, x.step))
         elif kind is types.MethodType:
             self._function(x.__func__, x.__self__)
         elif kind in CALLED:
-            if type(FUNCTIONS.get(x)) is not Op and x not in BUILTINS.values():
+            if type(FUNCTIONS.get(x)) is not Op and x not in BUILTINS:
                 self._function(x)
         elif kind is types.ModuleType:
             raise Unsure
         else:
-            self._function(self._attribute(x, "__call__").__func__, x)
-            for name in OF_TENSORS:                         # the code may have x where it asks for one of these
-                if inspect.getattr_static(x, name, _MISSING) is not _MISSING:
-                    self._reach(self._attribute(x, name))
+            _check(self._read(x, "__dict__"))
+            self._class(kind)
+            self._read(x, "__class__")
+            call = inspect.getattr_static(kind, "__call__", None)
+            if type(call) is not types.FunctionType or self._read(kind, "__call__") is not call:
+                raise Unsure
+            self._function(call, x)
+            for name in ASKED.intersection(dir(x)):         # the code may have x where it asks for one of these
+                self._reach(self._attribute(x, name))
+
+    def _class(self, kind: type) -> None:
+        """The code does not get into its methods but by their names, and by calls."""
+        if kind not in self.seen:
+            self.seen[kind] = self._read(kind, "__mro__")
+            for c in kind.__mro__[:-1]:
+                _check(vars(c))
+                self.contents.append((vars(c), tuple(vars(c))))
 
     def _attribute(self, x: Any, name: str) -> Any:
         """x.name, which is held; ``_UNKNOWN`` of what the step computes."""
@@ -134,8 +155,10 @@ class Same:
             raise Unsure
         own, of_class = self._read(x, "__dict__"), inspect.getattr_static(kind, name, None)
         self._read(x, "__class__")
+        self._read(kind, "__getattribute__")
         if type(of_class) is types.FunctionType and name not in own:
-            self._read(kind, name)
+            if self._read(kind, name) is not of_class:
+                raise Unsure
             self.items.append((own, name, _MISSING))
             return types.MethodType(of_class, x)
         if hasattr(type(of_class), "__get__" if name not in own else "__set__"):
@@ -154,7 +177,8 @@ class Same:
             self._reach(self._read(f, defaults))
         steps, index, stored = _steps(code)
         known = {name: x for name, x in zip(code.co_varnames[:code.co_argcount], arguments) if name not in stored}
-        if len(known) < len(arguments) or f.__dict__.keys() & OF_TENSORS:
+        _check(f.__dict__)
+        if len(known) < len(arguments) or f.__dict__.keys() & ASKED or {type(f.__globals__), type(f.__builtins__)} != {dict}:
             raise Unsure
         closure = dict(zip(code.co_freevars, f.__closure__ or ()))
         todo, done = [0], set[int]()
@@ -167,13 +191,18 @@ class Same:
                 if op == "LOAD_GLOBAL":
                     value = f.__globals__.get(argument, _MISSING)
                     self.items.append((f.__globals__, argument, value))
-                    at = self._used(BUILTINS[argument] if value is _MISSING else value, steps, index, at)
+                    if value is _MISSING:
+                        value = f.__builtins__[argument]
+                        self.items.append((f.__builtins__, argument, value))
+                    at = self._used(value, steps, index, at)
                 elif op == "LOAD_DEREF":
                     at = self._used(self._read(closure[argument], "cell_contents"), steps, index, at)
                 elif op == "LOAD_FAST":
                     for name in argument[:-1]:
                         self._reach(known.get(name, _UNKNOWN))
                     at = self._used(known.get(argument[-1], _UNKNOWN), steps, index, at)
+                elif op == "LOAD_CONST":
+                    self._reach(argument)
                 elif op in ("LOAD_ATTR", "LOAD_METHOD"):
                     self._attribute(_UNKNOWN, argument)
                 elif op in TESTS or op == "FOR_ITER":
@@ -194,12 +223,18 @@ class Same:
             return at
         op, target = steps[at]
         if op == "LOAD_CONST" and type(value) in INERT and steps[at + 1] in EQUALITIES:
-            value, at = (value == target) is (steps[at + 1] == EQUALITIES[0]), at + 2
+            value, at = bool(value == target) is (steps[at + 1] == EQUALITIES[0]), at + 2
             op, target = steps[at]
         if op in TESTS and (type(value) in INERT or "NONE" in op):
             return index[target] if TESTS[op](value) else at + 1
         self._reach(value)
         return at
+
+
+def _check(names: Iterable[str]) -> None:
+    """Of what has attributes of these names: it is not added, indexed, tested, made an array and the like by code of its own."""
+    if any([name[:2] == "__" and name not in HARMLESS for name in names]):
+        raise Unsure
 
 
 EQUALITIES = ("COMPARE_OP", "=="), ("COMPARE_OP", "!=")
@@ -228,9 +263,9 @@ def _steps(code: types.CodeType) -> tuple[list[tuple[str, Any]], dict[int, int],
     return steps, index, stored
 
 
-def told(cell: Cell) -> Same | None:
+def told(cell: Cell, *arguments: Nested) -> Same | None:
     """``Same`` for a cell, or None where it cannot be told."""
     try:
-        return Same(cell)
+        return Same(cell, *arguments)
     except Exception:                                       # of whatever code: it is only read, and its tape knows better
         return None

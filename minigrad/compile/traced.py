@@ -152,7 +152,23 @@ class Traced(Tensor):
 
     __hash__ = object.__hash__
 
+    def __and__(self, other: Any) -> Any:           # of comparisons, which are plain arrays where nothing is traced
+        return np.bitwise_and(self, other)
+
+    def __or__(self, other: Any) -> Any:
+        return np.bitwise_or(self, other)
+
+    def __xor__(self, other: Any) -> Any:
+        return np.bitwise_xor(self, other)
+
+    def __invert__(self) -> Any:
+        return np.invert(self)
+
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
+
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if ufunc in _OF_TRUTHS and all(np.result_type(x.array if isinstance(x, Tensor) else x) == bool for x in inputs):
+            ufunc = _OF_TRUTHS[ufunc]
         if len(inputs) == 1 and not kwargs and ufunc in _UNARY and method == "__call__":
             return _following.run.follow(_UNARY[ufunc], inputs, None)
         if ufunc in _WITHOUT_GRADIENT_UFUNCS and method == "__call__" and not kwargs:
@@ -178,6 +194,7 @@ _OF_SHAPES = {np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.empty_
 _OF_NUMBERS = {np.any, np.all, np.allclose, np.isclose, np.array_equal, np.argmax, np.argmin, np.argsort, np.nonzero, np.argwhere,
                np.count_nonzero, np.searchsorted, np.array2string, np.array_repr, np.array_str, np.round, np.around, np.full_like,
                np.digitize, np.isin}
+_OF_TRUTHS = {np.bitwise_and: np.logical_and, np.bitwise_or: np.logical_or, np.bitwise_xor: np.logical_xor, np.invert: np.logical_not}
 _ops: dict[np.ufunc, Op] = {}
 
 

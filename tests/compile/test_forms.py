@@ -46,6 +46,7 @@ FORMS = {
     "gates of one product": lambda x, h: mg.sigmoid((a := h @ W_h + x @ W_x)[:, :3]).sum(axis=1, keepdims=True) * np.tanh(a) + b,
     "only some gates": lambda x, h: np.concatenate([mg.sigmoid((a := h @ W_h + x @ W_x)[:, :2]), np.tanh(a[:, 3:]), u[:, :1]], axis=1),
     "choices": lambda x, h: np.where(h > 0, np.tanh(x @ W_x), h) + np.maximum(h, .1) - abs(h) + np.clip(h, -.3, .3),
+    "conditions joined": lambda x, h: np.where(((a := x @ W_x) > .1) & ~(h < .2) | (np.arange(H) < 2) ^ (h < .2) | (a <= 0) & (u[0, 0].data > 9), np.tanh(a), h),
     "in another type for a while": lambda x, h: np.tanh(h + (x @ W_x).astype(np.float32).astype(float)),
 }
 

@@ -2,6 +2,7 @@
 import collections
 import dis
 import types
+import typing
 import warnings
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.compile import call, scan, trace
+from minigrad.compile.held import Held
 from minigrad.compile.same import _steps, told
 
 
@@ -50,6 +52,11 @@ def parameter(*shape, seed=0):
 
 xs = mg.Tensor(numbers(5, 2, 3))
 factor, act = 0.5, np.tanh
+
+
+def spared(cell):
+    """Whether some program is found for the cell without running it."""
+    return id(cell) in call._told and bool(call._told[id(cell)].bound)
 
 
 class Base:
@@ -139,6 +146,38 @@ def closure():
                      more=dict(zip(helper.__code__.co_freevars, helper.__closure__)))
 
 
+def odd():
+    """Its cell is a function that reads what few cells read."""
+    W, U, half = parameter(3, 4), parameter(4, 4, seed=1), np.float64(0.5)
+
+    class Tested(Box):
+        amount, rate = 0.75, 0.5
+
+        def __call__(self, a):
+            return np.sin(a) * self.rate
+
+        def tanh(self):
+            return self.amount
+
+        def plain(self, a):
+            return np.tanh(a)
+    layer = Tested()
+    layer.__call__ = layer.plain                            # which Python does not call
+    scope = {"W": W, "U": U, "np": np, "layer": layer, "half": half, "k": 0.5, "part": slice(0, 2), "__builtins__": {"len": len}}
+    exec("""def cell(x, h):
+    a = layer(x @ W + h @ U) * len((1, 2)) * np.tanh(layer)
+    if layer:
+        a = a * (k if half == 0.5 else 2.0)
+    h = np.sin(a * a[..., part].mean())
+    return h, h""", scope)
+    return scope["cell"], Box(W=W, U=U, scope=scope, layer=layer, of_class=Tested)
+
+
+class Never(Box):
+    def __bool__(self):
+        return False
+
+
 def results(how, cell, wanted):
     ys, h = how(cell, xs, mg.Tensor(np.full((2, 4), 0.1)))
     return [ys.data, h.data, *(g.data for g in mg.grad((ys * ys).sum() + h.sum(), wanted))]
@@ -199,6 +238,16 @@ CHANGES = {
     "what a call is": (method, put(Cell, "__call__", Other.__call__)),
     "the class": (method, lambda cell, _: setattr(cell, "__class__", Other)),
     "all attributes": (method, lambda cell, _: setattr(cell, "__dict__", {**vars(cell), "activation": np.sin})),
+    "how methods are found": (method, put(Cell, "__getattribute__",
+                                          lambda self, name: np.sin if name == "activation" else object.__getattribute__(self, name))),
+    "a number behind a comparison of NumPy's": (odd, lambda it, _: it.scope.update(k=0.25)),
+    "a function of Python's": (odd, lambda it, _: it.scope["__builtins__"].update(len=lambda x: 3)),
+    "a slice": (odd, lambda it, _: it.scope.update(part=slice(1, 3))),
+    "what NumPy calls": (odd, lambda it, _: setattr(it.layer, "amount", 0.25)),
+    "what a call reads, and not what seems to be one": (odd, lambda it, _: setattr(it.layer, "rate", 0.25)),
+    "whether an object is true": (odd, lambda it, _: setattr(it.of_class, "__bool__", lambda self: False)),
+    "whether an object has a length": (odd, lambda it, _: setattr(it.of_class, "__len__", lambda self: 0)),
+    "whether an object is true, by another base": (odd, lambda it, _: setattr(it.of_class, "__bases__", (Never,))),
 }
 
 
@@ -219,7 +268,7 @@ def test_a_change_is_seen(what, monkeypatch):
         wanted = [it.W, it.U]
         with monkeypatch.context() as undone:
             found = [r for _ in range(4) for r in results(how, cell, wanted)]
-            assert how is mg.unroll or id(cell) in call._told           # it is not run again, unless something changes
+            assert how is mg.unroll or spared(cell)           # it is not run again, unless something changes
             change(it, undone)
             for _ in range(3):
                 it.W.requires_grad = True
@@ -236,7 +285,7 @@ def test_frozen_parameters_are_seen():
         return h, h
     for _ in range(3):
         ys, _ = scan(cell, xs, mg.Tensor(np.zeros((2, 4))))
-    assert ys.requires_grad and id(cell) in call._told
+    assert ys.requires_grad and spared(cell)
     W.requires_grad = False
     assert not scan(cell, xs, mg.Tensor(np.zeros((2, 4))))[0].requires_grad
 
@@ -246,7 +295,7 @@ def test_a_complex_step_is_seen():
     cell, state = mg.RNNCell(3, 4), mg.Tensor(np.zeros((2, 4)))
     for _ in range(3):
         scan(cell, xs, state)
-    assert id(cell) in call._told
+    assert spared(cell)
     cell.W_x.array = cell.W_x.array + 1e-30j
     assert scan(cell, xs, state)[0].dtype == complex
 
@@ -327,6 +376,59 @@ def cells():
         def __call__(self, x, h):
             return (np.tanh(x @ W + h) * self.rate,) * 2
 
+    class Items:
+        """All that can be done with it is done by what it holds."""
+        def __init__(self):
+            self.held = [0.5]
+
+        def __call__(self, a):
+            return np.sin(a)
+
+        def __getitem__(self, i):
+            return self.held[i]
+
+        def __len__(self):
+            return len(self.held)
+
+        def __mul__(self, a):
+            return a * self.held[0]
+
+        def __neg__(self):
+            return -self.held[0]
+
+        def __bool__(self):
+            return self.held[0] == 0.5
+
+        def __iter__(self):
+            return iter(self.held)
+    items, arrays, first = Items(), Layer(), Key("first")
+    arrays.__array__, by_name = lambda dtype=None, copy=None: np.array(some[0]), {"first": 0.5, "second": 2.0}
+
+    def looped(x, h):
+        h = items(np.tanh(x @ W + h))
+        for value in items:
+            h = h * value
+        return h, h
+
+    def called(a):
+        return np.tanh(a)
+    called.exp = lambda: some[0]
+
+    def an_array(a):
+        return np.sin(a)
+    an_array.__array__ = arrays.__array__
+
+    def constant(x, h):
+        held = "items"
+        h = np.tanh(x @ W + h) * held[0]
+        return h, h
+    constant.__code__ = constant.__code__.replace(co_consts=tuple(items if c == "items" else c for c in constant.__code__.co_consts))
+
+    class Scope(dict):
+        def __getitem__(self, name):
+            return some[0] if name == "rate" else dict.__getitem__(self, name)
+    scope = Scope(W=W, np=np, rate=0.5)
+    exec("def cell(x, h):\n    h = np.tanh(x @ W + h) * rate\n    return h, h", scope)
     over = Computed()
     vars(over)["rate"] = 0.5
     over.__class__ = type("Over", (Computed,), {"rate": property(lambda self: some[0], lambda self, value: None)})
@@ -371,7 +473,108 @@ def cells():
         "__getattr__": (Late(), lambda: some.__setitem__(0, 2.0)),
         "an object that its method hands on": (pair(lambda x, h: meant.of(x @ W + h)), lambda: setattr(meant, "mean", np.tanh)),
         "a property": (Computed(), lambda: some.__setitem__(0, 2.0)),
-        "a property over an attribute": (over, lambda: some.__setitem__(0, 2.0))}
+        "a property over an attribute": (over, lambda: some.__setitem__(0, 2.0)),
+        "an element of an object": (pair(lambda x, h: items(x @ W + h) * items[0]), lambda: items.held.__setitem__(0, 2.0)),
+        "the length of an object": (pair(lambda x, h: items(x @ W + h) * len(items)), lambda: items.held.append(2.0)),
+        "the elements of an object": (looped, lambda: items.held.__setitem__(0, 2.0)),
+        "a product with an object": (pair(lambda x, h: items * items(x @ W + h)), lambda: items.held.__setitem__(0, 2.0)),
+        "the negative of an object": (pair(lambda x, h: items(x @ W + h) * -items), lambda: items.held.__setitem__(0, 2.0)),
+        "whether an object is true": (pair(lambda x, h: items(x @ W + h) * (2.0 if items else 1.0)), lambda: items.held.__setitem__(0, 2.0)),
+        "an object as an array": (pair(lambda x, h: arrays(x @ W + h) * np.exp(arrays)), lambda: some.__setitem__(0, 2.0)),
+        "an object as a key": (pair(lambda x, h: np.tanh(x @ W + h) * by_name[first]), lambda: setattr(first, "name", "second")),
+        "what NumPy calls of a function": (pair(lambda x, h: called(x @ W + h) * np.exp(called)), lambda: some.__setitem__(0, 2.0)),
+        "a function as an array": (pair(lambda x, h: an_array(x @ W + h) * np.exp(an_array)), lambda: some.__setitem__(0, 2.0)),
+        "a constant of the code": (constant, lambda: items.held.__setitem__(0, 2.0)),
+        "globals that are looked up in another way": (dict.__getitem__(scope, "cell"), lambda: some.__setitem__(0, 2.0))}
+
+
+class Key:
+    """Stands for a name."""
+    def __init__(self, name):
+        self.name = name
+
+    def __hash__(self):
+        return hash(self.name)
+
+    def __eq__(self, other):
+        return self.name == other
+
+    def __call__(self):
+        pass
+
+
+class Pair(typing.NamedTuple):
+    """A state, or x, that computes."""
+    value: typing.Any
+    other: typing.Any
+
+    @property
+    def mean(self):
+        return self.value * factor
+
+    def __add__(self, a):
+        return self.value * factor + a
+
+
+class Keyed(dict):
+    mean = property(lambda self: self["value"] * factor)
+
+
+def of_tensors(make, seed):
+    return make(value=mg.Tensor(numbers(2, 4, seed=seed)), other=mg.Tensor(numbers(2, 4, seed=seed + 1)))
+
+
+@pytest.mark.parametrize("what", ["state", "part of the state", "x", "sum"])
+def test_arguments_that_compute(what, monkeypatch):
+    """A number in a property of a NamedTuple or dict, which no code of the cell's says."""
+    def world(how):
+        W, U = parameter(3, 4), parameter(4, 4, seed=1)
+        sequence, state = xs, of_tensors(Pair, 0)
+        if what == "x":
+            sequence, state = Pair(xs, xs * 2), mg.Tensor(numbers(2, 4))
+        elif what == "part of the state":
+            state = (mg.Tensor(numbers(2, 4)), of_tensors(Keyed, 0))
+
+        def cell(x, s):
+            if what == "x":
+                s = new = np.tanh(x.mean @ W + s @ U)
+            elif what == "part of the state":
+                new = np.tanh(x @ W + s[0] @ U + s[1].mean)
+                s = new, s[1]
+            else:
+                new = np.tanh(s + x @ W) if what == "sum" else np.tanh(x @ W + s.mean)
+            return new, s
+        with monkeypatch.context() as undone:
+            found = [how(cell, sequence, state)[0].data for _ in range(4)]
+            undone.setitem(globals(), "factor", 0.9)
+            return [*found, how(cell, sequence, state)[0].data]
+    same(world(scan), world(mg.unroll))
+
+
+def test_a_class_of_a_class_that_computes():
+    """What it says of a method need not be what its objects have."""
+    class Kind(type):
+        activation = property(lambda cls: np.sin)
+
+    class Made(Cell, metaclass=Kind):
+        pass
+    assert told(Cell()) is not None and told(Made()) is None
+
+
+def test_a_cell_that_changes_while_it_is_told(monkeypatch):
+    """By another thread, say, and back."""
+    cell, state, other = Cell(), mg.Tensor(np.zeros((2, 4))), 2.0
+
+    def change(cell, *arguments):
+        before, cell.a = cell.a, other
+        found = told(cell, *arguments)
+        cell.a = before
+        return found
+    monkeypatch.setattr(call, "told", change)
+    for _ in range(4):
+        scan(cell, xs, state)
+    cell.a = other
+    same([scan(cell, xs, state)[0].data], [mg.unroll(cell, xs, state)[0].data])
 
 
 @pytest.mark.parametrize("what", cells()[1])
@@ -380,7 +583,7 @@ def test_a_cell_that_cannot_be_told_is_run(what):
         W, all_of_them = cells()
         cell, change = all_of_them[what]
         found = [r for _ in range(5) for r in results(how, cell, [W])]
-        assert id(cell) not in call._told
+        assert not spared(cell)
         change()
         return found + results(how, cell, [W])
     with warnings.catch_warnings():
@@ -391,7 +594,10 @@ def test_a_cell_that_cannot_be_told_is_run(what):
 def test_what_is_no_parameter_of_the_cell_is_not_remembered():
     cell = mg.RNNCell(3, 4)
     same = told(cell)
-    assert same.remember("a program", [cell.b, cell.W_x]) and not same.remember("a program", [cell.b, np.ones(4)])
+    same.remember("a program", [cell.b, cell.W_x])
+    assert "a program" in same.bound
+    same.remember("a program", [cell.b, np.ones(4)])
+    assert not same.bound
 
 
 def test_a_condition_that_needs_no_gradient():
@@ -455,6 +661,22 @@ def test_a_cell_that_is_told_is_not_run(monkeypatch):
     del cell.__dict__["W_x"]
     with pytest.raises(AttributeError, match="W_x"):
         scan(cell, numbers(5, 2, 3))
+
+
+def test_a_cell_whose_code_changes_nothing_is_not_looked_after(monkeypatch):
+    """It is run, since it makes a Tensor on the way; but what it could change is not looked for at every call."""
+    looked, W = [], parameter(4, 3)
+
+    def cell(x, h):
+        h = np.tanh(x @ W.T + h) * factor
+        return h, h
+    monkeypatch.setattr(call, "Held", lambda cell: looked.append(1) or Held(cell))
+    for _ in range(5):
+        scan(cell, xs, mg.Tensor(np.zeros((2, 4))))
+    assert not spared(cell) and len(looked) == 2
+    monkeypatch.setitem(globals(), "factor", 0.9)
+    scan(cell, xs, mg.Tensor(np.zeros((2, 4))))
+    assert len(looked) == 3
 
 
 def test_a_cell_that_is_another_one_at_every_call_is_seldom_asked(monkeypatch):
