@@ -39,7 +39,10 @@ def cell_from(where: str, input_size: int, hidden_size: int) -> Any:
     if not isinstance(found, type):
         return found
     asked = inspect.signature(found).parameters.get("rng")
-    return found(input_size, hidden_size, **({"rng": np.random.default_rng(0)} if asked and asked.default is asked.empty else {}))
+    cell = found(input_size, hidden_size, **({"rng": np.random.default_rng(0)} if asked and asked.default is asked.empty else {}))
+    if isinstance(cell, mg.Module) and not hasattr(cell, "input_size"):
+        setattr(cell, "input_size", input_size)                     # known, since it was made with it; not to be seen in its parameters
+    return cell
 
 
 class Step(mg.Module):

@@ -65,6 +65,9 @@ def custom_gradient(fn: Callable[..., Any] | None = None, *, check: bool | str =
         args, options = rule.bind(args, options)
         trained = [i for i, a in enumerate(args) if type(a) is Tensor and a.requires_grad]
         for i, a in enumerate(args):
+            if type(a) is not Tensor and isinstance(a, Tensor):                 # it is traced for a program (compile/, lower/)
+                raise TypeError(f"{rule.name} has a gradient rule of its own (mg.custom_gradient), which no program can be written of; "
+                                "mg.unroll runs it")
             if type(a) not in (Tensor, np.ndarray, bool) and type(a) not in _NUMBERS and not isinstance(a, np.generic):
                 raise TypeError(f"{rule.name} got a {type(a).__name__} as {rule.argument(i)}; expected Tensors, arrays and numbers: "
                                 "make other things options, behind a * in its signature")

@@ -56,12 +56,16 @@ def _energy(ys: mg.Tensor) -> mg.Tensor:
 
 def parameters(subject: Subject) -> str:
     """Parameters"""
-    one = cost(subject.cell, subject.xs[0, :1], subject.state(1)[0])
+    try:
+        one = cost(subject.cell, subject.xs[0, :1], subject.state(1)[0])
+        of = ", ".join(f"{name} {n:,}" for name, n in one.by_op.items())
+        work = f"{one.parameters:,} numbers. One step of one row: {one.flops:,} floating-point operations ({of})."
+    except ValueError as error:                     # an op that hides what it computes
+        work = str(error)
     rows = [(name, str(p.shape), str(p.dtype), f"{p.size:,}", f"{p.data.mean():+.3g}", f"{p.data.std():.3g}")
             for name, p in subject.parameters.items()]
-    of = ", ".join(f"{name} {n:,}" for name, n in one.by_op.items())
     table = _table("name shape dtype numbers mean std".split(), rows) if rows else "<p>The cell has no parameters of its own.</p>"
-    return table + f"<p>{one.parameters:,} numbers. One step of one row: {one.flops:,} floating-point operations ({escape(of)}).</p>"
+    return table + f"<p>{escape(work)}</p>"
 
 
 def equations(subject: Subject) -> str:

@@ -444,7 +444,8 @@ def _fitting(name: str, kwargs: dict[str, Any], error: TypeError) -> dict[str, A
     extra = [k for k in kwargs if f"'{k}'" in str(error)]
     if extra and extra[0] in ("out", "dtype", "where") and kwargs[extra[0]] is (True if extra[0] == "where" else None):
         return {k: v for k, v in kwargs.items() if k != extra[0]}
-    raise TypeError(f"{name}: {str(error).split('() ')[-1]} (on Tensors minigrad takes NumPy's main arguments only)"
+    numpys = " (on Tensors minigrad takes NumPy's main arguments only)" * hasattr(np, name)
+    raise TypeError(f"{name}: {str(error).split('() ')[-1]}{numpys}"
                     + "".join(f"; {k}=: {KEYWORDS[k]}" for k in extra if k in KEYWORDS)) from None
 
 

@@ -4,6 +4,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.check.bptt import bptt
+from minigrad.compile import NotCompiled
 from minigrad.custom import custom_gradient
 from minigrad.graph import Graph, replay
 
@@ -361,3 +362,21 @@ def test_a_rule_that_returns_a_tensor_is_told_so():
         return 2 * x, lambda g: g * mg.Tensor(2.0)
     with pytest.raises(TypeError, match="the rule of scaled returned a Tensor for .*: take .data of Tensors from outside"):
         (scaled(w) + scaled(w)).sum().backward()
+
+
+def test_no_program_is_written_of_it_and_the_reason_is_said():
+    """A spiking neuron: mg.scan runs it as an unroll, with the surrogate gradient."""
+    @mg.custom_gradient(check=False)
+    def spike(v):
+        return (v > 0).astype(float), lambda g: (g / (1 + np.abs(v)) ** 2,)
+    W = mg.parameter(np.random.default_rng(0).standard_normal((3, 4)))
+
+    def cell(x, v):
+        v = 0.9 * v + x @ W
+        return spike(v - 0.5), v
+    xs, v_0 = np.random.default_rng(1).standard_normal((5, 2, 3)), mg.Tensor(np.zeros((2, 4)))
+    with pytest.warns(NotCompiled, match="spike has a gradient rule of its own"):
+        ys, _ = mg.scan(cell, xs, v_0)
+    by_scan, = mg.grad(ys.sum(), W)
+    by_unroll, = mg.grad(mg.unroll(cell, xs, v_0)[0].sum(), W)
+    assert by_scan.data.any() and np.array_equal(by_scan.data, by_unroll.data)

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from minigrad.__main__ import main
+from minigrad.compile import NotCompiled
 
 WRONG = '''
 import numpy as np, minigrad as mg
@@ -93,6 +94,41 @@ def test_derive_writes_the_recursion(capsys):
     assert main(["derive", "minigrad:RNNCell", "--head", "softmax"]) == 0
     out = capsys.readouterr().out
     assert "h_t = tanh(x_t W_x + h_{t-1} W_h + b)" in out and "∂L/∂o_t = ŷ_t - y_t" in out
+
+
+def test_a_report_shows_the_parameters_of_a_cell_whose_cost_is_not_known(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text('''
+import numpy as np, minigrad as mg
+W = mg.parameter(np.full((5, 6), 0.1), name="W")
+@mg.custom_gradient
+def double(v):
+    return 2 * v, lambda g: (2 * g,)
+def cell(x, h):
+    h = np.tanh(double(x @ W) + h)
+    return h, h
+''')
+    with pytest.warns(NotCompiled, match="double has a gradient rule of its own"):
+        assert main(["report", "own.py:cell"]) == 0
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<td>W</td><td>(5, 6)</td>" in page and "hides what it computes" in page and 'class="error"' not in page
+
+
+def test_a_class_is_derived_for_the_input_size_that_was_asked_for(capsys, tmp_path):
+    """Its parameters do not show it: the last number of x is the time that has passed."""
+    path = tmp_path / "timed.py"
+    path.write_text('''
+import numpy as np, minigrad as mg
+class Timed(mg.Module):
+    def __init__(self, D, H):
+        self.W_x = mg.parameter(np.ones((D - 1, H)))
+    def initial_state(self, batch):
+        return mg.Tensor(np.zeros((batch, self.W_x.shape[1])))
+    def __call__(self, x, h):
+        h = h + x[..., -1:] * np.tanh(x[..., :-1] @ self.W_x)
+        return h, h
+''')
+    assert main(["derive", f"{path}:Timed"]) == 0 and "h_t = h_{t-1} + x_t[-1:] ⊙ tanh(x_t[:-1] W_x)" in capsys.readouterr().out
 
 
 def test_exercise_and_its_solution(capsys, tmp_path):

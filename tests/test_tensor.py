@@ -420,6 +420,7 @@ def test_functions_without_gradients_take_plain_values():
     (lambda w: np.sum(w, initial=1.0), "initial=: combine the result with the number afterwards"),
     (lambda w: np.sum(w, dtype=int), "sum: got an unexpected keyword argument 'dtype'.*NumPy's main arguments only"),
     (lambda w: np.tanh(w, dtype=float), "np.tanh with dtype= has no gradient rule"),
+    (lambda w: mg.layer_norm(w, 1, 2), "layer_norm: takes from 1 to 2 positional arguments but 3 were given$"),
     (lambda w: mg.where(w > 0, w, 0, out=w), "where"), (lambda w: np.einsum(w, [0]), "subscripts as one string"),
 ])
 def test_what_has_no_rule_says_so(call, message):

@@ -107,7 +107,7 @@ class Diagnosis:
 
     def __str__(self) -> str:
         rows = [str(self.report)]
-        rows += [f"{title:<9}" + str(e).replace("\n", "\n" + " " * 7) for title, e in zip(self._titles(), self.explanations)]
+        rows += [f"{title:<8} " + str(e).replace("\n", "\n" + " " * 7) for title, e in zip(self._titles(), self.explanations)]
         rows += [] if self.ok else [f"{'':9}{self._how_well()}"]
         for name, m in self.time_map.items():
             rows += [self._about_map(name), *(f"{'':9}{line}" for line in _weights(m))]

@@ -179,16 +179,16 @@ class _Probe(Module):
 
 
 def _checked_cell(cell: Any, order: int, tolerance: float | None, seed: int, entries: int) -> GradientReport:
-    if inspect.isclass(cell) and issubclass(cell, Module):
-        cell = _made(cell)
+    of_class = inspect.isclass(cell) and issubclass(cell, Module)
+    cell = _made(cell) if of_class else cell
     if not isinstance(cell, Module) or not cell.parameters():
         raise TypeError("gradcheck without inputs needs a cell with parameters, or a cell's class; for any other function: "
                         "gradcheck(fn, inputs)")
-    size = getattr(cell, "input_size", None) or next((p.shape[0] for n, p in cell.parameters().items()
-                                                      if n.split(".")[-1].startswith("W_x") and p.ndim == 2), None)
+    size = getattr(cell, "input_size", SIZES["D"] if of_class else None) or next(
+        (p.shape[0] for n, p in cell.parameters().items() if n.split(".")[-1].startswith("W_x") and p.ndim == 2), None)
     if size is None:
         raise ValueError(f"gradcheck cannot see the input size of this {type(cell).__name__}: give it an attribute input_size, or "
-                         "pass its class")
+                         "pass its class, or inputs of your own: gradcheck(lambda: mg.unroll(cell, xs)[0], cell)")
     before = {p: p.array for p in cell.parameters().values()}
     try:
         probe = _Probe(cell, size, np.random.default_rng(seed))

@@ -25,7 +25,7 @@ class Values:
     """What a line's arguments and results stand for: values and adjoints of a ``Reverse``, by the author's names and step."""
 
     def __init__(self, reverse: Reverse, names: Names = None, convention: str = "row", given: dict[str, Any] | None = None) -> None:
-        self.r, self.names = reverse, dict(names or {})
+        self.r = reverse
         self.given = {name: as_array(value) for name, value in (given or {}).items()}
         self.column = convention == "column"
         r = reverse
@@ -38,6 +38,9 @@ class Values:
                 if e.step is not None and state is not None:
                     self.carried.setdefault((r.phrases.name(state), e.step - 1), []).append(e)
         self.states = {name for name, _ in self.carried}
+        self.said = {name: _argument(name) for name in r.leaves}        # W.1 of a list is an argument W_1, 1.W_h of a layer W_h_1
+        aliases = {d + said: d + name for name, said in self.said.items() for d in ("", "d") if said not in r.leaves}
+        self.names = {**aliases, **(names or {})}
 
     def node(self, name: str, step: int) -> int | None:
         """The id of a variable at a step, or None."""
@@ -100,7 +103,7 @@ class Values:
             edges = self.edges(name, step)
             if not edges and (variable not in self.states if name.startswith("carry_") else not self._in_time(variable)):
                 raise KeyError(name)
-            return None if not edges and variable in r.leaves else lambda run: sum(run.parts.get(e, r.parts[e]) for e in edges)
+            return None if not edges else lambda run: sum(run.parts.get(e, r.parts[e]) for e in edges)
         id = self.node(*self.apart(variable, step))
         if id is None and not any(n == self.apart(variable, step)[0] for n, _ in self.known):
             raise KeyError(name)
@@ -131,11 +134,17 @@ class Values:
 
     def about(self, name: str) -> str:
         """What there is, for someone who asked for something else."""
-        known = sorted({n for n, _ in self.known if n.isidentifier()} | set(self.r.leaves))
+        known = sorted({n for n, _ in self.known if n.isidentifier()} | set(self.said.values()))
         every = [*known, *(f"d{n}" for n in known), *(f"carry_{n}" for n in sorted(self.states)), *(f"{n}_prev" for n in known)]
         near = difflib.get_close_matches(name, every)
         carries = f", and carry_… of {', '.join(sorted(self.states))}" if self.states else ""
         return f"{f'did you mean {near[0]!r}? ' if near else ''}there are {', '.join(known)}; their adjoints d…{carries}"
+
+
+def _argument(name: str) -> str:
+    """A parameter's name as the name of a function's argument."""
+    front, dot, own = name.partition(".")
+    return (f"{own}_{front}" if dot and front.isdigit() else name).replace(".", "_")
 
 
 def arguments_of(function: Callable[..., Any]) -> list[str]:

@@ -76,7 +76,7 @@ class Phrases:
         if name == "getitem":
             return Symbol(f"{operands[0].at(3)}[{_index(node.attributes['index'], self.nodes[node.inputs[0]].value.ndim)}]")
         if name in ("stack", "concatenate"):
-            return Symbol(f"{name}(…)")
+            return Symbol(f"{name}([{', '.join(o.text for o in operands)}])" if len(operands) < 4 else f"{name}(…)")
         if node.op.call is None:
             return Symbol(f"{name}({', '.join(o.text for o in operands)})")
         return Symbol(f"{name}({operands[0].text}{', …' if len(operands) > 1 else ''})")
@@ -136,7 +136,7 @@ class Phrases:
                      "sq": f"2 * ({self.name(edge.target)} - y)"}[edge.node.op.name[:2]]
             right = self.weighted(edge, right)
         elif edge.node.op.name in ("stack", "concatenate"):
-            right = f"its part of {dy.text}"
+            right = f"{dy.at(3)}[{self.part(edge)}]"
         elif edge.node.op.name in ("reshape", "transpose"):
             right = f"{dy.text}, {edge.node.op.name}d"
         elif edge.node.op.name in ("sum", "mean"):
@@ -146,6 +146,16 @@ class Phrases:
         else:
             right = self._rule(edge.node, edge.position, dy, edge.step).text
         return f"{dx}{several} {right}"
+
+    def part(self, edge: Edge) -> str:
+        """Where an operand stands in what it was joined to, as an index."""
+        axis, at = edge.node.attributes["axis"], edge.position
+        if edge.node.op.name == "stack":
+            own = str(at)
+        else:
+            ends = np.cumsum([0, *(self.nodes[i].value.shape[axis] for i in edge.node.inputs)])
+            own = f"{ends[at] or ''}:{'' if at == len(ends) - 2 else ends[at + 1]}"
+        return f"..., {own}" + ", :" * (-axis - 1)
 
     def times(self, left: bool, g: str, other: str) -> str:
         """An adjoint of the left, or right, operand of a matrix product: g times the other operand."""

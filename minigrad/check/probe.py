@@ -61,10 +61,10 @@ def probe(cell: Any, *, seed: int = 0, rows: int = SIZES["B"], steps: int = SIZE
     (['W_x', 'W_h', 'b', 'W_out', 'b_out', 'h_0'], ())
     """
     rng = np.random.default_rng(seed)
-    if isinstance(cell, type):
-        cell = cell(SIZES["D"], SIZES["H"])
+    of_class = isinstance(cell, type)
+    cell = cell(SIZES["D"], SIZES["H"]) if of_class else cell
     parameters: dict[str, Tensor] = dict(cell.parameters())
-    size = getattr(cell, "input_size", None) or next(
+    size = getattr(cell, "input_size", SIZES["D"] if of_class else None) or next(
         (p.shape[0] for n, p in parameters.items() if n.split(".")[-1].startswith("W_x")), None
     )
     if size is None:
@@ -73,7 +73,7 @@ def probe(cell: Any, *, seed: int = 0, rows: int = SIZES["B"], steps: int = SIZE
         )
     for p in parameters.values():
         p.data = draw(p.shape, rng)
-    leaves = [parameter(draw(s.shape, rng)) for s in flatten(cell.initial_state(rows))]
+    leaves = [parameter(draw(s.shape, rng)) if s.dtype.kind == "f" else s for s in flatten(cell.initial_state(rows))]    # a count stays
     state = rebuild(cell.initial_state(rows), leaves)
     xs = rng.standard_normal((steps, rows, size))
     with_layer = _Classifier(cell, rng, xs[0], state)
@@ -86,8 +86,9 @@ def probe(cell: Any, *, seed: int = 0, rows: int = SIZES["B"], steps: int = SIZE
     names = [called.get(id(leaf)) or "state" for leaf in leaves]
     parameters.update(W_out=with_layer.W_out, b_out=with_layer.b_out)
     for i, (leaf, name) in enumerate(zip(leaves, names)):  # the author's variable at step 0
-        leaf.name = f"{name}_0" if names.count(name) == 1 else f"{i + 1}.{name}_0"
-        parameters[leaf.name] = leaf
+        if leaf.requires_grad:
+            leaf.name = f"{name}_0" if names.count(name) == 1 else f"{i + 1}.{name}_0"
+            parameters[leaf.name] = leaf
     return Probe(loss, parameters, xs, targets)
 
 

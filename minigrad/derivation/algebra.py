@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .expression import (Expression, Reference, Shape, broadcast, equals, is_gradient, last_slice, make, number, size, split_number,
-                         zeros)
+from .expression import (Expression, Reference, Shape, broadcast, equals, is_gradient, last_slice, make, number, only_moves, size,
+                         split_number, zeros)
 
 Terms = list[Expression]
 Arguments = tuple[Expression, ...]
@@ -219,8 +219,8 @@ def _transposed(args: Arguments, extra: Any, shape: Shape) -> Expression:
 def _index(args: Arguments, extra: Any, shape: Shape) -> Expression:
     a, = args
     index = extra.value
-    if all(i is Ellipsis or i is None or isinstance(i, slice) and i == slice(None) for i in index):
-        return _reshape((a,), shape, shape)                   # x[..., None]
+    if only_moves(index, a.shape):
+        return _reshape((a,), shape, shape)
     if a.op == "concatenate" and a.extra == -1:
         at, start = last_slice(index), 0
         span = at.indices(a.shape[-1])[:2] if at is not None else None
@@ -238,8 +238,7 @@ def _index(args: Arguments, extra: Any, shape: Shape) -> Expression:
 
 def _scatter(args: Arguments, extra: Any, shape: Shape) -> Expression:
     a, = args
-    index = extra.value[0]
-    if all(i is Ellipsis or i is None or isinstance(i, slice) and i == slice(None) for i in index):
+    if a.op == "zeros" or only_moves(extra.value[0], shape):
         return _reshape((a,), shape, shape)
     return make("scatter", (a,), extra, shape)
 

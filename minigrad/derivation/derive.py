@@ -139,11 +139,11 @@ class _Head(Module):
         self.loss = loss
         self.names = next(names for names in [("W_y", "b_y"), ("W_o", "b_o"), ("V", "c"), ("W_head", "b_head")] if not taken & set(names))
 
-    def prepare(self, y: Tensor) -> None:
-        """Make the parameters, before the step is recorded."""
+    def prepare(self, y: Tensor, rows: int | None) -> None:
+        """Make the parameters, before the step is recorded on a batch of so many rows, or on one row."""
         if hasattr(self, "W") and len(self.W) == y.shape[-1]:
             return
-        if y.ndim < 1 or y.ndim > 1 and y.shape[-1] == 1:
+        if y.ndim < 1 or y.ndim > 1 and y.shape[-1] == 1 and rows is None:
             raise ValueError(f"the ready-made heads read rows (D,), and the output has shape {y.shape}; give a head of your own: "
                              "head(y, target) -> loss")
         rng = np.random.default_rng(1)

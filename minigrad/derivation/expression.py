@@ -169,6 +169,13 @@ def is_gradient(e: Expression) -> bool:
     return e.op == "ref" and isinstance(e.extra[0], Gradient)
 
 
+def only_moves(index: tuple[Any, ...], shape: Shape) -> bool:
+    """Does the index take everything? x[..., None], or x[..., 0] where that axis has one entry."""
+    taken = [i for i in index if i is not None and i is not Ellipsis]
+    return all(i == slice(None) if isinstance(i, slice) else not isinstance(i, np.ndarray) and n == 1
+               for i, n in zip(taken, shape[len(shape) - len(taken):]))
+
+
 def last_slice(index: tuple[Any, ...]) -> slice | None:
     """The slice of the last axis, if the index takes nothing else; else None."""
     *others, last = index

@@ -80,7 +80,7 @@ class Reader:
         for i, name in names.items():
             if graph.nodes[i].op is not None:
                 groups.setdefault(name, []).append(i)
-        leaves = {(n.name or "").split(".")[-1] for n in graph.nodes if n.kind == "parameter" and n.step != 0} | {
+        leaves = {_spoken(n.name or "").partition(".")[0] for n in graph.nodes if n.kind == "parameter" and n.step != 0} | {
             self.node(roles.x).name or "x"}
         result: dict[int, str] = {}
         last = {self.by_tensor[id(t)].id for t in roles.new if id(t) in self.by_tensor}
@@ -104,7 +104,8 @@ class Reader:
         elif n.tensor is not None and any(n.tensor is s for s in roles.leaves):
             self._enter(n, Reference("value", (n.name or "h").split(".")[-1], n.value.shape, named=True))     # renamed in _states
         elif n.kind == "parameter":
-            ref = self._enter(n, Reference("parameter", self._parameter_name(n), n.value.shape, once=True, named=True))
+            name = _spoken(n.name or f"θ{len(step.parameters) + 1}")
+            ref = self._enter(n, Reference("parameter", name, n.value.shape, once=True, named=True))
             step.parameters[ref] = n.tensor
         elif n.value.ndim == 0 and n.kind == "constant":
             self.of_node[n.id] = Symbol(self._number(n.value), n.value, self.letters)
@@ -124,13 +125,6 @@ class Reader:
             raise ValueError(f"derive(): one step of {called(self.cell)} {what} of shape {np.shape(array)} that was made from the batch. "
                              "Numbers read from x or the state (a condition of np.where, an index, stop_gradient, a random mask) have no "
                              "written form: use relu, maximum, abs, … of Tensors, one-hot rows times a matrix instead of an index, .eval()")
-
-    def _parameter_name(self, n: Node) -> str:
-        """The author's name; parameters of several layers have the layer's number behind it: W_h.1."""
-        if not n.name:
-            return f"θ{len(self.step.parameters) + 1}"
-        front, dot, last = n.name.rpartition(".")
-        return f"{last}.{front}" if dot and front.isdigit() else last
 
     def _number(self, value: np.ndarray) -> Expression:
         """A number; by the name of the cell's attribute if it is one, and not one of the numbers that stand in every equation."""
@@ -178,7 +172,8 @@ class Reader:
 
     def _define(self, name: str, e: Expression, n: Node) -> Reference:
         ref = Reference("value", name, e.shape, once=n.id not in self.moving, definition=e, named=bool(name), index=n.id)
-        self.known.setdefault(e, ref)
+        if e.op != "zeros":
+            self.known.setdefault(e, ref)
         return ref
 
     def _reference(self, tensor: Tensor) -> Reference:
@@ -199,6 +194,12 @@ class Reader:
             taken.add(after)
             after.named = True
             step.states.append(State(before, after, Gradient("carry", before), Gradient("given", after), leaf.requires_grad))
+
+
+def _spoken(name: str) -> str:
+    """A parameter's name, with the numbers that tell it from others behind it: W_h.1 of the first layer, kernel.0 of a list."""
+    parts = name.split(".")
+    return ".".join(["_".join(p for p in parts if not p.isdigit()), *(p for p in parts if p.isdigit())])
 
 
 def written(n: Node, arguments: list[Symbol]) -> Expression:

@@ -3,8 +3,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .expression import Expression, Gradient, last_slice
-from .notation import ADD, ATOM, FUNCTIONS, GRADIENT, GREEK, MATMUL, RELATIONS, Text, Time, Written
+from .expression import Expression, Gradient
+from .notation import ADD, ALONG, ATOM, FUNCTIONS, GRADIENT, GREEK, MATMUL, RELATIONS, Text, Time, Written
 
 TO_LATEX = {letter: "\\" + name for name, letter in GREEK.items()}
 UPRIGHT = {"Α": "A", "Β": "B", "Ε": "E", "Ζ": "Z", "Η": "H", "Ι": "I", "Κ": "K", "Μ": "M", "Ν": "N", "Ρ": "P", "Τ": "T", "Χ": "X"}
@@ -13,7 +13,7 @@ NAMED = {"tanh", "exp", "log", "sin", "cos", "max", "min"}
 
 class Latex(Text):
     """Writes expressions as LaTeX (amsmath)."""
-    times, dot, transposed, sum_t, dots = r" \odot ", r"\,", r"^{\top}", r"\sum_{t=1}^{T} ", r"\ldots"
+    times, dot, transposed, sum_t, arrow, by = r" \odot ", r"\,", r"^{\top}", r"\sum_{t=1}^{T} ", r" \to ", r" \times "
 
     def timed(self, name: str, time: str | None) -> str:
         base, _, layer = name.partition(".")
@@ -84,8 +84,8 @@ class Latex(Text):
     def block(rows: Any) -> str:
         return r"\begin{bmatrix}" + r" \\ ".join(" & ".join(row) for row in rows) + r"\end{bmatrix}"
 
-    def total(self, text: str) -> str:
-        return rf"\sum {text}"
+    def total(self, text: str, over: str = "") -> str:
+        return rf"\sum{self.below(over)} {text}"
 
     def indicator(self, a: str, relation: str, b: str) -> str:
         return rf"\mathbf{{1}}\!\left[{a} {relation} {b}\right]"
@@ -115,7 +115,8 @@ class Latex(Text):
     def _function(self, e: Expression, t: Time) -> Written:
         if e.op in RELATIONS:
             return super()._function(e, t)
-        return self.function_name(e.op) + r"\!" + self.parentheses(", ".join(self.write(a, t) for a in e.args)), ATOM
+        text = self.function_name(e.op) + self.along(e) + r"\!" + self.parentheses(", ".join(self.write(a, t) for a in e.args))
+        return self.upright(e, text, ATOM) if e.op in ALONG and e.shape != e.args[0].shape else (text, ATOM)
 
     def function_name(self, op: str) -> str:
         if op in NAMED:
@@ -134,7 +135,5 @@ class Latex(Text):
         f = f"{self.function(op.name)}({', '.join(self.write(a, t) for a in arguments)})"
         return rf"{self.write(g, t, GRADIENT)}\,\frac{{\partial {f}}}{{\partial {self.write(arguments[i], t)}}}", MATMUL
 
-    def _scatter(self, e: Expression, t: Time) -> Written:
-        index = e.extra.value[0]
-        at = last_slice(index)
-        return rf"\operatorname{{place}}({self.write(e.args[0], t)} \text{{ at }} {self.span(at) if at is not None else 'i'})", ATOM
+    def placed(self, text: str, where: str) -> str:
+        return rf"\operatorname{{place}}({text} \text{{ at }} {where})"

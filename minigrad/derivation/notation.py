@@ -3,7 +3,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .expression import Expression, Gradient, Reference, is_gradient, last_slice, split_number
+from .axes import Axes
+from .expression import Expression, Gradient, Reference, is_gradient, split_number
 
 Time = int | str                    # "t", "k", or a number
 Written = tuple[str, int]           # the text, and how tightly it holds together
@@ -16,6 +17,7 @@ GREEK.update({name.capitalize(): letter.upper() for name, letter in GREEK.items(
 SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 FUNCTIONS = {"sigmoid": "σ", "logsigmoid": "log σ", "layer_norm": "LN", "matrix_exp": "expm", "maximum": "max", "minimum": "min",
              "absolute": "abs", "log_softmax": "log softmax"}
+ALONG = {"mean", "var", "max", "min", "prod", "logsumexp", "softmax", "log_softmax", "cumsum"}
 RELATIONS = {"greater": (">", ">"), "greater_equal": ("≥", r"\ge"), "less": ("<", "<"), "less_equal": ("≤", r"\le"),
              "equal": ("=", "="), "not_equal": ("≠", r"\ne")}
 
@@ -28,10 +30,11 @@ class Text:
     width  the length of the state, H: slices and shapes are told in multiples of it
     rows   the length of the batch in the samples; sums over it are not written
     """
-    times, dot, transposed, sum_t, dots = " ⊙ ", " ", "ᵀ", "Σ_t ", "…"
+    times, dot, transposed, sum_t, arrow, by = " ⊙ ", " ", "ᵀ", "Σ_t ", "→", "×"
 
     def __init__(self, *, flip: bool = False, nabla: bool = False, width: int | None = None, rows: int | None = None) -> None:
         self.flip, self.nabla, self.width, self.rows = flip, nabla, width, rows
+        self.axes = Axes(rows, nabla != flip, flip)
 
     # ---- names ----------------------------------------------------------------------------------------------------------
     def name(self, reference: Reference, lag: int = 0, t: Time = "t") -> str:
@@ -182,7 +185,8 @@ class Text:
 
     def diagonal(self, e: Expression, t: Time, last: bool = True) -> str | None:
         """slope ⊙ ∇L as a matrix times a column, diag(slope) ∇L; None where it is something else."""
-        while e.op == "reshape" or e.op == "sum" and all(e.args[0].shape[i] == self.rows for i in e.extra[0]):
+        while e.op == "reshape" and self.axes.turned(e) is False or e.op == "sum" and all(
+                e.args[0].shape[i] == self.rows for i in e.extra[0]):
             e = e.args[0]
         if not self.nabla or e.op != "mul" or e.args[0].op == "number" or sum(map(is_gradient, e.args)) != 1:
             return None
@@ -194,22 +198,33 @@ class Text:
         return self.dot.join([f"{self.function('diag')}({slope})", self.write(g, t, MATMUL if last else POSTFIX)])
 
     def _T(self, e: Expression, t: Time) -> Written:
-        return self.write(e.args[0], t, ATOM) + self.transposed, POSTFIX
+        return self.swapped(e.args[0], t)
+
+    def swapped(self, e: Expression, t: Time) -> Written:
+        """e transposed; (A vᵀ)ᵀ is v Aᵀ."""
+        if self.axes.transposes(e):
+            return self._parts(e.args[0], t)
+        factors = self._chain(e)[::-1 if not self.flip else 1]
+        if any(map(self.axes.transposes, factors)):
+            parts = [self.swapped(a, t) for a in factors]
+            return self.dot.join(text if level >= MATMUL else self.parentheses(text) for text, level in parts), MATMUL
+        return self.write(e, t, ATOM) + self.transposed, POSTFIX
 
     def _transpose(self, e: Expression, t: Time) -> Written:
         return f"transpose({self.write(e.args[0], t)}, {e.extra})", ATOM
 
     def _reshape(self, e: Expression, t: Time) -> Written:
+        turned = self.axes.turned(e)
+        if turned is None:
+            sizes = self.by.join(map(self.amount, self.axes.own(e.shape)))
+            return f"{self.function('reshape')}({self.write(e.args[0], t)}, {sizes})", ATOM
+        return self.swapped(e.args[0], t) if turned else self._parts(e.args[0], t)
+
+    def _broadcast(self, e: Expression, t: Time) -> Written:
         return self._parts(e.args[0], t)
 
-    _broadcast = _reshape
-
     def _index(self, e: Expression, t: Time) -> Written:
-        index = e.extra.value
-        at = last_slice(index)
-        items = [self.span(at)] if at is not None else [self.dots if i is Ellipsis else self.span(i) if isinstance(i, slice) else
-                                                        "i" if hasattr(i, "shape") else str(i) for i in index]
-        return f"{self.write(e.args[0], t, ATOM)}{self.brackets(', '.join(items))}", ATOM
+        return f"{self.write(e.args[0], t, ATOM)}{self.brackets(self.axes.where(e.extra.value, e.args[0].shape, self.span))}", ATOM
 
     @staticmethod
     def brackets(text: str) -> str:
@@ -219,10 +234,12 @@ class Text:
         return ("" if s.start is None else self.amount(s.start)) + ":" + ("" if s.stop is None else self.amount(s.stop))
 
     def _scatter(self, e: Expression, t: Time) -> Written:
-        index = e.extra.value[0]
-        at = last_slice(index)
-        where = self.span(at) if at is not None else "i"
-        return f"{self.function('place')}({self.write(e.args[0], t)} at {where})", ATOM
+        index, shape = e.extra.value
+        where = self.axes.where(index, shape, self.span)
+        return self.placed(self.write(e.args[0], t), self.brackets(where) if "," in where else where), ATOM
+
+    def placed(self, text: str, where: str) -> str:
+        return f"place({text} at {where})"
 
     def _concatenate(self, e: Expression, t: Time) -> Written:
         across, down = (-2, -1) if self.flip else (-1, -2)
@@ -233,6 +250,12 @@ class Text:
         pieces = [self.write(a, t) for a in e.args]
         return self.block([pieces] if e.extra == across else [[p] for p in pieces]), ATOM
 
+    def _stack(self, e: Expression, t: Time) -> Written:
+        pieces, vectors = [self.write(a, t) for a in e.args], len(self.axes.own(e.shape)) == 2
+        if len(self.axes.own(e.shape)) > 2 or vectors and e.extra != (-1 if self.axes.columns else -2):
+            return self._function(e, t)
+        return self.block([pieces] if vectors == self.nabla else [[p] for p in pieces]), ATOM
+
     @staticmethod
     def block(rows: Any) -> str:
         return "[" + "; ".join(", ".join(row) for row in rows) + "]"
@@ -242,10 +265,24 @@ class Text:
         a = e.args[0]
         if all(a.shape[i] == self.rows for i in axis):                  # the rows of a batch
             return self._parts(a, t)
-        return self.total(self.write(a, t, GRADIENT)), MATMUL
+        return self.upright(e, self.total(self.write(a, t, GRADIENT), self.axes.over(a.shape, axis)), MATMUL)
 
-    def total(self, text: str) -> str:
-        return f"Σ {text}"
+    def upright(self, e: Expression, text: str, level: int) -> Written:
+        """A text that reads as a vector like any other, transposed where it is not."""
+        if not self.axes.across(e.shape):
+            return text, level
+        return (text if level == ATOM else self.parentheses(text)) + self.transposed, POSTFIX
+
+    def total(self, text: str, over: str = "") -> str:
+        return f"Σ{self.below(over)} {text}"
+
+    @staticmethod
+    def below(text: str) -> str:
+        return text and (f"_{text}" if len(text) == 1 else f"_{{{text}}}")
+
+    def _einsum(self, e: Expression, t: Time) -> Written:
+        *read, out = self.axes.subscripts(e.extra, [a.shape for a in (*e.args, e)])
+        return f"{self.function('einsum')}({','.join(read)}{self.arrow}{out}; {', '.join(self.write(a, t) for a in e.args)})", ATOM
 
     def _sum_t(self, e: Expression, t: Time) -> Written:
         return self.sum_t + (self.diagonal(e.args[0], t) or self.write(e.args[0], t, TIMES)), MATMUL
@@ -304,7 +341,14 @@ class Text:
         """Anything else: its name, and its arguments in parentheses."""
         if e.op in RELATIONS:
             return self.indicator(self.write(e.args[0], t), self.relation(e.op), self.write(e.args[1], t)), ATOM
-        return f"{self.function_name(e.op)}({', '.join(self.write(a, t) for a in e.args)})", ATOM
+        text = f"{self.function_name(e.op)}{self.along(e)}({', '.join(self.write(a, t) for a in e.args)})"
+        return self.upright(e, text, ATOM) if e.op in ALONG and e.shape != e.args[0].shape else (text, ATOM)
+
+    def along(self, e: Expression) -> str:
+        """The indices that a mean, a softmax, … of a matrix runs over."""
+        if e.op not in ALONG:
+            return ""
+        return self.below(self.axes.over(e.args[0].shape, (e.extra,) if isinstance(e.extra, int) else e.extra[0]))
 
     def relation(self, op: str) -> str:
         return RELATIONS[op][0]

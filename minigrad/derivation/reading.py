@@ -108,7 +108,7 @@ class Reading:
     # ---- names and formulas ------------------------------------------------------------------------------------------------
     def _name(self) -> None:
         taken = set()
-        for row in self.rows:
+        for row in sorted(self.rows, key=lambda row: list(row.nodes) == [0]):       # what is there in every step has the name first
             last = max((n for n in row.nodes.values() if n.step != 0), key=lambda n: n.id, default=None) or row.nodes[0]
             row.last = last
             row.name = last.name or next((n.name for n in row.nodes.values() if n.name), None)
@@ -138,16 +138,17 @@ class Reading:
                     row.operands[position] = name
 
     def _formula(self, node: Any) -> str:
-        operands = [self.reference(i, node.step) for i in node.inputs]
+        operands = [self._operand(node, i) for i in node.inputs]
         reads = node.op.reads or node.op.name + "({*})"
         infix = re.fullmatch(r"\{0\}(.*)\{1\}|\{0\}(ᵀ|\^2|\[\{index\}\])|-\{0\}", reads)
-        if infix and reads != "{0} + {1}":
-            operands = [f"({o})" if " " in o and not o.endswith((")", "]")) else o for o in operands]
+        if infix and reads != "{0} + {1}" or reads == "Σ {0}":
+            loose = " " if infix else r" [-+] "                             # a sum of products needs none
+            operands = [f"({o})" if re.search(loose, _outside(o)) else o for o in operands]
         if "{*}" in reads:
             shown = operands if len(operands) < 5 else [*operands[:2], "…", operands[-1]]
             return reads.replace("{*}", ", ".join(shown))
         if "{index}" in reads:
-            reads = reads.replace("{index}", _index(node.attributes["index"]))
+            reads = reads.replace("{index}", _index(node.attributes["index"], self.graph.nodes[node.inputs[0]].value.ndim))
         for position, operand in enumerate(operands):
             reads = reads.replace(f"{{{position}}}", operand)
         return reads
@@ -157,12 +158,17 @@ class Reading:
         node = self.graph.nodes[self.source[i]]
         if i not in self.row_of:
             return f"{node.value.item():.6g}" if node.value.size == 1 else "data"
-        row = self.row_of[i]
-        label = row.label or "…"
-        if node.kind == "parameter" and node.step in (ALL, step) or node.step in (ALL, step):
-            return label
-        shift = f"[{node.step}]" if step is ALL else f"[t{node.step - step:+d}]"
-        return f"({label}){shift}" if " " in label else label + shift
+        label = self.row_of[i].label or "…"
+        shift = "" if node.step in (ALL, step) else f"[{node.step}]" if step is ALL else f"[t{node.step - step:+d}]"
+        return f"({label}){shift}" if shift and " " in label else label + shift
+
+    def _operand(self, node: Any, i: int) -> str:
+        """How it is called there, and a new axis, which has no row of its own; that a product of vectors has some is NumPy's business."""
+        text, shown = self.reference(i, node.step), self.graph.nodes[i]
+        if node.op.name == "matmul" or shown.op is None or shown.op.name != "getitem" or self.source[i] == i \
+                or None not in shown.attributes["index"]:
+            return text
+        return (f"({text})" if " " in _outside(text) else text) + f"[{_index(shown.attributes['index'])}]"
 
     def _differentiable(self, node: Any, position: int) -> bool:
         return self.graph.nodes[node.inputs[position]].requires_grad and node.op.rule(position) is not None
@@ -227,7 +233,17 @@ class Reading:
         return None
 
 
-def _index(index: Any) -> str:
+def _outside(formula: str) -> str:
+    """A formula without what stands in its parentheses and brackets."""
+    depth, kept = 0, ""
+    for ch in formula:
+        depth -= ch in ")]"
+        kept += "" if depth else ch
+        depth += ch in "(["
+    return kept
+
+
+def _index(index: Any, axes: int = 0) -> str:
     parts = []
     for i in index:
         if isinstance(i, slice):
@@ -237,4 +253,4 @@ def _index(index: Any) -> str:
             parts.append("..." if i is Ellipsis else str(i) if isinstance(i, (int, np.integer)) else "None" if i is None else "rows")
     while len(parts) > 2 and parts[0] == "..." and parts[1] == ":":
         del parts[1]
-    return ", ".join(parts[1:] if len(parts) == 2 and parts[0] == "..." and ":" not in parts[1] else parts)
+    return ", ".join(parts[1:] if len(parts) == 2 and axes == 1 and ":" not in parts[1] else parts)

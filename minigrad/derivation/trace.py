@@ -133,7 +133,7 @@ def _run(cell: Any, sample: Any, rows: int | None, state: Nested, head: Any, tar
 
     if hasattr(head, "prepare"):
         with no_grad():
-            head.prepare(cell(x, start)[0])
+            head.prepare(cell(x, start)[0], rows)
 
     def step(_x: Any, _state: Any) -> Any:                       # private names: they name nothing in the derivation
         _result = cell(_x, _state)

@@ -68,7 +68,8 @@ class Symbol:
         if function is np.real:
             return args[0]
         name = getattr(FUNCTIONS.get(function), "name", function.__name__)
-        said = [*map(str, args), *(f"{k}={v}" for k, v in kwargs.items() if v is not None and v is not False)]
+        said = [*(repr(a.replace("...", "")) if type(a) is str else str(a) for a in args),
+                *(f"{k}={v}" for k, v in kwargs.items() if v is not None and v is not False)]
         return Symbol(f"{name}({', '.join(said)})")
 
 

@@ -57,7 +57,7 @@ TORCH = '''def test_parity():
     total.backward()
     for name, parameter in cell.named_parameters():
         close(f"d{name}", torch.zeros_like(parameter) if parameter.grad is None else parameter.grad)
-    close("dxs", xs.grad)
+    close("dxs", torch.zeros_like(xs) if xs.grad is None else xs.grad)
     for n, s in zip(states, first):
         if n in floats:
             close(f"d{n}", torch.zeros_like(s) if s.grad is None else s.grad)

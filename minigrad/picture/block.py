@@ -57,7 +57,7 @@ class Block:
                         edges.setdefault((source, first), 2)
         # A past state used once goes straight to its user; used more often it enters by a port of its own.
         self.entry: dict[int, Unit] = {}
-        pinned: dict[int, int] = {}
+        pinned: list[tuple[int, int]] = []
         for slot in slots:
             into = users.get(slot, [])
             if len(into) == 1 and into[0] not in self.entry.values():
@@ -68,7 +68,7 @@ class Block:
                 for unit in into:
                     edges[port, unit] = 1
             if slot in self.entry:
-                pinned[self.units[self.entry[slot]]] = -forward
+                pinned.append((self.units[self.entry[slot]], -forward))
         tops = set()
         for rail, keys in (exits or {}).items():
             self._add(("exit", rail), (theme.DOT_SIZE, 0.0))
@@ -79,14 +79,14 @@ class Block:
         for mark in self.marks.values():
             unit = self.value(mark)
             if mark.role == "state":
-                pinned[self.units[unit]] = forward
+                pinned.append((self.units[unit], forward))
             if mark.role in ("input", "elsewhere") and not mark.boxed and mark.op != "elsewhere" or (
                     mark.op == "elsewhere" and not sideways):
                 bottoms.add(self.units[unit])
         flat = {(self.units[u], self.units[v]): weight for (u, v), weight in edges.items()}
         sizes = [(h, w) for w, h in self.sizes] if sideways else self.sizes
         inlets = {n for unit, n in self.units.items() if unit[0] == "in"}
-        self.placed = layered.arrange(sizes, list(flat), pinned=pinned if not sideways else {},
+        self.placed = layered.arrange(sizes, list(flat), pinned=pinned if not sideways else [],
                                       bottom=bottoms if not sideways else inlets, top=tops, heavy=flat,
                                       row_gap=24 if sideways else layered.ROW_GAP,
                                       balanced=balanced)

@@ -28,6 +28,7 @@ class _Folded(Layout):
         last = max(story.shown)
         self.steps, self.ways = story.length, story.forward
         story.shown = [last]
+        self._relative(story)
         story.columns = {place: column for place, column in story.columns.items()
                          if place[1] == min(last, story.length[place[0]])}
         story.columns = {(loop, last): column for (loop, _), column in story.columns.items()}
@@ -38,6 +39,27 @@ class _Folded(Layout):
         story.forward = {loop: 1 for loop in story.loops}
         story.picked = {place: {last: parts[max(parts)]} for place, parts in story.picked.items()}
         super().__init__(story, folded, shapes=shapes, title=title)
+
+    def _relative(self, story: Story) -> None:
+        """What a step reads from farther back is called h_{t-2}, and what it reads in every step from another loop h_t."""
+        lags: dict[tuple[Any, int], set[int]] = {}
+        found = [(loop, step - node.step, mark, node) for (loop, step), column in story.columns.items() for mark in column.marks
+                 if mark.op == "elsewhere" for node in [story.graph.nodes[mark.nodes[0]]] if node.step is not None]
+        for loop, lag, mark, _ in found:
+            lags.setdefault((loop, mark.key), set()).add(lag)
+        for loop, lag, mark, node in found:
+            if self.ways[loop] > 0 and node.loop == loop or len(lags[loop, mark.key]) == 1 and not lag:
+                mark.words = text.name_label(node.name or "s", f"t−{lag}" if lag else "t")
+
+    def _across(self) -> None:
+        """The panel is as wide as its caption, twice that where an arrow comes up beside it."""
+        super()._across()
+        step, = self.story.shown
+        for loop in self.story.loops:
+            beside = bool(self._below(loop, step)) or any(place[0] == loop for place in self.story.picked)
+            wide = text.width(text.label(f"t = 1 … {self.steps[loop]:,}"), theme.SIZE) + 16
+            more = max(0.0, wide * (1 + beside) - self.width)
+            self.width, self.right = self.width + more, self.right + more
 
     def room_below(self, loop: Any) -> float:
         """Room for the way back of every state, and for its caption."""
@@ -82,10 +104,9 @@ class _Folded(Layout):
                     middle, low, width, theme.BOX_HEIGHT, "box", [(words, theme.SIZE)], fill, rim, rim_width, dash,
                     tooltip=f"{text.plain(name)} of the step before; before the first step "
                             f"{'its initial value' if first is not None else 'nothing'}", role="delay"))
-                self._loop([out, (right + reach, out[1]), (right + reach, low), (middle + width / 2, low)],
-                           (index[source], shape))
-                self._loop([(middle - width / 2, low), (left - reach, low), (left - reach, into[1]), into],
-                           (shape, index[entry]))
+                east, west = max(right + reach, middle + width / 2 + 18), min(left - reach, middle - width / 2 - 18)
+                self._loop([out, (east, out[1]), (east, low), (middle + width / 2, low)], (index[source], shape))
+                self._loop([(middle - width / 2, low), (west, low), (west, into[1]), into], (shape, index[entry]))
                 number += 1
             self.right = max(self.right, right + 10 + 18 * number)   # what follows turns beside the loops
             order = "" if self.ways[loop] > 0 else ", last to first"
@@ -96,10 +117,12 @@ class _Folded(Layout):
                                           text.label(f"× {self.steps[loop]:,} steps{order}"), theme.SMALL))
 
     def _from_below(self, loop: Any, step: int) -> list[float]:
-        """The x of inputs that are joined to a sequence below the panel."""
-        column = self.story.columns[loop, step]
-        return [self.place(loop, step, self.blocks[loop].value(column.marks[column.where[parts[step]]]))[0]
-                for place, parts in self.story.picked.items() if place[0] == loop]
+        """The x of inputs that are joined to a sequence below the panel, and of what comes up from the loop there."""
+        story, column = self.story, self.story.columns[loop, step]
+        return [*(self.place(loop, step, self.blocks[loop].value(column.marks[column.where[parts[step]]]))[0]
+                  for place, parts in story.picked.items() if place[0] == loop),
+                *(self.place(lower, step, ("exit", -1 - above))[0]
+                  for lower in story.loops for above, found in self._links(lower) if story.loops[above] == loop and step in found)]
 
     def _loop(self, corners: list[Point], ends: tuple[int, int]) -> None:
         """A path along these corners, rounded."""

@@ -9,6 +9,7 @@ time.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,24 +35,25 @@ class Placed:
     lanes: dict[tuple[int, int], list[float]] = field(default_factory=dict)  # edge -> x in every row it passes
 
 
-def arrange(sizes: list[tuple[float, float]], edges: list[tuple[int, int]], *, pinned: dict[int, int] | None = None,
+def arrange(sizes: list[tuple[float, float]], edges: list[tuple[int, int]], *, pinned: Sequence[tuple[int, int]] = (),
             bottom: set[int] = frozenset(), top: set[int] = frozenset(),  # type: ignore[assignment]
             heavy: dict[tuple[int, int], int] | None = None, row_gap: float = ROW_GAP,
             balanced: bool = False) -> Placed:
     """Place boxes of the given (width, height) so that every edge (u, v) goes up.
 
-    `pinned` maps a node to -1 (first in its row, alone with that right) or +1 (last); `bottom` and `top` force nodes
-    into the outermost rows; `heavy` gives edges that should be straight a weight above 1;
+    `pinned` are pairs of a node and -1 (first in its row, alone with that right) or +1 (last): a node with both has
+    its row to itself; `bottom` and `top` force nodes into the outermost rows; `heavy` gives edges that should be straight
+    a weight above 1;
     `balanced` puts a node in the middle where several places are equally good.
     """
     count = len(sizes)
     edges = list(dict.fromkeys((u, v) for u, v in edges if u != v))
-    pinned, heavy = pinned or {}, heavy or {}
+    sides, heavy = dict(pinned), heavy or {}
     if not count:
         return Placed([], [], 0, 0, [], [])
     rank = _ranks(count, edges, pinned, bottom, top)
     steps, lanes, rank_all = _lanes(count, edges, rank)
-    rows, x = _best(sizes, _orders(rank_all, steps, pinned), steps, count, heavy)
+    rows, x = _best(sizes, _orders(rank_all, steps, sides), steps, count, heavy)
     if balanced:
         # The mirrored problem has the same cost and the other choice of every tie; their mean costs no more.
         other = _columns(sizes, [row[::-1] for row in rows], steps, count, heavy)
@@ -76,12 +78,13 @@ def arrange(sizes: list[tuple[float, float]], edges: list[tuple[int, int]], *, p
                   {edge: [x[d] for d in chain] for edge, chain in lanes.items()})
 
 
-def _ranks(count: int, edges: list[tuple[int, int]], pinned: dict[int, int], bottom: set[int],
+def _ranks(count: int, edges: list[tuple[int, int]], pinned: Sequence[tuple[int, int]], bottom: set[int],
            top: set[int]) -> list[int]:
     constraints = [(u, v, 1, 1) for u, v in edges]
-    for _ in range(2 * len(pinned) + 1):
+    free = [n for n in range(count) if n not in bottom and n not in top]
+    for _ in range(2 * len(pinned) + count):
         rank = simplex.solve(count, constraints)
-        clash = _clash(rank, pinned)
+        clash = _clash(rank, pinned, free)
         if clash is None:
             break
         below, above = clash
@@ -99,13 +102,17 @@ def _ranks(count: int, edges: list[tuple[int, int]], pinned: dict[int, int], bot
     return [used[r] for r in rank]
 
 
-def _clash(rank: list[int], pinned: dict[int, int]) -> tuple[int, int] | None:
-    """Two nodes that both want to be first (or last) in one row."""
+def _clash(rank: list[int], pinned: Sequence[tuple[int, int]], free: list[int]) -> tuple[int, int] | None:
+    """Two nodes that both want to be first (or last) in one row, or one that wants to be both beside another."""
     taken: dict[tuple[int, int], int] = {}
-    for node, side in sorted(pinned.items()):
+    for node, side in sorted(pinned):
         other = taken.setdefault((rank[node], side), node)
         if other != node:
             return other, node
+        if (rank[node], -side) in taken and taken[rank[node], -side] == node:
+            beside = next((n for n in free if n != node and rank[n] == rank[node]), node)
+            if beside != node:
+                return node, beside
     return None
 
 

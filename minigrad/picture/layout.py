@@ -117,6 +117,9 @@ class Layout(Columns):
                 size = max(theme.CIRCLE, round(max(text.width(w, s) for w, s in lines) + 10))
                 edge = self.side(loop, story.begin(loop), -way)
                 x = edge - way * (theme.GUTTER + size / 2)
+                beside = [self.scene.shapes[other].y for other in self.initial_shapes.values()]
+                while any(abs(y - other) < theme.CIRCLE for other in beside):      # of several that begin one state
+                    y -= theme.CIRCLE + 8
                 recorded = story.graph.nodes[node]
                 fill, rim, rim_width, dash = theme.ROLES["initial"]
                 if recorded.kind == "parameter":

@@ -168,10 +168,10 @@ class Reader(Recorded):
             column.elsewhere[target] = len(column.marks)
             node = self.nodes[target]
             key = self.keys.of(("elsewhere", count), {})
-            name = node.name or ("s" if node.step else "c")
-            role = "input" if node.op is None else "elsewhere"
+            name = node.name or ("c" if node.step is None else "s")
+            role = "input" if node.op is None and node.step != 0 else "elsewhere"
             own = role == "input" and self.uses[target] == 1   # a target, say: every step has one of its own
-            column.marks.append(Mark(key, role, text.name_label(name, node.step or None), name if own else node.name,
+            column.marks.append(Mark(key, role, text.name_label(name, node.step), name if own else node.name,
                                      (target,), circle=True, boxed=False, op="" if own else "elsewhere"))
         for mark in column.marks:
             mark.sources = [("mark", column.elsewhere[list(outer)[n]]) if kind == "outer" else (kind, n)
@@ -183,7 +183,7 @@ class Reader(Recorded):
         if marking.op_name(node) != "getitem":
             return False
         sequence = self.nodes[self.source(node.inputs[0])]
-        if sequence.step:
+        if sequence.step is not None:                    # a value of a step, or a part of the initial state
             return False
         if not self.fixed(sequence.id):
             return True
@@ -206,7 +206,7 @@ class Reader(Recorded):
                 if step == self.begin(loop):
                     initial[loop][slot] = target
                     if self.nodes[target].step == 0 and self.nodes[target].name:
-                        names[loop].setdefault(slot, self.nodes[target].name)
+                        names[loop].setdefault(slot, self.nodes[target].name.removesuffix("_0"))
                 elif before is not None and target in before.where:
                     mark = before.marks[before.where[target]]
                     keys = states[loop].setdefault(slot, [])

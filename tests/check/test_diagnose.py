@@ -325,3 +325,11 @@ def test_a_step_with_another_function_is_no_obstacle(other):
         dW, dh = dW + hs[t - 1].T @ da, da @ W.data              # W, where W.T is needed
     found = mg.check.diagnose({"W": dW, "h_0": dh}, loss)
     assert found.exact and found.explanations[0].kind == "not transposed"
+
+
+def test_what_comes_closest_is_numbered_and_named():
+    """Two wrong lines, one of which nothing explains: the title, its number and the line's name are words of their own."""
+    total = recorded()
+    found = diagnose({"da": lambda dh, h: dh * (1 + h ** 2), "carry_h": lambda da, W_h: np.cos(3 * da) @ np.sin(W_h)}, total)
+    titles = [line.split(":")[0] for line in str(found).splitlines() if line.startswith(("LIKELY", "CLOSEST"))]
+    assert titles == ["CLOSEST 1 da", "CLOSEST 2 carry_h"]

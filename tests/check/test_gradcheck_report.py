@@ -287,6 +287,33 @@ def test_the_order_of_a_wrong_rule_is_told(new_ops):
     assert remark.startswith("WHERE  the gradient of the gradient rule of sq for argument 0 is wrong, entry [")
 
 
+class Called(mg.Module):
+    """Nothing in it is called W_x."""
+
+    def __init__(self, input_size, hidden_size):
+        rng = np.random.default_rng(0)
+        self.U, self.V = (mg.parameter(rng.standard_normal((n, hidden_size))) for n in (input_size, hidden_size))
+
+    def initial_state(self, batch_size):
+        return mg.Tensor(np.zeros((batch_size, len(self.V))))
+
+    def __call__(self, x, h):
+        h = np.tanh(x @ self.U + h @ self.V)
+        return h, h
+
+
+class Split(Called):
+    """W_x has fewer rows than x has numbers: the last is the time that has passed."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size)
+        self.W_x = mg.parameter(np.random.default_rng(1).standard_normal((input_size - 1, hidden_size)))
+
+    def __call__(self, x, h):
+        h = np.tanh(x[..., :-1] @ self.W_x + h @ self.V) * x[..., -1:]
+        return h, h
+
+
 def test_a_cell_that_shows_no_input_size_is_told_what_to_do():
     class Odd(mg.Module):
         def __init__(self):
@@ -296,6 +323,8 @@ def test_a_cell_that_shows_no_input_size_is_told_what_to_do():
             return x @ self.U, h
     with pytest.raises(ValueError, match="gradcheck cannot see the input size of this Odd: give it an attribute input_size"):
         gradcheck(Odd())
+    for cls in (Called, Split):                     # the class says it: it is made with the size
+        assert gradcheck(cls).ok
     with pytest.raises(TypeError, match="expected a function of the inputs, or a cell"):
         gradcheck(3)
 

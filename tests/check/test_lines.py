@@ -111,3 +111,40 @@ def test_columns():
     note = compare({"da": lambda dh: dh.T}, LOSS, convention="column").rows[0].note
     assert note == "returns shape (3, 6) at t=4, expected (6, 3): transposed"
     assert compare({"da": [DA[t].T for t in range(1, T + 1)]}, LOSS, convention="column").ok
+
+
+class Listed(mg.Module):
+    """Parameters in a list, and an initial state that is not trained."""
+
+    def __init__(self):
+        rng = np.random.default_rng(0)
+        self.W = [mg.parameter(rng.standard_normal(s)) for s in ((3, H), (H, H))]
+
+    def initial_state(self, batch_size):
+        return mg.Tensor(np.random.default_rng(1).standard_normal((batch_size, H)))
+
+    def __call__(self, x, h):
+        a = x @ self.W[0] + h @ self.W[1]
+        h = np.tanh(a)
+        return h, h
+
+
+def test_parameters_of_a_list_and_an_initial_state_that_is_not_trained():
+    """W.1 is no name that an argument can have: it is W_1 there; and step 1 hands nothing back that could be compared."""
+    ys, _ = mg.unroll(Listed(), np.random.default_rng(2).standard_normal((T, B, 3)))
+    loss = (ys * ys).sum()
+    right = {"da": lambda dh, h: dh * (1 - h ** 2), "dW_0": lambda x, da: x.T @ da, "dW.1": lambda h_prev, da: h_prev.T @ da,
+             "carry_h": lambda da, W_1: da @ W_1.T}
+    report = compare(right, loss)
+    assert report.ok, report
+    assert list(report.steps["carry_h"]) == list(range(T, 1, -1)) and list(report.steps["dW.1"]) == list(range(T, 0, -1))
+    found = diagnose({**right, "carry_h": lambda da, W_1: da @ W_1}, loss)
+    assert [(e.yours, e.kind) for e in found.explanations] == [("carry_h", "not transposed")]
+    wrong = compare({"carry_h": lambda da, W1: da @ W1}, loss)
+    assert "did you mean 'W_1'? there are W_0, W_1, a, h, x" in wrong.rows[0].note
+
+
+def test_parameters_of_layers_have_the_layers_number_behind_them():
+    ys, _ = mg.unroll(mg.stacked(mg.RNNCell(3, H), mg.RNNCell(H, H)), np.random.default_rng(2).standard_normal((T, B, 3)))
+    note = compare({"dnothing": lambda: 0}, (ys * ys).sum()).rows[0].note
+    assert "W_h_1, W_h_2, W_x_1, W_x_2" in note

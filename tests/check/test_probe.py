@@ -37,6 +37,22 @@ def test_states_are_called_by_the_cells_own_variables():
     assert [n for n in two.parameters if n.endswith("_0")] == ["1.h_0", "2.h_0"]
 
 
+def test_a_class_says_the_input_size_and_a_count_in_the_state_stays_a_count():
+    class Counting(mg.Module):
+        def __init__(self, input_size, hidden_size):
+            self.U = mg.parameter(np.ones((input_size, hidden_size)))
+
+        def initial_state(self, batch_size):
+            return mg.Tensor(np.zeros((batch_size, 6))), mg.Tensor(np.zeros(batch_size, int))
+
+        def __call__(self, x, state):
+            h, k = state
+            h = np.tanh(x @ self.U + h)
+            return h, (h, k + 1)
+    p = probe(Counting)
+    assert p.xs.shape == (4, 3, 5) and list(p.parameters) == ["U", "W_out", "b_out", "h_0"]
+
+
 def test_a_cell_that_shows_no_input_size():
     class Odd(mg.Module):
         pass

@@ -2,7 +2,8 @@
 
     value("δ_{t+1} W_hᵀ + ∂L/∂o_t W_yᵀ", names, t)            names(name, t) -> array; name without its time: "δ", "W_h", "∂L/∂o"
 
-A space between two things is a matrix product (a product, where one is a number), ⊙ is elementwise, ᵀ transposes, Σ_t sums over steps.
+A space between two things is a matrix product (a product, where one is a number), ⊙ is elementwise, ᵀ transposes, Σ_t sums over steps, Σ_i
+the rows of a matrix, which leaves a vector like any other, Σ_j its columns, Σ all there is.
 """
 import re
 
@@ -14,7 +15,7 @@ LETTERS = r"[A-Za-zα-ωΑ-Ωŷ][A-Za-zα-ωΑ-Ωŷ0-9′]*"
 NAME = rf"{LETTERS}(?:_(?!t(?![A-Za-z_])){LETTERS})*(?:⁽[⁰¹²³⁴-⁹]+⁾)?"
 TIME = r"(?:_(?:\{t[+-]\d\}|t(?![A-Za-z_])|\d))?"
 NABLA = re.compile(r"∇_\{((?:[^{}]|\{[^{}]*\})+)\} L(_t)?")          # ∇_{h_t} L is ∂L/∂h_t
-TOKEN = re.compile(rf"(?P<gradient>∂L(?:_t)?/∂{NAME}{TIME})|(?P<sum>Σ_t )|(?P<total>Σ )|(?P<one>1\[)|(?P<number>\d+(?:\.\d+)?(?:e[-+]?\d+)?)"
+TOKEN = re.compile(rf"(?P<gradient>∂L(?:_t)?/∂{NAME}{TIME})|(?P<sum>Σ_t )|(?P<total>Σ(?:_[ij])? )|(?P<einsum>einsum\([a-z,]+→[a-z]*; )|(?P<one>1\[)|(?P<number>\d+(?:\.\d+)?(?:e[-+]?\d+)?)"
                    rf"|(?P<function>(?:log σ|{NAME}|√)[²³]?\()|(?P<name>{NAME}{TIME})|(?P<symbol>[-+/⊙()\[\],;>ᵀ²³:])|(?P<space> )")
 
 
@@ -30,7 +31,7 @@ FUNCTIONS = {
     "σ": sigmoid, "log σ": lambda x: np.log(sigmoid(x)), "softplus": lambda x: np.log1p(np.exp(x)), "relu": lambda x: np.maximum(x, 0),
     "silu": lambda x: x * sigmoid(x), "LN": layer_norm, "mean": lambda x: x.mean(-1, keepdims=True), "var": lambda x: x.var(-1, keepdims=True),
     "max": np.maximum, "min": np.minimum, "√": np.sqrt, "softmax": lambda x: np.exp(x) / np.exp(x).sum(-1, keepdims=True),
-    "abs": np.abs, "sign": np.sign, "tanh": np.tanh, "exp": np.exp, "log": np.log, "expm1": np.expm1, "expm": matrix_exp, "diag": lambda x: np.diag(np.ravel(x)),
+    "abs": np.abs, "sign": np.sign, "sin": np.sin, "cos": np.cos, "tanh": np.tanh, "exp": np.exp, "log": np.log, "expm1": np.expm1, "expm": matrix_exp, "diag": lambda x: np.diag(np.ravel(x)),
 }
 
 
@@ -92,7 +93,7 @@ class Reader:
 
     def chain(self):
         value = self.postfix()
-        while self.peek()[0] == "space" and (self.peek(1)[0] in ("gradient", "sum", "total", "number", "function", "name", "one")
+        while self.peek()[0] == "space" and (self.peek(1)[0] in ("gradient", "sum", "total", "einsum", "number", "function", "name", "one")
                                              or self.peek(1)[1] in ("(", "[")):
             self.skip()
             other = self.postfix()
@@ -104,12 +105,28 @@ class Reader:
         while self.peek()[1] in ("ᵀ", "²", "³", "["):
             _, mark = self.take()
             if mark == "[":
-                start, stop = self.bound(), (self.take(":"), self.bound())[1]
+                index = [self.span()]
+                while self.peek()[1] == ",":
+                    self.take()
+                    self.skip()
+                    index.append(self.span())
                 self.take("]")
-                value = value[..., start:stop] if self.axis == -1 else value[..., start:stop, :]
+                value = value[..., *(index if self.axis == -1 or len(index) > 1 else [*index, slice(None)])]
             else:
                 value = value.mT if mark == "ᵀ" else value ** ("²³".index(mark) + 2)
         return value
+
+    def span(self):
+        """What stands in an index: start:stop, or a number, of which the axis is kept: M[1, :] is a row."""
+        start = self.bound()
+        if self.peek()[1] != ":":
+            return slice(start, start + 1)
+        self.take()
+        return slice(start, self.bound())
+
+    def along(self, function, index, value):
+        """A sum or a mean over the rows, i, or the columns, j, of a matrix: a vector."""
+        return np.expand_dims(function(value, {"i": -2, "j": -1}[index]), -2 if self.axis == -1 else -1)
 
     def bound(self):
         """3, H, 2H or nothing."""
@@ -146,33 +163,48 @@ class Reader:
             self.t = t
             return total
         if kind == "total":
-            return self.postfix().sum(self.axis, keepdims=True)
+            value = self.postfix()
+            return self.along(np.sum, text[2], value) if "_" in text else np.sum(value, keepdims=True)
+        if kind == "einsum":
+            terms, out = text[7:-2].split("→")
+            arguments = [np.asarray(a) for a in self.arguments()]
+            arguments = [a.reshape(-1) if len(term) == 1 else a for a, term in zip(arguments, terms.split(","))]
+            value = np.einsum(f"{terms}->{out}", *arguments)
+            return value if value.ndim != 1 else value[None] if self.axis == -1 else value[:, None]
         if text == "(":
             value = self.sum()
             self.take(")")
             return value
         assert text == "[", f"unexpected {text!r}"
-        pieces = [self.sum()]
-        while self.peek()[1] == ("," if self.axis == -1 else ";"):
-            self.take()
-            pieces.append(self.sum())
+        rows = [[self.sum()]]
+        while self.peek()[1] in (",", ";"):
+            _, mark = self.take()
+            rows[-1].append(self.sum()) if mark == "," else rows.append([self.sum()])
         self.take("]")
-        flat = (1, -1) if self.axis == -1 else (-1, 1)
-        return np.concatenate([np.reshape(p, flat) if p.ndim > 2 else p for p in pieces], axis=self.axis)
+        tall, wide = ([max(np.shape(p)[axis] for p in line if np.ndim(p)) for line in lines] for axis, lines in ((-2, rows), (-1, zip(*rows))))
+        return np.block([[np.broadcast_to(p, (m, n)) for p, n in zip(row, wide)] for row, m in zip(rows, tall)])
+
+    def arguments(self):
+        found = [self.sum()]
+        while self.peek()[1] == ",":
+            self.take()
+            found.append(self.sum())
+        self.take(")")
+        return found
 
     def call(self, name):
         power = name[-1] if name[-1] in "²³" else ""
-        arguments = [self.sum()]
-        while self.peek()[1] == ",":
-            self.take()
-            arguments.append(self.sum())
-        self.take(")")
-        name = name.rstrip("²³")
+        arguments = self.arguments()
+        name, _, index = name.rstrip("²³").partition("_")
+        if index:
+            return self.along(getattr(np, name), index, *arguments)
         turned = self.axis == -2 and name in ("LN", "mean", "var", "softmax")
         value = FUNCTIONS[name](arguments[0].mT).mT if turned else FUNCTIONS[name](*arguments)
         return value ** ("²³".index(power) + 2) if power else value
 
     def named(self, text):
+        if text == "H":
+            return float(self.H)
         base, time = re.fullmatch(rf"(.*?)({TIME})", text).groups()
         time = time.strip("_{}")
         if not time:

@@ -353,3 +353,43 @@ def test_a_slope_of_more_than_a_million_numbers_is_left_out():
         assert (cell.local["x"] is not None) is shown and cell.adjoint.shape == (n,)
         if shown:
             np.testing.assert_allclose(cell.local["x"], np.diag(y.data) - np.outer(y.data, y.data), atol=1e-15)
+
+
+def test_every_formula_computes_its_row():
+    """Read as Python, with the values of the rows for names: parentheses stand where they are needed, and new axes are seen."""
+    rng = np.random.default_rng(0)
+    K, W = (mg.parameter(rng.standard_normal(s), name=n) for n, s in (("K", (3, 3)), ("W", (2, 3))))
+    h = mg.parameter(rng.standard_normal((2, 3)), name="h_0")
+    for x in mg.steps(rng.standard_normal((3, 2, 2))):
+        a = 0.1 * (x @ W + (K * np.sin(h[..., None, :] - h[..., :, None])).sum(axis=-1))
+        gate = (a + 1) * (2 - h) + (a * h + x[..., :1])[..., None].sum(axis=-1)
+        h = np.tanh(h - (gate - a))
+    L = (h * h + h).sum()
+    table = tableau(L)
+    rows = dict.fromkeys(line.split("│")[0].strip() for line in str(table).splitlines())
+    titles = [row.split(" = ") for row in rows if row and row[0] not in "─∂d"]
+    known = {"before": table["h", 1].value, "sin": np.sin, "tanh": np.tanh, "total": lambda a: a.sum(-1), "K": K.data, "W": W.data}
+    known.update({name: table[name, 2].value for name in table.names if name.isidentifier() and name not in known})
+    checked = 0
+    for name, formula in ((title[0], title[-1]) for title in titles):
+        if table[name, 2].value is not None and not formula.isidentifier():
+            text = re.sub(r"Σ (.+)", r"total(\1)", formula).replace("h[t-1]", "before")
+            np.testing.assert_allclose(eval(text, known), table[name, 2].value, err_msg=formula)
+            checked += 1
+    assert checked >= 12 and ["L", "Σ (h * h + h)"] in titles
+
+
+def test_what_is_there_in_every_step_has_its_name_first():
+    """A delay line: three initial states of one name, and the h of the steps, which is called h."""
+    rng = np.random.default_rng(0)
+    w = mg.parameter(rng.standard_normal(2), name="w")
+
+    def cell(x, past):
+        total = 0
+        for h in past:
+            total = total + w * h
+        h = np.tanh(x + total)
+        return h, [h, *past[:-1]]
+    ys, _ = mg.unroll(cell, rng.standard_normal((4, 2)), [mg.Tensor(rng.standard_normal(2)) for _ in range(3)])
+    table = tableau((ys * ys).sum())
+    np.testing.assert_array_equal(table["h", 4].value, ys.data[3])

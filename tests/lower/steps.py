@@ -190,7 +190,13 @@ class Rooted(mg.Module):
         return h, h
 
 
-WAYS = {f.__name__: f for f in (other_names, reserved_names, rows_inside, reused, shows_other_than_it_keeps)}
+def autonomous(x, phase):
+    """An oscillator that nothing drives: x has no gradient."""
+    phase = phase + 0.3 * np.sin(phase @ W)
+    return np.cos(phase), phase
+
+
+WAYS = {f.__name__: f for f in (other_names, reserved_names, rows_inside, reused, shows_other_than_it_keeps, autonomous)}
 for f in WAYS.values():
     f.initial_state = zeros                                     # type: ignore[attr-defined]
 WAYS.update(counter=counter, Awkward=Awkward(), Rooted=Rooted())

@@ -118,6 +118,75 @@ def test_column_vectors_read_from_the_left():
     assert "W @" in words(mg.draw(loss))
 
 
+W = mg.parameter(np.full((2, 2), 0.5), name="W")
+
+
+def remembering(x, state):
+    """A memory that is read for the address and written, and an h that only h itself reads."""
+    h, M, read = state
+    h = np.tanh(x[..., :2] + h @ W + read)
+    w = mg.softmax((M * h[..., None]).sum(axis=-1))
+    M = M * (1 - w[..., None]) + w[..., None] * h[..., None, :]
+    read = (w[..., None] * M).sum(axis=-2)
+    return read, (h, M, read)
+
+
+def delayed(x, past):
+    """A delay line: the state of three steps ago is read."""
+    total = x[..., :2]
+    for h in past:
+        total = total + W * h
+    h = np.tanh(total)
+    return h, [h, *past[:-1]]
+
+
+def reading(x, state):
+    """What is shown is read before anything is written."""
+    h, key, S = state
+    out = (key[..., None] * S).sum(axis=-2)
+    h = np.tanh(x[..., :2] + h @ W + out)
+    key = mg.softmax(h @ W)
+    return out, (h, key, 0.9 * S + key[..., None] * h[..., None, :])
+
+
+OWN = {"reading": (reading, (np.zeros((2, 2)), np.zeros((2, 2)), np.zeros((2, 2, 2)))),
+       "remembering": (remembering, (np.zeros((2, 2)), np.zeros((2, 2, 2)), np.zeros((2, 2)))), "delayed": (delayed, [np.zeros((2, 2))] * 3)}
+
+
+@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("options", [{}, {"cells": True}, {"folded": True}, {"cells": True, "folded": True}, {"step": 2, "cells": True}], ids=str)
+def test_no_cell_of_ones_own_overlaps(name, options):
+    """What is both a state and the only reader of one has its row to itself; and of several initial states each has a place."""
+    cell, start = OWN[name]
+    ys, _ = mg.unroll(cell, xs(4), type(start)(mg.Tensor(s + 0.1 * i) for i, s in enumerate(start)))
+    for loss in ((ys * ys).sum(), sum((y * y).sum() for y in ys)):
+        assert faults(mg.draw(loss, **options).scene) == []
+
+
+def test_values_of_earlier_steps_are_no_inputs():
+    """They stand at the foot of the step that reads them, under their own names; folded, under how long ago they were."""
+    ys, _ = mg.unroll(delayed, xs(4), [mg.Tensor(np.full((2, 2), 0.1 * i)) for i in range(3)])
+    drawing = mg.draw((ys * ys).sum())
+    assert {w[0] for w in words(drawing) if w in ("h", "s")} == set() and sum(w == "h_0" for w in words(drawing)) == 3 + 2 + 1
+    assert {"".join(run for run, _ in s.lines[0][0]) for s in shapes(drawing, "elsewhere")} == {"h0", "h1", "h2"}
+    assert {"".join(run for run, _ in s.lines[0][0]) for s in shapes(drawing, "input")} == {"x1", "x2", "x3", "x4"}
+    folded = mg.draw((ys * ys).sum(), folded=True)
+    assert {"".join(run for run, _ in s.lines[0][0]) for s in shapes(folded, "elsewhere")} == {"ht−2", "ht−3"}
+
+
+@pytest.mark.parametrize("make", [mg.Tensor, lambda a: mg.parameter(a, name="s_0")])
+def test_parts_of_the_initial_state_are_no_inputs(make):
+    """A state that is packed into one array and taken apart in the step: the first column is like all others."""
+    def packed(x, s):
+        h, c = s[..., :2], s[..., 2:]
+        c = np.tanh(x[..., :2] @ W) * c + h
+        return h, np.concatenate([np.tanh(c), c], axis=-1)
+    ys, s = mg.unroll(packed, xs(3), make(np.zeros((2, 4))))
+    drawing = mg.draw((ys * ys).sum() + s.sum())
+    assert faults(drawing.scene) == [] and [w for w in words(drawing) if w.startswith("x")] == ["x_1", "x_2", "x_3"]
+    assert len(shapes(drawing, "input")) == 3 and {"s_0", "s_1", "s_2", "s_3"} <= set(words(drawing))
+
+
 def test_bidirectional_walks_both_ways():
     ys, _ = mg.bidirectional(mg.RNNCell(3, 4, rng=rng()), mg.RNNCell(3, 4, rng=rng()))(xs(4))
     drawing = mg.draw((ys * ys).sum())
@@ -133,6 +202,16 @@ def test_two_loops_stand_above_each_other_and_are_joined():
     assert faults(drawing.scene) == [] and len(shapes(drawing, "elsewhere")) == 3
     joined = {a.ends[1] for a in drawing.scene.arrows}
     assert all(i in joined for i, s in enumerate(drawing.scene.shapes) if s.role == "elsewhere")
+
+
+@pytest.mark.parametrize("upper", [mg.RNNCell, mg.GRUCell, mg.LSTMCell])
+@pytest.mark.parametrize("cells", [False, True])
+def test_folded_what_comes_from_the_loop_below_passes_beside_the_delays(upper, cells):
+    first, _ = mg.unroll(mg.RNNCell(3, 4, rng=rng()), xs(3))
+    second, _ = mg.unroll(upper(4, 4, rng=rng()), first)
+    drawing = mg.draw((second * second).sum(), folded=True, cells=cells)
+    below = shapes(drawing, "elsewhere")
+    assert faults(drawing.scene) == [] and [["".join(run for run, _ in label) for label, _ in s.lines][0] for s in below] == ["ht"]
 
 
 def encoder_decoder():

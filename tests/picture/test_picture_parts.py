@@ -82,7 +82,7 @@ def test_values_are_summed_up(value, expected):
 
 def test_nodes_that_want_the_same_end_of_a_row_get_rows_of_their_own():
     sizes = [(30, 20)] * 6
-    placed = layered.arrange(sizes, [(0, 1), (2, 3), (4, 5), (3, 5)], pinned={1: 1, 3: 1, 5: 1, 0: -1, 2: -1, 4: -1})
+    placed = layered.arrange(sizes, [(0, 1), (2, 3), (4, 5), (3, 5)], pinned=[(1, 1), (3, 1), (5, 1), (0, -1), (2, -1), (4, -1)])
     assert len({placed.rank[n] for n in (1, 3, 5)}) == len({placed.rank[n] for n in (0, 2, 4)}) == 3
 
 
