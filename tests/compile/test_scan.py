@@ -555,3 +555,23 @@ def test_readers_see_the_unrolled_graph():
     assert outline[0] == outline[1]
     ours.name = theirs.name = "L"
     assert mg.draw(ours, heat=True).svg() == mg.draw(theirs, heat=True).svg()
+
+
+def test_the_node_of_a_scan_is_an_op_like_others():
+    """Its value is that of its inputs, whatever they are, and its gradient is kept where all are asked for."""
+    cell, xs = mg.LSTMCell(3, 4, rng=np.random.default_rng(0)), np.random.default_rng(1).standard_normal((5, 2, 3))
+    ys, (h, c) = mg.scan(cell, xs)
+    node = ys.inputs[0]
+    for x in node.inputs:
+        if x.requires_grad and x.op is None:
+            x.data = 2 * x.data
+    expected = mg.unroll(cell, xs)
+    packed = node.op.evaluate(*[x.data for x in node.inputs], **node.attributes)
+    for got, of_unroll in zip((ys, h, c), (expected[0], *expected[1])):
+        assert np.allclose(got.op.evaluate(packed, **got.attributes), of_unroll.data, rtol=1e-12)
+
+    ys, (h, c) = mg.scan(cell, xs)
+    (ys * ys).sum().backward(keep=True)
+    start, stop = ys.attributes["start"], ys.attributes["stop"]
+    assert np.array_equal(ys.inputs[0].grad[start:stop].reshape(ys.shape), 2 * ys.data)
+    assert not np.delete(ys.inputs[0].grad, np.arange(start, stop)).any()
