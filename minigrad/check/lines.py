@@ -39,7 +39,8 @@ class Values:
                     self.carried.setdefault((r.phrases.name(state), e.step - 1), []).append(e)
         self.states = {name for name, _ in self.carried}
         self.said = {name: _argument(name) for name in r.leaves}        # W.1 of a list is an argument W_1, 1.W_h of a layer W_h_1
-        aliases = {d + said: d + name for name, said in self.said.items() for d in ("", "d") if said not in r.leaves}
+        aliases = {d + said: d + name for name, said in self.said.items() for d in ("", "d")
+                   if said not in r.leaves and [*self.said.values()].count(said) == 1}
         self.names = {**aliases, **(names or {})}
 
     def node(self, name: str, step: int) -> int | None:

@@ -25,7 +25,6 @@ Room = Any              # a pair of functions, forward and backward
 class Run:
     """One call of a program, for the arguments of ``call`` and what its cell met."""
     room: Room = None
-    packed: np.ndarray
 
     def __init__(self, call: _Call, program: Program, bound: Sequence[Any]) -> None:
         self.call, self.program, self.place = call, program, mode.place

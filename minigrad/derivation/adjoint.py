@@ -43,7 +43,7 @@ def adjoint(reader: Reader) -> dict[int, Gradient]:
             continue
         ref: Reference = reader.of_node[n.id].e.extra[0]
         definition = build("add", tuple(parts[n.id]), None, n.value.shape)
-        g = Gradient("gradient", ref, once=ref.once, definition=definition, named=ref.named, index=n.id)
+        g = Gradient("gradient", ref, once=ref.once, definition=definition, named=ref.named and ref.index == n.id, index=n.id)
         gradients[n.id] = g
         if n.op is None:
             continue

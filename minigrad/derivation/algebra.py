@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .expression import (Expression, Reference, Shape, broadcast, equals, is_gradient, last_slice, make, number, only_moves, size,
-                         split_number, zeros)
+from .expression import (Expression, Reference, Shape, Static, broadcast, equals, has_new_axes, is_gradient, last_slice, make, number,
+                         only_moves, size, split_number, without_new_axes, zeros)
 
 Terms = list[Expression]
 Arguments = tuple[Expression, ...]
@@ -56,7 +56,7 @@ def _add(args: Arguments, extra: Any, shape: Shape) -> Expression:
     terms = [a for a in terms if a.op != "zeros" and not equals(a, 0)]
     if not terms:
         return zeros(shape) if shape else number(0)
-    terms = _gathered(_assembled(_sums_over_time(terms), shape), shape)
+    terms = _unstretched(_gathered(_assembled(_sums_over_time(terms), shape), shape))
     whole = terms[0] if len(terms) == 1 else make("add", tuple(terms), None, broadcast(terms))
     return _stretch((whole,), None, shape)
 
@@ -101,6 +101,16 @@ def _assembled(terms: Terms, shape: Shape) -> Terms:
     return rest
 
 
+def _unstretched(parts: Terms) -> Terms:
+    """Terms of a sum, without broadcasts to what the others make of them anyway."""
+    for i, a in enumerate(parts):
+        if a.op == "broadcast":
+            bare = [*parts[:i], a.args[0], *parts[i + 1:]]
+            if broadcast(bare) == broadcast(parts):
+                return _unstretched(bare)
+    return parts
+
+
 def _gathered(terms: Terms, shape: Shape) -> Terms:
     """g + … - g ⊙ z is g ⊙ (1 - z): terms that share a gradient are taken together."""
     groups: dict[Expression, list[tuple[Expression, Expression]]] = {}      # gradient -> [(term, what it is multiplied by)]
@@ -134,11 +144,9 @@ def _mul(args: Arguments, extra: Any, shape: Shape) -> Expression:
                 factors.append(f)
     if c == 0:
         return zeros(shape) if shape else number(0)
-    for i, f in enumerate(factors):                     # stretched by the others anyway
-        if f.op == "broadcast":
-            bare = factors[:i] + [f.args[0]] + factors[i + 1:]
-            if broadcast(bare) == shape:
-                return _mul((number(c), *bare), None, shape)
+    bare = [f.args[0] if f.op == "broadcast" else f for f in factors]
+    if bare != factors:
+        return _stretch((_mul((number(c), *bare), None, broadcast(bare)),), shape, shape)
     below = [f.args[1] for f in factors if f.op == "divide"]
     if below and len(factors) > 1:                      # one fraction
         above = [f.args[0] if f.op == "divide" else f for f in factors]
@@ -221,6 +229,9 @@ def _index(args: Arguments, extra: Any, shape: Shape) -> Expression:
     index = extra.value
     if only_moves(index, a.shape):
         return _reshape((a,), shape, shape)
+    if has_new_axes(index):
+        whole, bare = without_new_axes(index, shape)
+        return _reshape((_index((a,), Static(whole), bare),), shape, shape)
     if a.op == "concatenate" and a.extra == -1:
         at, start = last_slice(index), 0
         span = at.indices(a.shape[-1])[:2] if at is not None else None
@@ -238,8 +249,12 @@ def _index(args: Arguments, extra: Any, shape: Shape) -> Expression:
 
 def _scatter(args: Arguments, extra: Any, shape: Shape) -> Expression:
     a, = args
-    if a.op == "zeros" or only_moves(extra.value[0], shape):
+    index, whole = extra.value
+    if a.op == "zeros" or only_moves(index, shape):
         return _reshape((a,), shape, shape)
+    if has_new_axes(index):
+        index, bare = without_new_axes(index, a.shape)
+        return _scatter((_reshape((a,), bare, bare),), Static((index, whole)), shape)
     return make("scatter", (a,), extra, shape)
 
 
@@ -254,7 +269,7 @@ def _reshape(args: Arguments, extra: Any, shape: Shape) -> Expression:
 
 def _stretch(args: Arguments, extra: Any, shape: Shape) -> Expression:
     a, = args
-    return a if a.shape == shape else _outside("broadcast", a, shape, shape)
+    return a if a.shape == shape else make("broadcast", (a,), shape, shape)
 
 
 def _sum(args: Arguments, extra: Any, shape: Shape) -> Expression:

@@ -26,6 +26,10 @@ class Axes:
             shape = shape[1:]
         return (*shape, 1) if len(shape) == 1 and self.columns else (1,) * (2 - len(shape)) + shape
 
+    def native(self, e: Expression) -> bool:
+        """Is it written as the cell has it? More axes than a matrix has are, transposed around that where matrices are."""
+        return self.flip and any(len(self.own(a.shape)) > 2 for a in (e, *e.args))
+
     def turned(self, e: Expression) -> bool | None:
         """Does a reshape make a column of a row, or a row of a column? None if it does something else."""
         before, after = self.matrix(e.args[0].shape), self.matrix(e.shape)
@@ -41,12 +45,14 @@ class Axes:
 
     def over(self, shape: Shape, axis: tuple[int, ...]) -> str:
         """Which indices of a matrix, i of its rows and j of its columns, a sum runs over; nothing if it is all there are."""
+        if len(self.own(shape)) < 2:
+            return ""
         shape = self.matrix(shape)
-        letters = {a: letter for a, letter in zip(range(-len(shape), 0), "ijklmn") if shape[a] != 1}
+        letters = {a: letter for a, letter in zip(range(-len(shape), 0), "ijklmn")}
         if self.flip and len(shape) == 2:
             letters = {-3 - a: letter for a, letter in letters.items()}
-        summed = [letter for a, letter in letters.items() if a in axis]
-        return ",".join(sorted(summed)) if len(summed) < len(letters) else ""
+        left = [a for a in letters if a not in axis and shape[a] != 1]
+        return ",".join(sorted(letter for a, letter in letters.items() if a in axis)) if left else ""
 
     def where(self, index: tuple[Any, ...], shape: Shape, span: Callable[[slice], str]) -> str:
         """An index as it is written: of the last axis alone a span, else one part for each axis."""
@@ -56,7 +62,7 @@ class Axes:
         parts = ["i" if hasattr(i, "shape") else span(i) if isinstance(i, slice) else str(i) for i in index if i is not Ellipsis]
         parts = [":"] * (len(shape) - sum(i is not None for i in index[1:])) + parts
         parts = parts[len(shape) - len(self.own(shape)):]
-        return ", ".join([*parts[:-2], *reversed(parts[-2:])] if self.flip else parts)
+        return ", ".join(reversed(parts) if self.flip and len(parts) == 2 else parts)
 
     def subscripts(self, terms: str, shapes: list[Shape]) -> list[str]:
         """What einsum is told of every operand and of the result, the batch left out."""

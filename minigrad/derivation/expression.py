@@ -176,6 +176,18 @@ def only_moves(index: tuple[Any, ...], shape: Shape) -> bool:
                for i, n in zip(taken, shape[len(shape) - len(taken):]))
 
 
+def has_new_axes(index: tuple[Any, ...]) -> bool:
+    """Does it put axes in, besides what it takes?"""
+    return any(i is None for i in index) and not any(isinstance(i, np.ndarray) for i in index)
+
+
+def without_new_axes(index: tuple[Any, ...], shape: Shape) -> tuple[tuple[Any, ...], Shape]:
+    """The index that only takes, and the shape of what it takes; shape is that with the new axes."""
+    left = [i for i in index if i is None or isinstance(i, slice)]
+    old = [n for n, i in zip(shape[len(shape) - len(left):], left) if i is not None]
+    return tuple(i for i in index if i is not None), (*shape[:len(shape) - len(left)], *old)
+
+
 def last_slice(index: tuple[Any, ...]) -> slice | None:
     """The slice of the last axis, if the index takes nothing else; else None."""
     *others, last = index

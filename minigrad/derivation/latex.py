@@ -4,7 +4,7 @@ from __future__ import annotations
 from typing import Any
 
 from .expression import Expression, Gradient
-from .notation import ADD, ALONG, ATOM, FUNCTIONS, GRADIENT, GREEK, MATMUL, RELATIONS, Text, Time, Written
+from .notation import ADD, ATOM, FUNCTIONS, GRADIENT, GREEK, MATMUL, RELATIONS, Text, Time, Written
 
 TO_LATEX = {letter: "\\" + name for name, letter in GREEK.items()}
 UPRIGHT = {"Α": "A", "Β": "B", "Ε": "E", "Ζ": "Z", "Η": "H", "Ι": "I", "Κ": "K", "Μ": "M", "Ν": "N", "Ρ": "P", "Τ": "T", "Χ": "X"}
@@ -112,11 +112,8 @@ class Latex(Text):
         y, shown = self.write(e.args[1], t, ATOM), self.shown(e, t)
         return self.reduced(rf"-{y} \log {shown} - (1 - {y}) \log(1 - {shown})", e), ADD
 
-    def _function(self, e: Expression, t: Time) -> Written:
-        if e.op in RELATIONS:
-            return super()._function(e, t)
-        text = self.function_name(e.op) + self.along(e) + r"\!" + self.parentheses(", ".join(self.write(a, t) for a in e.args))
-        return self.upright(e, text, ATOM) if e.op in ALONG and e.shape != e.args[0].shape else (text, ATOM)
+    def applied(self, e: Expression, texts: list[str]) -> str:
+        return self.function_name(e.op) + self.along(e) + r"\!" + self.parentheses(", ".join(texts))
 
     def function_name(self, op: str) -> str:
         if op in NAMED:

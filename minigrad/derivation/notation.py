@@ -1,10 +1,12 @@
 """How expressions are written as text for a terminal: one method for each kind. Row or column vectors."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from .axes import Axes
-from .expression import Expression, Gradient, Reference, is_gradient, split_number
+from .expression import Expression, Gradient, Reference, Shape, is_gradient, split_number
+from .functions import REDUCTIONS
 
 Time = int | str                    # "t", "k", or a number
 Written = tuple[str, int]           # the text, and how tightly it holds together
@@ -17,7 +19,8 @@ GREEK.update({name.capitalize(): letter.upper() for name, letter in GREEK.items(
 SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 FUNCTIONS = {"sigmoid": "σ", "logsigmoid": "log σ", "layer_norm": "LN", "matrix_exp": "expm", "maximum": "max", "minimum": "min",
              "absolute": "abs", "log_softmax": "log softmax"}
-ALONG = {"mean", "var", "max", "min", "prod", "logsumexp", "softmax", "log_softmax", "cumsum"}
+ALONG = {"mean", "var", "max", "min", "prod", "logsumexp", "softmax", "log_softmax", "cumsum", "flip"}
+ASIDE = {"triu", "tril", "pad", "reshape", "transpose"}              # what they do to a matrix is something else to it transposed
 RELATIONS = {"greater": (">", ">"), "greater_equal": ("≥", r"\ge"), "less": ("<", "<"), "less_equal": ("≤", r"\le"),
              "equal": ("=", "="), "not_equal": ("≠", r"\ne")}
 
@@ -210,21 +213,41 @@ class Text:
             return self.dot.join(text if level >= MATMUL else self.parentheses(text) for text, level in parts), MATMUL
         return self.write(e, t, ATOM) + self.transposed, POSTFIX
 
+    def around(self, e: Expression, t: Time, write: Callable[[list[str]], str], above: int = 0, level: int = ATOM) -> Written:
+        """A function that means arrays as the cell has them: where they are transposed, its arguments are turned round, and its result."""
+        native = self.axes.native(e) or self.flip and e.op in ASIDE
+
+        def swaps(a: Expression) -> bool:
+            return native and len(self.axes.own(a.shape)) > 1
+
+        def piece(a: Expression) -> str:
+            text, own = self.swapped(a, t) if swaps(a) else (self.write(a, t, above), above)
+            return text if own >= above else self.parentheses(text)
+        text = write([piece(a) for a in e.args])
+        return self.turn(text, level) if swaps(e) else (text, level)
+
     def _transpose(self, e: Expression, t: Time) -> Written:
-        return f"transpose({self.write(e.args[0], t)}, {e.extra})", ATOM
+        return self.around(e, t, lambda texts: f"{self.function('transpose')}({texts[0]}, {e.extra})")
 
     def _reshape(self, e: Expression, t: Time) -> Written:
         turned = self.axes.turned(e)
         if turned is None:
-            sizes = self.by.join(map(self.amount, self.axes.own(e.shape)))
-            return f"{self.function('reshape')}({self.write(e.args[0], t)}, {sizes})", ATOM
+            return self.around(e, t, lambda texts: f"{self.function('reshape')}({texts[0]}, {self.sizes(self.axes.own(e.shape))})")
         return self.swapped(e.args[0], t) if turned else self._parts(e.args[0], t)
 
+    def sizes(self, shape: Shape) -> str:
+        return self.by.join(map(self.amount, shape))
+
     def _broadcast(self, e: Expression, t: Time) -> Written:
-        return self._parts(e.args[0], t)
+        a = e.args[0]
+        before, after = self.axes.matrix(a.shape), self.axes.matrix(e.shape)
+        if before == after:
+            return self._parts(a, t)
+        return f"{self.function('stretch')}({self.write(a, t)}, {self.sizes((*after[:-2], *after[:-3:-1]) if self.flip else after)})", ATOM
 
     def _index(self, e: Expression, t: Time) -> Written:
-        return f"{self.write(e.args[0], t, ATOM)}{self.brackets(self.axes.where(e.extra.value, e.args[0].shape, self.span))}", ATOM
+        where = self.axes.where(e.extra.value, e.args[0].shape, self.span)
+        return self.around(e, t, lambda texts: texts[0] + self.brackets(where), ATOM)
 
     @staticmethod
     def brackets(text: str) -> str:
@@ -236,7 +259,7 @@ class Text:
     def _scatter(self, e: Expression, t: Time) -> Written:
         index, shape = e.extra.value
         where = self.axes.where(index, shape, self.span)
-        return self.placed(self.write(e.args[0], t), self.brackets(where) if "," in where else where), ATOM
+        return self.around(e, t, lambda texts: self.placed(texts[0], self.brackets(where) if "," in where else where))
 
     def placed(self, text: str, where: str) -> str:
         return f"place({text} at {where})"
@@ -251,10 +274,12 @@ class Text:
         return self.block([pieces] if e.extra == across else [[p] for p in pieces]), ATOM
 
     def _stack(self, e: Expression, t: Time) -> Written:
-        pieces, vectors = [self.write(a, t) for a in e.args], len(self.axes.own(e.shape)) == 2
-        if len(self.axes.own(e.shape)) > 2 or vectors and e.extra != (-1 if self.axes.columns else -2):
-            return self._function(e, t)
-        return self.block([pieces] if vectors == self.nabla else [[p] for p in pieces]), ATOM
+        axes = len(self.axes.own(e.shape))
+        if axes > 2:
+            return self.around(e, t, lambda texts: self.applied(e, texts))
+        side = axes == 2 and e.extra == (-1 if self.axes.columns else -2)       # vectors side by side, as they are
+        pieces = [self.write(a, t) if side or axes < 2 else self.swapped(a, t)[0] for a in e.args]
+        return self.block([pieces] if side == self.nabla else [[p] for p in pieces]), ATOM
 
     @staticmethod
     def block(rows: Any) -> str:
@@ -265,12 +290,15 @@ class Text:
         a = e.args[0]
         if all(a.shape[i] == self.rows for i in axis):                  # the rows of a batch
             return self._parts(a, t)
-        return self.upright(e, self.total(self.write(a, t, GRADIENT), self.axes.over(a.shape, axis)), MATMUL)
+        return self.upright(e, t, lambda texts: self.total(texts[0], self.axes.over(a.shape, axis)), GRADIENT, MATMUL)
 
-    def upright(self, e: Expression, text: str, level: int) -> Written:
-        """A text that reads as a vector like any other, transposed where it is not."""
-        if not self.axes.across(e.shape):
-            return text, level
+    def upright(self, e: Expression, t: Time, write: Callable[[list[str]], str], above: int = 0, level: int = ATOM) -> Written:
+        """What is left of a matrix reads as a vector like any other: transposed where it is not."""
+        text, level = self.around(e, t, write, above, level)
+        across = e.op in REDUCTIONS and len(self.axes.matrix(e.args[0].shape)) == 2 and self.axes.across(e.shape)
+        return self.turn(text, level) if across else (text, level)
+
+    def turn(self, text: str, level: int) -> Written:
         return (text if level == ATOM else self.parentheses(text)) + self.transposed, POSTFIX
 
     def total(self, text: str, over: str = "") -> str:
@@ -341,14 +369,21 @@ class Text:
         """Anything else: its name, and its arguments in parentheses."""
         if e.op in RELATIONS:
             return self.indicator(self.write(e.args[0], t), self.relation(e.op), self.write(e.args[1], t)), ATOM
-        text = f"{self.function_name(e.op)}{self.along(e)}({', '.join(self.write(a, t) for a in e.args)})"
-        return self.upright(e, text, ATOM) if e.op in ALONG and e.shape != e.args[0].shape else (text, ATOM)
+        if e.op in ALONG:
+            return self.upright(e, t, lambda texts: self.applied(e, texts))
+        if e.op in ASIDE:
+            return self.around(e, t, lambda texts: self.applied(e, texts))
+        return self.applied(e, [self.write(a, t) for a in e.args]), ATOM
 
     def along(self, e: Expression) -> str:
         """The indices that a mean, a softmax, … of a matrix runs over."""
         if e.op not in ALONG:
             return ""
-        return self.below(self.axes.over(e.args[0].shape, (e.extra,) if isinstance(e.extra, int) else e.extra[0]))
+        axis, *_ = e.extra if e.op in REDUCTIONS else (e.extra,)
+        return self.below(self.axes.over(e.args[0].shape, axis if isinstance(axis, tuple) else (axis,)))
+
+    def applied(self, e: Expression, texts: list[str]) -> str:
+        return f"{self.function_name(e.op)}{self.along(e)}({', '.join(texts)})"
 
     def relation(self, op: str) -> str:
         return RELATIONS[op][0]

@@ -148,3 +148,20 @@ def test_parameters_of_layers_have_the_layers_number_behind_them():
     ys, _ = mg.unroll(mg.stacked(mg.RNNCell(3, H), mg.RNNCell(H, H)), np.random.default_rng(2).standard_normal((T, B, 3)))
     note = compare({"dnothing": lambda: 0}, (ys * ys).sum()).rows[0].note
     assert "W_h_1, W_h_2, W_x_1, W_x_2" in note
+
+
+def test_a_name_that_two_parameters_would_have_is_neithers():
+    class Both(mg.Module):
+        def __init__(self):
+            self.layers = mg.stacked(mg.RNNCell(3, H), mg.RNNCell(H, H))
+            self.W_h = [mg.parameter(np.eye(H)), mg.parameter(np.eye(H))]
+            self.initial_state = self.layers.initial_state
+
+        def __call__(self, x, state):
+            y, state = self.layers(x, state)
+            a = y @ self.W_h[0]
+            out = a @ self.W_h[1]
+            return out, state
+    ys, _ = mg.unroll(Both(), np.random.default_rng(2).standard_normal((T, B, 3)))
+    rows = compare({"da": lambda dout, W_h_1: dout @ W_h_1.T, "dW_h_0": lambda y, da: y.T @ da}, (ys * ys).sum()).rows
+    assert [row.ok for row in rows] == [False, True] and "W_h_1" in rows[0].note

@@ -3,7 +3,7 @@
     value("δ_{t+1} W_hᵀ + ∂L/∂o_t W_yᵀ", names, t)            names(name, t) -> array; name without its time: "δ", "W_h", "∂L/∂o"
 
 A space between two things is a matrix product (a product, where one is a number), ⊙ is elementwise, ᵀ transposes, Σ_t sums over steps, Σ_i
-the rows of a matrix, which leaves a vector like any other, Σ_j its columns, Σ all there is.
+the rows of a matrix, which leaves a vector like any other, Σ_j its columns, Σ all there is. So does a number in an index: M[:, 1] is a vector.
 """
 import re
 
@@ -16,7 +16,7 @@ NAME = rf"{LETTERS}(?:_(?!t(?![A-Za-z_])){LETTERS})*(?:⁽[⁰¹²³⁴-⁹]+⁾
 TIME = r"(?:_(?:\{t[+-]\d\}|t(?![A-Za-z_])|\d))?"
 NABLA = re.compile(r"∇_\{((?:[^{}]|\{[^{}]*\})+)\} L(_t)?")          # ∇_{h_t} L is ∂L/∂h_t
 TOKEN = re.compile(rf"(?P<gradient>∂L(?:_t)?/∂{NAME}{TIME})|(?P<sum>Σ_t )|(?P<total>Σ(?:_[ij])? )|(?P<einsum>einsum\([a-z,]+→[a-z]*; )|(?P<one>1\[)|(?P<number>\d+(?:\.\d+)?(?:e[-+]?\d+)?)"
-                   rf"|(?P<function>(?:log σ|{NAME}|√)[²³]?\()|(?P<name>{NAME}{TIME})|(?P<symbol>[-+/⊙()\[\],;>ᵀ²³:])|(?P<space> )")
+                   rf"|(?P<function>(?:log σ|{NAME}|√)[²³]?\()|(?P<name>{NAME}{TIME})|(?P<symbol>[-+/⊙()\[\],;>ᵀ²³:×])|(?P<space> )")
 
 
 def layer_norm(x):
@@ -111,16 +111,18 @@ class Reader:
                     self.skip()
                     index.append(self.span())
                 self.take("]")
-                value = value[..., *(index if self.axis == -1 or len(index) > 1 else [*index, slice(None)])]
+                index = index if self.axis == -1 or len(index) > 1 else [*index, slice(None)]
+                value = value[..., *(slice(i, i + 1 or None) if isinstance(i, int) else i for i in index)]
+                value = value.mT if isinstance(index[self.axis], int) and value.shape[self.axis + 1] > 1 else value
             else:
                 value = value.mT if mark == "ᵀ" else value ** ("²³".index(mark) + 2)
         return value
 
     def span(self):
-        """What stands in an index: start:stop, or a number, of which the axis is kept: M[1, :] is a row."""
+        """What stands in an index: start:stop, or a number."""
         start = self.bound()
         if self.peek()[1] != ":":
-            return slice(start, start + 1)
+            return start
         self.take()
         return slice(start, self.bound())
 
@@ -194,6 +196,8 @@ class Reader:
 
     def call(self, name):
         power = name[-1] if name[-1] in "²³" else ""
+        if name in ("stretch", "reshape"):
+            return self.sized(name)
         arguments = self.arguments()
         name, _, index = name.rstrip("²³").partition("_")
         if index:
@@ -201,6 +205,14 @@ class Reader:
         turned = self.axis == -2 and name in ("LN", "mean", "var", "softmax")
         value = FUNCTIONS[name](arguments[0].mT).mT if turned else FUNCTIONS[name](*arguments)
         return value ** ("²³".index(power) + 2) if power else value
+
+    def sized(self, name):
+        """stretch(g, 3×H)"""
+        value, sizes = self.sum(), []
+        while self.take()[1] != ")":
+            self.skip()
+            sizes.append(self.bound())
+        return np.broadcast_to(value, sizes) if name == "stretch" else np.reshape(value, sizes)
 
     def named(self, text):
         if text == "H":
