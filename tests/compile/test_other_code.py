@@ -13,6 +13,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.compile import NotCompiled, call, scan, trace
+from tests.compile.test_same import numbers, results, same, xs
 
 
 @pytest.fixture(autouse=True)
@@ -20,24 +21,6 @@ def alone(monkeypatch):
     """Without what other tests left."""
     monkeypatch.setattr(call, "_told", collections.OrderedDict())
     monkeypatch.setattr(call, "_programs", collections.OrderedDict())
-
-
-def numbers(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape)
-
-
-xs = mg.Tensor(numbers(5, 2, 3))
-
-
-def results(how, cell, wanted=()):
-    ys, h = how(cell, xs, mg.Tensor(np.full((2, 4), 0.1)))
-    return [ys.data, h.data, *(g.data for g in mg.grad((ys * ys).sum() + h.sum(), wanted))]
-
-
-def same(ours, theirs):
-    assert len(ours) == len(theirs)
-    for a, b in zip(ours, theirs):
-        assert a.shape == b.shape and np.allclose(a, b, rtol=1e-11, atol=1e-13)
 
 
 class Plain:

@@ -178,7 +178,7 @@ class Never(Box):
         return False
 
 
-def results(how, cell, wanted):
+def results(how, cell, wanted=()):
     ys, h = how(cell, xs, mg.Tensor(np.full((2, 4), 0.1)))
     return [ys.data, h.data, *(g.data for g in mg.grad((ys * ys).sum() + h.sum(), wanted))]
 
