@@ -32,6 +32,8 @@ def _walk(roots: Sequence[Tensor], cotangents: Sequence[Any], *, wanted: Collect
           graph: bool = False, lead: int = 0, stops: Collection[int] = ()) -> dict[int, tuple[Tensor, Any]]:
     """The gradient of Σ cotangent·root: a dict index -> (tensor, gradient) of the leaves, or of ``wanted``; with ``keep`` of all.
 
+    Those of leaves are arrays that nobody else holds.
+
     graph  True: gradients are Tensors and record themselves, so that they can be differentiated again
     lead   how many leading axes of the cotangents stand for several walks at once (jacobian)
     stops  indices of nodes that count as leaves: what lies behind them is another walk's (checkpoint)
@@ -92,7 +94,7 @@ def _walk(roots: Sequence[Tensor], cotangents: Sequence[Any], *, wanted: Collect
                 if look:
                     _look(part, node)
                 if into[1] is None:
-                    into[1] = part                              # the first by reference,
+                    into[1], into[2] = part, arguments is None  # the first by reference (but those found jointly are nobody else's),
                 elif into[2]:
                     into[1] += part                             # later ones in place
                 else:
@@ -105,7 +107,8 @@ def _walk(roots: Sequence[Tensor], cotangents: Sequence[Any], *, wanted: Collect
         if wanted is None or index in wanted:
             if entry[3]:
                 _add_later(entry, lead)
-            kept[index] = entry[0], entry[1]
+            x, g, owned, _ = entry
+            kept[index] = x, g if graph or owned and type(g) is ndarray else np.array(g)
     return kept
 
 
@@ -215,9 +218,11 @@ def backward(self: Tensor, cotangent: Any = None, keep: bool = False) -> None:
     """
     g = _plain(_as_cotangent(self, cotangent, "backward()"))
     for x, g in _walk([self], [g], keep=keep).values():
-        if x.op is None and x.grad is not None:
+        if x.op is not None:
+            g = np.array(g)                             # others may hold it too
+        elif x.grad is not None:
             g = x.grad + g
-        x.grad = np.array(g, x.array.dtype)
+        x.grad = np.asarray(g, x.array.dtype)
 
 
 def grad(output: Value, inputs: Tensor | Sequence[Tensor], *, cotangent: Any = None, create_graph: bool = False) -> tuple[Tensor, ...]:

@@ -400,6 +400,25 @@ def test_grad_belongs_to_the_leaf_alone():
     assert a.grad.tolist() == b.grad.tolist() == [1, 1] and not np.shares_memory(a.grad, b.grad)
 
 
+@pytest.mark.parametrize("how", [mg.unroll, mg.scan])
+def test_gradients_of_a_sequence_belong_to_the_leaves_alone(how):
+    a, b = mg.parameter(np.ones(2)), mg.parameter(np.ones(2))
+    xs, h = mg.parameter(rng.standard_normal((3, 4, 2))), mg.parameter(np.zeros((4, 2)))
+    for _ in range(2):
+        ys, last = how(lambda x, h: (np.tanh(x + h + a + b),) * 2, xs, h)
+        (ys.sum() + last.sum()).backward()
+        assert np.array_equal(a.grad, b.grad)
+        grads = [x.grad for x in (a, b, xs, h)]
+        assert not any(np.shares_memory(g, other) for i, g in enumerate(grads) for other in grads[:i])
+        before = [g.copy() for g in grads]
+        how(lambda x, h: (np.tanh(x + h + a + b),) * 2, xs, h)[0].sum().backward()      # its room is used again
+        for x, g in zip((a, b, xs, h), grads):
+            assert x.grad is not g                      # added into a new array
+        assert all(np.array_equal(g, old) for g, old in zip(grads, before))
+        for x in (a, b, xs, h):
+            x.grad = None
+
+
 def test_a_gradient_that_two_share_is_not_written_into():
     W, V = mg.parameter(np.zeros((2, 2))), mg.parameter(np.zeros((2, 2)))
     row = W[0]

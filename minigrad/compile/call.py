@@ -203,8 +203,12 @@ def _find(call: _Call) -> tuple[Any, Any]:
     """(program, what the cell met) for a call: known already, or made and checked now; else (None, the reason)."""
     cell = call.cell
     same = _told.get(id(cell))
-    if same is not None and not same.holds():
-        same = None
+    if same is not None:
+        last = same.last                                # once: another thread may put in its own
+        if not same.holds():
+            same = None
+        elif last[0] == call.key:
+            return last[1:]
     key = (*call.key, kind(cell) if same is None else same.kind)
     known = _programs.get(key)
     if known is None:
@@ -219,6 +223,7 @@ def _find(call: _Call) -> tuple[Any, Any]:
         for program in programs:
             bound = same.bound.get(program)
             if bound is not None:
+                same.last = call.key, program, bound
                 return program, bound
     held = None
     for program in programs:

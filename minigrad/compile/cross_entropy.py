@@ -30,20 +30,19 @@ def lines(site: Site, v: Value, out: str) -> list[Line]:
 
 
 def _loss(site: Site, v: Value, out: str) -> list[str]:
-    """-log softmax(logits)[target], summed: the shifted logits are exponentiated in place and kept for the way back."""
+    """-log softmax(logits)[target], summed: the exponentials and their sums are kept for the way back."""
     x, y = (site.plain(i, v) for i in v.inputs)
     logits, targets = v.inputs
     K, n, name = logits.shape[-1], int(np.prod(targets.shape)), site.words.of(v)
-    exps, sums, rows, at = site.room.kept[v.id] = [site.words.unique(f"{part}_{name}") for part in ("exp", "sum", "row", "at")]
+    exps, sums, rows, at = [site.words.unique(f"{part}_{name}") for part in ("exp", "sum", "row", "at")]
+    site.room.kept[v.id] = [exps, sums, at]
     site.room.buffer(exps, logits)
     site.room.buffer(sums, logits, shape=(*targets.shape, 1))
     shape = f"({', '.join(['T', *map(str, targets.shape)])},)"
     site.room.add(rows, f"arange(0, T * {n * K}, {K}).reshape({shape})")
     site.room.add(at, f"aligned({shape}, int)")
-    numbers = site.room.view(site.words.unique(f"{exps}_numbers"), f"{exps}.reshape(-1)")
-    site.room.kept[v.id].append(numbers)
     site.words.imports |= {"arange", "maximum", "subtract", "exp", "log", "add"}
-    flat = site.room.flat
+    flat, alone = site.room.flat, n == 1 and v.attributes["reduction"] != "none"            # then there is nothing to add
     narrow = targets.dtype.kind == "i" and K > np.iinfo(targets.dtype).max         # then a large number may be a class
     whole, size = (f'{y}.astype("i8")', 8) if narrow else (y, targets.dtype.itemsize)
     text = [f'unsigned = {whole}.view("u{size}")                  # -1 is a large number there',
@@ -52,14 +51,16 @@ def _loss(site: Site, v: Value, out: str) -> list[str]:
             f"add({rows}, {y}, {at})                  # where the targets' numbers are",
             _largest(site, x, K, sums),
             f"subtract({x}, {sums}, {exps})",
-            f"picked = {exps}.take({at})",
+            f"picked = {exps}.take({flat(at) if alone else at})",
             f"exp({exps}, {exps})",
             f"{flat(exps, K)}.dot({site.room.ones((K, 1), logits.dtype)}, {flat(sums, 1)})"]
+    if alone:
+        return [*text, f"subtract(log({flat(sums)}), picked, {out})"]
     value, axes = f"log({sums}[..., 0]) - picked", tuple(range(-len(targets.shape), 0))
-    if v.attributes["reduction"] == "none" or not axes:
+    if v.attributes["reduction"] == "none":
         return [*text, f"{out}[...] = {value}"]
-    text.append(f"add.reduce({value}, axis={axes}, out={out})")
-    return text + _mean(site, v, n, out)
+    mean = [f"{site.words.numpy('divide')}({out}, {n}, {out})"] if v.attributes["reduction"] == "mean" else []
+    return [*text, f"add.reduce({value}, axis={axes}, out={out})", *mean]
 
 
 def _largest(site: Site, x: str, K: int, out: str) -> str:
@@ -71,19 +72,18 @@ def _largest(site: Site, x: str, K: int, out: str) -> str:
 
 
 def _gradient(site: Site, v: Value, out: str) -> list[str]:
-    """ŷ - y, times the gradient of each loss."""
+    """(ŷ - y) times the gradient g of each loss: exp · (g / sum), and of it g less at the target."""
     g, loss, logits, targets = v.inputs
-    exps, sums, _, at, numbers = site.room.kept[loss.id]
-    for name in (exps, sums):
+    exps, sums, at = site.room.kept[loss.id]
+    for name in (exps, sums, at):
         site.room.use(name)
     site.words.imports |= {"divide", "multiply"}
-    none = v.attributes["reduction"] == "none"
-    each = f"{site.plain(g, v)}[..., None]" if none else site.operand(g, v)
-    text = [f"divide({exps}, {sums}, {exps})",
-            f"{numbers}[{at}] -= 1",
-            f"multiply({exps}, {each}, {out})"]
-    return text + _mean(site, v, int(np.prod(targets.shape)), out) if targets.shape else text
-
-
-def _mean(site: Site, v: Value, n: int, out: str) -> list[str]:
-    return [f"{site.words.numpy('divide')}({out}, {n}, {out})"] if v.attributes["reduction"] == "mean" else []
+    g_of = f"{site.plain(g, v)}[..., None]" if v.attributes["reduction"] == "none" else site.operand(g, v)
+    n, each = int(np.prod(targets.shape)), site.words.unique(f"each_{site.words.of(loss)}")
+    mean = f" / {site.words.number(n, g.dtype)}" if v.attributes["reduction"] == "mean" and n > 1 else ""
+    whole = out if out in site.room.buffers else exps
+    text = [f"{each} = {g_of}{mean}",
+            f"divide({each}, {sums}, {sums})",
+            f"multiply({exps}, {sums}, {whole})",
+            f"{site.room.flat(whole)}[{at}] -= {each}[..., 0]"]
+    return text if whole == out else [*text, f"{out}[...] = {exps}"]

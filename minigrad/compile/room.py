@@ -54,14 +54,15 @@ class Room:
         self._views[name] = definition
         return name
 
-    def flat(self, expression: str, columns: int) -> str:
-        """An array as rows of so many numbers: a view, made once if it is one of a buffer."""
-        text, name = f"{expression}.reshape(-1, {columns})", expression.removesuffix("[1:]").removesuffix("[:-1]")
+    def flat(self, expression: str, columns: int | None = None) -> str:
+        """An array as rows of so many numbers, or all in one: a view, made once if it is one of a buffer."""
+        text = f"{expression}.reshape(-1{'' if columns is None else f', {columns}'})"
+        name = expression.removesuffix("[1:]").removesuffix("[:-1]")
         if name not in self.buffers:
             return text
         if text not in self._named:
             label = {"": "", "[1:]": "_after", "[:-1]": "_before"}[expression.removeprefix(name)]
-            self._named[text] = self.view(self.words.unique(f"{name}{label}_flat"), text)
+            self._named[text] = self.view(self.words.unique(f"{name}{label}_{'numbers' if columns is None else 'flat'}"), text)
         return self._named[text]
 
     def ones(self, shape: Any, dtype: Any) -> str:

@@ -50,7 +50,8 @@ class Run:
         size, dtype, self.parts = program.layout(self.call.T, arrays)
         packed = np.empty(size, dtype)
         node = _node(_SCAN, packed, self.tensors, tuple([x.array for x in self.tensors]), {"run": self}, place)
-        inputs, within, out = (node,), (packed,), list[Tensor]()
+        inputs, within = (node,), (packed,)
+        out: list[Tensor] = []
         for a, part in zip(arrays, self.parts):
             if part is None:
                 out.append(_leaf(a.copy()))
@@ -108,10 +109,9 @@ class Run:
         for part, dtype in zip(self.parts, program.dtypes):
             if part is None:
                 arriving.append(None)
-            elif part["start"] in parts:
-                arriving.append(np.asarray(parts[part["start"]], dtype, order="C"))
-            else:
-                arriving.append(np.zeros(part["shape"], dtype))
+                continue
+            g = parts.get(part["start"])
+            arriving.append(np.zeros(part["shape"], dtype) if g is None else np.asarray(g, dtype, order="C"))
         n, k = program.shown, len(self.xs)
         ys = [y[::-1] if reverse else y for y in arriving[:n] if y is not None]
         back = self.back_through_segments if self.call.every else self.back_through_room

@@ -55,6 +55,7 @@ class Same:
     def __init__(self, cell: Cell, *arguments: Nested) -> None:
         self.cell, self.kind = cell, kind(cell)
         self.bound: dict[Any, Sequence[Any]] = {}
+        self.last: tuple[Any, ...] = (None,)                # key, program and bound of the last call
         self.items: list[tuple[dict[Any, Any], Any, Any]] = []
         self.contents: list[tuple[Any, tuple[Any, ...]]] = []
         self.tensors: list[tuple[Tensor, np.dtype, tuple[Any, ...]]] = []
@@ -63,15 +64,14 @@ class Same:
         self._reach(cell)
         for x in arguments:                                 # also a tuple may have a class that computes
             self._reach(rebuild(x, [_UNKNOWN] * len(flatten(x))))
-        self.attributes = [*self.read.values()]
+        self.owners, self.names, self.values = zip(*self.read.values())
         del self.seen, self.read
 
     def holds(self) -> bool:
         """Whether all of it is the same now."""
         try:
-            for owner, name, value in self.attributes:
-                if getattr(owner, name) is not value:
-                    return False
+            if not all(map(is_, map(getattr, self.owners, self.names), self.values)):
+                return False
             for scope, key, value in self.items:
                 if scope.get(key, _MISSING) is not value:
                     return False

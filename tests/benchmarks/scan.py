@@ -260,15 +260,15 @@ def with_numba(row):
     """A row whose ``scan`` has loops of Numba's (the extra ``speed``), if it is installed."""
     label, T, dtype, steps = row
     ours = steps["scan"]
-    programs: collections.OrderedDict = collections.OrderedDict()
+    own = collections.OrderedDict(), collections.OrderedDict()
 
     def step():                                         # with programs of its own
-        others, call._programs = call._programs, programs
-        asked, speed.asked = speed.asked, "numba"
+        others = call._programs, call._told
+        (call._programs, call._told), asked, speed.asked = own, speed.asked, "numba"
         try:
             return ours()
         finally:
-            call._programs, speed.asked = others, asked
+            (call._programs, call._told), speed.asked = others, asked
     if importlib.util.find_spec("numba"):
         yield f"{label} Numba", T, dtype, {**steps, "scan": step}
 

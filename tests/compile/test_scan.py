@@ -180,6 +180,34 @@ def test_the_loss_in_the_cell(reduction, targets):
     assert_same(cell, (numbers(6, 3, 5), y), numbers(3, 4), parameters=p)
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("batch", [(), (1,), (1, 1), (2, 3)])
+def test_the_loss_of_few_rows(reduction, batch):
+    """Of one row there is nothing to add."""
+    W, U, V = (mg.parameter(numbers(*s, seed=k)) for k, s in enumerate([(5, 4), (4, 4), (4, 6)]))
+
+    def cell(xy, h):
+        x, y = xy
+        h = np.tanh(x @ W + h @ U)
+        return 2 * mg.softmax_cross_entropy(h @ V, y, reduction=reduction), h
+    targets = np.random.default_rng(1).integers(0, 6, (4, *batch))
+    assert_same(cell, (numbers(4, *batch, 5), targets), numbers(*batch, 4), parameters=[W, U, V])
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_losses_of_the_parts_of_a_product(reduction):
+    """The gradients of their logits are parts of one array, that of x is an array of its own."""
+    W, U = (mg.parameter(numbers(*s, seed=k)) for k, s in enumerate([(5, 4), (4, 7)]))
+
+    def cell(xy, h):
+        x, y = xy
+        h = np.tanh(x @ W + h)
+        z = h @ U
+        return sum(mg.softmax_cross_entropy(logits, y, reduction=reduction) for logits in (z[..., :3], z[..., 3:], x)), h
+    targets = np.random.default_rng(1).integers(0, 3, (6, 3))
+    assert_same(cell, (mg.parameter(numbers(6, 3, 5)), targets), numbers(3, 4), parameters=[W, U])
+
+
 def test_a_target_that_is_no_class():
     cell, _ = language_cell("sum")
     xs, h = numbers(4, 3, 5), mg.Tensor(np.zeros((3, 4)))
