@@ -1,9 +1,10 @@
 """The least that recording costs: a graph of values, rules and creation order, and nothing that minigrad checks or keeps.
 
-    python -m tests.benchmarks.lean      Elman + cross-entropy, µs per time step: plain NumPy, this, minigrad's loop
+    python -m tests.benchmarks.lean      Elman + cross-entropy, µs per time step: plain NumPy, these two, minigrad's loop
 
-No ``requires_grad``, places, names, stamps, checks of shapes, dtypes or targets; no constants that are copied because their owner may
-change them. What minigrad's eager loop takes beyond it is the price of those.
+*lean* has no ``requires_grad``, places, names, stamps, checks of dtypes or targets; no constants that are copied because their owner may
+change them. *asked* is the same with what minigrad's contracts ask of every op and nothing else: no table of ops, rules for one step of
+the sequence alone, none that can be differentiated again.
 """
 from tests.benchmarks.measure import difference, interleaved, versions      # first: it sets the threads
 
@@ -11,6 +12,7 @@ import itertools
 
 import numpy as np
 
+from minigrad.tensor import mode
 from tests.benchmarks import eager, reference
 
 
@@ -44,12 +46,60 @@ _of_sum, _of_shifted, _of_tanh = lambda g: (g, g), lambda g: (g,), lambda g, y: 
 _clock = itertools.count().__next__
 
 
-def cross_entropy(logits, classes):
+class Asked(Value):
+    """With all that a Tensor keeps; constants are copied, targets looked at, errors explained, and who watches is told."""
+    __slots__ = ("requires_grad", "place", "name", "grad", "attributes", "op")
+
+    def __init__(self, array, inputs=(), rule=None, arguments=()):
+        self.array, self.inputs, self.rule, self.arguments, self.index = array, inputs, rule, arguments, _clock()
+        self.grad = self.name = self.attributes = self.op = None
+        now = mode.__dict__
+        self.place, wanted = now["place"], not inputs
+        for x in inputs:
+            if x.requires_grad:
+                wanted = True
+        self.requires_grad = wanted and now["recording"]
+        if wanted and now["watch"] is not None:
+            now["watch"](self)
+
+    def _computed(self, value, *inputs):
+        try:
+            return value(*[x.array for x in inputs])
+        except Exception as error:
+            raise type(error)(f"at {self.place}: {error}") from error
+
+    def __matmul__(self, other):
+        return Asked(self._computed(np.dot, self, other), (self, other), _of_product, (self.array, other.array))
+
+    def __add__(self, other):
+        if type(other) is Asked:
+            return Asked(self._computed(np.add, self, other), (self, other), _of_sum)
+        return Asked(self.array + other, (self,), _of_shifted)
+
+    __radd__ = __add__
+
+    def __array_ufunc__(self, ufunc, method, *inputs):
+        if ufunc is np.tanh:
+            y = self._computed(np.tanh, self)
+            return Asked(y, (self,), _of_tanh, (y,))
+        x, W = inputs
+        x = x.copy()
+        return Asked(x.dot(W.array), (W,), _of_matrix, (x,))
+
+
+def asked_cross_entropy(logits, classes):
+    unsigned = classes.astype(np.uintp)
+    if classes.shape != logits.array.shape[:-1] or unsigned.item(unsigned.argmax()) >= logits.array.shape[-1]:
+        raise ValueError("targets")
+    return cross_entropy(logits, classes, Asked)
+
+
+def cross_entropy(logits, classes, kind=Value):
     rows, z = np.arange(len(classes)), logits.array
     z = z - np.maximum.reduce(z, 1, None, None, True)
     e = np.exp(z)
     s = np.add.reduce(e, 1, None, None, True)
-    return Value(np.add.reduce(np.log(s[:, 0]) - z[rows, classes]), (logits,), _minus_targets, (e, s, rows, classes))
+    return kind(np.add.reduce(np.log(s[:, 0]) - z[rows, classes]), (logits,), _minus_targets, (e, s, rows, classes))
 
 
 def _minus_targets(g, e, s, rows, classes):
@@ -73,6 +123,8 @@ def gradients(root):
     sums, own = {root.index: np.ones_like(root.array)}, set()
     for node in nodes:
         for x, part in zip(node.inputs, node.rule(sums.pop(node.index), *node.arguments)):
+            if x.index > node.index:
+                raise RuntimeError("changed after it was used")
             if part.shape != x.array.shape:
                 part = np.add.reduce(part)
             if x.index not in sums:
@@ -85,16 +137,16 @@ def gradients(root):
     return sums
 
 
-def elman(X, Y, P):
-    p = {name: Value(array) for name, array in P.items()}
+def elman(X, Y, P, kind=Value, loss_of=cross_entropy):
+    p = {name: kind(array) for name, array in P.items()}
     Wx, Wh, bh, Wy, by = p.values()
     h0 = np.zeros((X.shape[1], len(P["Wh"])), X.dtype)
 
     def step():
-        h, loss = Value(h0), 0.0
+        h, loss = kind(h0), 0.0
         for x, y in zip(X, Y):
             h = np.tanh(x @ Wx + h @ Wh + bh)
-            loss = loss + cross_entropy(h @ Wy + by, y)
+            loss = loss + loss_of(h @ Wy + by, y)
         found = gradients(loss)
         return loss, {name: found[v.index] for name, v in p.items()}
     return step
@@ -104,8 +156,10 @@ def main():
     print(versions())
     for V, H, T, B, dtype in eager.ELMAN:
         arrays = reference.elman_inputs(V, H, T, B, dtype)
-        steps = {"plain": reference.elman_plain(*arrays), "lean": elman(*arrays), "minigrad": eager.elman_minigrad(*arrays)}
-        assert difference(steps["lean"]()[1], steps["plain"]()[1]) <= eager.AGREES[dtype]
+        steps = {"plain": reference.elman_plain(*arrays), "lean": elman(*arrays),
+                 "asked": elman(*arrays, Asked, asked_cross_entropy), "minigrad": eager.elman_minigrad(*arrays)}
+        for name in ("lean", "asked"):
+            assert difference(steps[name]()[1], steps["plain"]()[1]) <= eager.AGREES[dtype]
         micro = {name: seconds / T * 1e6 for name, seconds in interleaved(steps).items()}
         print(f"Elman {V},{H},{T},{B} {dtype:8}" + "".join(f"  {name} {value:.1f} ({value / micro['plain']:.2f})" for name, value in micro.items()),
               flush=True)
