@@ -30,7 +30,7 @@ class Op:
     value   arrays -> array
     rules   one gradient rule per argument, ``rule(g, y, *arguments, **attributes)``; None where there is no gradient;
             a single rule with ``variadic`` serves argument i as ``rule(i, g, y, arguments, **attributes)``, or, "jointly",
-            gives the list of all as ``rule(g, y, arguments, **attributes)``
+            gives the list of all as ``rule(g, y, arguments, **attributes)``, arrays that nobody else holds
     call    NumPy's call signature -> (inputs, static attributes in normal form)
     reads   the formula, ``{0}`` ``{1}`` … being the arguments
     saves   True: value returns (y, saved), and the rules get ``saved=…``, or ``saved=None`` when a graph is being made
