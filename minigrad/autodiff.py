@@ -32,7 +32,7 @@ def _walk(roots: Sequence[Tensor], cotangents: Sequence[Any], *, wanted: Collect
           graph: bool = False, lead: int = 0, stops: Collection[int] = ()) -> dict[int, tuple[Tensor, Any]]:
     """The gradient of Σ cotangent·root: a dict index -> (tensor, gradient) of the leaves, or of ``wanted``; with ``keep`` of all.
 
-    Those of leaves are arrays that nobody else holds.
+    Those of leaves are arrays that nobody else holds (without ``graph``).
 
     graph  True: gradients are Tensors and record themselves, so that they can be differentiated again
     lead   how many leading axes of the cotangents stand for several walks at once (jacobian)
@@ -94,7 +94,8 @@ def _walk(roots: Sequence[Tensor], cotangents: Sequence[Any], *, wanted: Collect
                 if look:
                     _look(part, node)
                 if into[1] is None:
-                    into[1], into[2] = part, arguments is None  # the first by reference (but those found jointly are nobody else's),
+                    into[1] = part                              # the first by reference (found jointly, it is nobody else's),
+                    into[2] = arguments is None and type(part) is ndarray
                 elif into[2]:
                     into[1] += part                             # later ones in place
                 else:

@@ -128,7 +128,8 @@ def again(g: Any, y: Any, fn: Callable[[], Nested], tensors: Sequence[Tensor], g
     indices = {x.index for x in tensors}
     found = _walk(outputs, parts, wanted=indices, graph=graph, lead=len(lead), stops=indices)
     zeros = [np.zeros(lead + x.shape, x.dtype) for x in tensors]
-    return [found[x.index][1] if x.index in found else _leaf(zero) if graph else zero for x, zero in zip(tensors, zeros)]
+    # of a Tensor that is there twice the first takes it all
+    return [found.pop(x.index)[1] if x.index in found else _leaf(zero) if graph else zero for x, zero in zip(tensors, zeros)]
 
 
 def check_value(before: np.ndarray, now: np.ndarray) -> None:

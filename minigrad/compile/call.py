@@ -77,6 +77,7 @@ class _Call:
                  every: int | str | None = None) -> None:
         self.cell, self.given, self.state, self.lengths, self.reverse, self.states = cell, xs, state, lengths, reverse, states
         self.every: Any = every
+        self.start = _clock()
         now = mode.__dict__                                                 # this thread's, looked up once
         if now["watch"] is not None or _following.run is not None:          # mg.debug() and traces look at every op
             return

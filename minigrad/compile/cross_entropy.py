@@ -21,7 +21,7 @@ def applies(site: Site, v: Value) -> bool:
     if not loss.is_op("softmax_cross_entropy") or len(loss.inputs) != 2 or not site.over_time:
         return False
     x, y = loss.inputs
-    classes = y.dtype.kind in "iu" and y.dtype != np.uint64 and v.attributes["rank"] == len(y.shape)
+    classes = y.dtype.kind in "iu" and y.dtype.isnative and y.dtype != np.uint64 and v.attributes["rank"] == len(y.shape)
     return bool(classes and x.depends and y.depends and loss.id in site.demand.batched)
 
 
@@ -72,17 +72,16 @@ def _largest(site: Site, x: str, K: int, out: str) -> str:
 
 
 def _gradient(site: Site, v: Value, out: str) -> list[str]:
-    """(ŷ - y) times the gradient g of each loss: exp · (g / sum), and of it g less at the target."""
+    """(ŷ - y) times the gradient g of each loss: exp · (g / sum), less g at the target."""
     g, loss, logits, targets = v.inputs
     exps, sums, at = site.room.kept[loss.id]
     for name in (exps, sums, at):
         site.room.use(name)
     site.words.imports |= {"divide", "multiply"}
-    g_of = f"{site.plain(g, v)}[..., None]" if v.attributes["reduction"] == "none" else site.operand(g, v)
-    n, each = int(np.prod(targets.shape)), site.words.unique(f"each_{site.words.of(loss)}")
-    mean = f" / {site.words.number(n, g.dtype)}" if v.attributes["reduction"] == "mean" and n > 1 else ""
+    reduction, n, each = v.attributes["reduction"], int(np.prod(targets.shape)), site.words.unique(f"each_{site.words.of(loss)}")
     whole = out if out in site.room.buffers else exps
-    text = [f"{each} = {g_of}{mean}",
+    text = [f"{each} = " + (f"{site.plain(g, v)}[..., None]" if reduction == "none" else site.operand(g, v))
+            + (f" / {n}" if reduction == "mean" and n > 1 else ""),
             f"divide({each}, {sums}, {sums})",
             f"multiply({exps}, {sums}, {whole})",
             f"{site.room.flat(whole)}[{at}] -= {each}[..., 0]"]

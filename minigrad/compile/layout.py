@@ -109,7 +109,7 @@ class Layout:
     def _choose_fresh(self) -> None:
         outputs = [v for v in (*self.plan.y, *self.plan.of_x) if v is not None and v.id in self.demand.batched]
         self.fresh = {v.id for v in outputs if self.is_written(v) and v.id not in self.piece and v.id not in self.demand.kept
-                      and v.op is not ASSEMBLE}
+                      and v.op is not ASSEMBLE and sum(w is v for w in outputs) == 1}
 
     def is_written(self, v: Value) -> bool:
         """Whether statements of its own compute v."""

@@ -38,6 +38,8 @@ class Run:
             every = (*call.tensors, *call.leaves, *bound)
             self.tensors = tuple([every[i] for i in program.wanted])
             self.stamps = [(every[i], every[i].index) for i in program.constants if type(every[i]) is Tensor]
+            made = [b for b in bound if type(b) is Tensor and b.index > call.start and b.op is not None and b.requires_grad]
+            self.tensors += _sources(made, self.tensors, call.start) if made else ()
 
     def outputs(self) -> list[Tensor]:
         """Outputs and last states, as Tensors."""
@@ -117,8 +119,8 @@ class Run:
         back = self.back_through_segments if self.call.every else self.back_through_room
         gradients = back(ys, arriving[n:])
         if reverse:
-            gradients[:k] = [x if x is None else x[::-1] for x in gradients[:k]]
-        found = [gradients[i] for i in program.wanted]
+            gradients[:k] = [x if x is None else x[::-1].copy() for x in gradients[:k]]
+        found = [gradients[i] for i in program.wanted]          # of sources none: they get theirs through what was made of them
         return [np.zeros_like(x.array) if g is None else g for g, x in zip(found, self.tensors)] if program.missing else found
 
     def back_through_room(self, ys: Arrays, last: Arrays) -> list[Any]:
@@ -194,6 +196,17 @@ def _node(op: Op, array: np.ndarray, inputs: tuple[Tensor, ...], arrays: tuple[n
     out.array, out.op, out.inputs, out.arrays, out.attributes, out.place, out.index = array, op, inputs, arrays, attributes, place, _clock()
     out.requires_grad, out.grad, out.name = True, None, None
     return out
+
+
+def _sources(made: list[Tensor], known: tuple[Tensor, ...], start: int) -> tuple[Tensor, ...]:
+    """The Tensors of before ``start`` that those made in a step were computed from: the unroll makes them anew, from these."""
+    seen, sources = {x.index for x in known}, list[Tensor]()
+    while made:
+        for x in made.pop().inputs:
+            if type(x) is Tensor and x.requires_grad and x.index not in seen:
+                seen.add(x.index)
+                (made if x.index > start and x.op is not None else sources).append(x)
+    return tuple(sources)
 
 
 def _part(x: np.ndarray, start: int, stop: int, shape: tuple[int, ...]) -> np.ndarray:
