@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
+from minigrad.checkpoint import check_value
 
 rng = np.random.default_rng(13)
 GLOBAL_W = mg.parameter([0.5, -0.5])
@@ -285,3 +286,13 @@ def test_several_threads():
     for t in threads:
         t.join()
     assert found == dict.fromkeys(range(4), 51.0)
+
+
+def test_rounding_is_no_other_value():
+    """What a scan's program computed, the unroll computes in another order: near zero that is much, beside the largest it is nothing."""
+    before, now = np.float32([0.6589745, -0.00030803768]), np.float32([0.6589745, -0.0003079986])
+    check_value(before, now)
+    for a, b in ((before.astype(float), now.astype(float)), (before, before * np.float32(1.001)), (before, before[:1]),
+                 (before, np.float32([np.nan, -0.0003])), (np.float32([np.inf, 1]), np.float32([np.inf, 1.01]))):
+        with pytest.raises(RuntimeError, match="gave other values"):
+            check_value(a, b)

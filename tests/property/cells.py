@@ -5,7 +5,7 @@
 A cell follows from its number. Its states are rows, one number a row, matrices, or counters; its lines are gates that are slices of
 one product, masks, constants, products, sums, and values that several lines use; xs are floats, or floats with classes and a mask.
 The sizes from which on the compiler does one thing or the other are drawn too. Each cell is run three times: at its T; with other
-numbers and another T, by the program that is there already; and without gradients. Scan and unroll may differ by c · eps · condition,
+numbers and another T, by the program that is there already; and without gradients. Every third is differentiated twice as well. Scan and unroll may differ by c · eps · condition,
 the condition measured by moving everything by one unit in the last place.
 """
 import collections
@@ -352,16 +352,17 @@ class Cell:
         return types.FunctionType(step.__code__.replace(co_name=f"cell_{self.seed}"), step.__globals__, None, None, step.__closure__)
 
     # ---- running it ------------------------------------------------------------------------------------------------------------
-    def run(self, how, numbers, nudge=None):
-        """Outputs and last states, and every gradient: two lists of arrays."""
+    def run(self, how, numbers, nudge=None, order=1):
+        """Outputs and last states, and every gradient, of order 2 those of the recorded gradients' squares too: two lists of arrays."""
         rng, weights = (np.random.default_rng([self.seed, n]) for n in (numbers, 10 + numbers))
         T, eps = (self.T, self.T % 4 + 2)[numbers], np.finfo(self.dtype).eps
         move = np.random.default_rng(nudge)
 
+        def moved(a):
+            return a if nudge is None or a.dtype != self.dtype else (a * (1 + eps * move.choice([-1, 1], a.shape))).astype(self.dtype)
+
         def leaf(a, wanted):
-            if nudge is not None and a.dtype == self.dtype:
-                a = (a * (1 + eps * move.choice([-1, 1], a.shape))).astype(self.dtype)
-            return mg.Tensor(a, requires_grad=wanted and a.dtype == self.dtype)
+            return mg.Tensor(moved(a), requires_grad=wanted and a.dtype == self.dtype)
         xs, states = self.inputs(rng, T)
         xs, states = [leaf(a, self.x_wanted) for a in xs], [leaf(a, self.states_wanted) for a in states]
         before = [p.data for p in self.parameters]
@@ -374,8 +375,11 @@ class Cell:
         try:
             ys, *last = how(self.step, self.nested_x(xs), nested(self.wraps, states), **options)
             parts = [[ys], flatten(last), [ys, *flatten(last)], [ys * ys]][self.shown]
-            loss = sum(((t * weights.standard_normal(t.shape).astype(self.dtype)).sum() for t in parts if t.dtype == self.dtype), 0.0)
-            found = mg.grad(loss, inputs) if isinstance(loss, mg.Tensor) and loss.requires_grad and inputs else []
+            loss = sum(((t * moved(weights.standard_normal(t.shape).astype(self.dtype))).sum() for t in parts if t.dtype == self.dtype), 0.0)
+            found = mg.grad(loss, inputs, create_graph=order == 2) if isinstance(loss, mg.Tensor) and loss.requires_grad and inputs else ()
+            if order == 2:
+                squares = sum(((g * g).sum() for g in found if g.requires_grad), 0.0)
+                found += mg.grad(squares, inputs) if isinstance(squares, mg.Tensor) else tuple(mg.Tensor(0 * g.data) for g in found)
         finally:
             for p, data in zip(self.parameters, before):
                 p.data = data
@@ -385,19 +389,22 @@ class Cell:
         """None, or what differs between scan and unroll by more than rounding explains: c · eps · condition."""
         with np.errstate(all="ignore"):
             for numbers in (0, 1):
-                if trouble := self._apart(self.run(scan, numbers), self.run(mg.unroll, numbers), numbers):
+                if trouble := self._apart(numbers):
                     return trouble + ("" if numbers == 0 else ", by a program made for other numbers")
+            if self.seed % 3 == 0 and (trouble := self._apart(0, order=2)):
+                return trouble + ", in two orders"
             with mg.no_grad():
-                trouble = self._apart(self.run(scan, 0), self.run(mg.unroll, 0), 0)
+                trouble = self._apart(0)
                 return trouble and trouble + ", without gradients"
 
-    def _apart(self, ours, theirs, numbers):
+    def _apart(self, numbers, order=1):
         moved: list = []
+        ours, theirs = (self.run(how, numbers, order=order) for how in (scan, mg.unroll))
 
         def condition(kind, n, b):
             """How far this array moves with its inputs: the largest of nine tries."""
             if not moved:
-                moved.extend(self.run(mg.unroll, numbers, nudge) for nudge in range(9))
+                moved.extend(self.run(mg.unroll, numbers, nudge, order) for nudge in range(9))
             return max(np.abs(m[kind][n] - b).max(initial=0.0) for m in moved)
         eps = np.finfo(self.dtype).eps
         for kind, what in enumerate(("value", "gradient")):
