@@ -46,10 +46,10 @@ class Same:
     """What ``cell`` reads from outside of its step, as it is now, and so what it met on its way along tapes: ``bound``, by program.
     ``arguments``: nested as those that it gets.
 
-    attributes   (owner, name, value)
-    items        (dict, key, value)
-    contents     (list or dict, its elements or keys)
-    tensors      (parameter, dtype, shape)
+    owners, names, values   of attributes
+    items                   (dict, key, value)
+    contents                (list or dict, its elements or keys)
+    tensors                 (parameter, dtype, shape)
     """
 
     def __init__(self, cell: Cell, *arguments: Nested) -> None:
