@@ -72,6 +72,21 @@ def test_higher_orders_through_what_the_step_makes_of_parameters(step, outside, 
     assert all(np.allclose(a.data, b.data, 1e-12, 1e-13) for a, b in zip(found[0][:3], found[0][3:6]))
 
 
+@pytest.mark.parametrize("name", [name for name in mg.__all__ if name.endswith("Cell")])
+def test_higher_orders_of_every_cell(name):
+    """Of six, the step makes something of its parameters."""
+    cell, xs, found = getattr(mg, name)(3, 4, rng=np.random.default_rng(0)), mg.parameter(numbers(4, 2, 3)), []
+    inputs = [*cell.parameters().values(), xs]
+    for how in (scan, mg.unroll):
+        ys, _ = how(cell, xs)
+        loss = (ys * ys).sum()
+        first = mg.grad(loss, inputs, create_graph=True)
+        second = mg.grad(sum((g * g).sum() for g in first if g.requires_grad), inputs)
+        found.append([*mg.grad(loss, inputs), *first, *second, *(mg.jacobian(ys, x) for x in inputs)])
+    for ours, theirs in zip(*found):
+        assert np.allclose(ours.data, theirs.data, 1e-11, 1e-11 * max(np.abs(theirs.data).max(), 1))
+
+
 @pytest.mark.parametrize("how", WAYS, ids=NAMES)
 def test_one_tensor_as_two_states_and_captured(how):
     s, xs = mg.parameter(np.full(2, 0.3)), np.full((3, 2), 0.7)
