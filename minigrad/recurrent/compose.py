@@ -1,7 +1,7 @@
 """Cells made of cells: layers on top of each other, and two directions side by side."""
 from __future__ import annotations
 
-from typing import Any, Iterable
+from typing import Any, Callable, Iterable
 
 import numpy as np
 
@@ -55,19 +55,21 @@ class _Bidirectional(Module):
     def __init__(self, forward: Cell, backward: Cell) -> None:
         self.forward, self.backward = forward, backward
 
-    def __call__(self, xs: Any, state: Nested = None, *, lengths: Any = None,
-                 checkpoint_every: int | str | None = None) -> tuple[Any, tuple[Any, ...]]:
+    def __call__(self, xs: Any, state: Nested = None, *, lengths: Any = None, checkpoint_every: int | str | None = None,
+                 over: Callable[..., tuple[Any, ...]] = unroll) -> tuple[Any, tuple[Any, ...]]:
+        if not callable(over):
+            raise TypeError(f"bidirectional got over={over!r}; expected mg.unroll or mg.scan")
         first, second = state if state is not None else (None, None)
-        left, a = unroll(self.forward, xs, first, lengths=lengths, checkpoint_every=checkpoint_every)
-        right, b = unroll(self.backward, xs, second, lengths=lengths, reverse=True, checkpoint_every=checkpoint_every)
+        left, a = over(self.forward, xs, first, lengths=lengths, checkpoint_every=checkpoint_every)
+        right, b = over(self.backward, xs, second, lengths=lengths, reverse=True, checkpoint_every=checkpoint_every)
         return np.concatenate([left, right], axis=-1), (a, b)
 
 
 def bidirectional(forward: Cell, backward: Cell) -> _Bidirectional:
     """A network over a whole sequence: outputs (T, B, H_forward + H_backward), state the pair of final states.
 
-    It is no cell of one step, so it is called itself: ``net(xs, state=None, *, lengths=None, checkpoint_every=None)``, with what
-    ``unroll`` takes under these names; ``state`` is a pair, too.
+    It is no cell of one step, so it is called itself: ``net(xs, state=None, *, lengths=None, checkpoint_every=None, over=mg.unroll)``,
+    with what ``unroll`` takes under these names; ``state`` is a pair, too. ``over=mg.scan`` runs both directions compiled.
 
     >>> import minigrad as mg
     >>> net = bidirectional(mg.RNNCell(3, 4), mg.RNNCell(3, 5))

@@ -97,6 +97,23 @@ def test_one_tensor_as_two_states_and_captured(how):
 
 
 @pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("options", [{}, {"lengths": [4, 2]}, {"checkpoint_every": 3}], ids=str)
+def test_two_directions(options):
+    net = mg.bidirectional(mg.LSTMCell(3, 4, rng=np.random.default_rng(0)), mg.MGUCell(3, 5, rng=np.random.default_rng(1)))
+    xs, found, ops = mg.parameter(numbers(4, 2, 3)), [], []
+    inputs = [*net.parameters().values(), xs]
+    for over in (scan, mg.unroll):
+        ys, last = net(xs, over=over, **options)
+        loss = (ys * ys).sum() + sum(s.sum() for s in flatten(last))
+        first = mg.grad(loss, inputs, create_graph=True)
+        found.append([ys, *flatten(last), *mg.grad(loss, inputs), *first, *mg.grad(sum((g * g).sum() for g in first), inputs)])
+        ops.append(ys.inputs[0].op.name)
+    assert ops[0] == "part"                             # it is a scan's
+    for ours, theirs in zip(*found):
+        assert np.allclose(ours.data, theirs.data, 1e-11, 1e-12)
+
+
+@pytest.mark.filterwarnings("error")
 def test_classes_of_another_byte_order():
     V, h = mg.parameter(numbers(2, 5)), mg.Tensor(np.zeros(1))
 

@@ -29,6 +29,7 @@ def test_making_a_cell(make, message):
     (lambda: uniform(np.random, 1.0, float, (2,)), "rng must be a numpy.random.Generator"),
     (lambda: mg.stacked(), r"stacked\(\) needs one or more cells"),
     (lambda: mg.stacked(cell, 3), "needs one or more cells"),
+    (lambda: mg.bidirectional(cell, cell)(np.ones((2, 2, 3)), over="scan"), "got over='scan'; expected mg.unroll or mg.scan"),
     (lambda: mg.bidirectional(cell, None), r"bidirectional\(\) got a NoneType; expected two cells"),
     (lambda: mg.stacked(cell, mg.GRUCell), r"stacked\(\) got the class GRUCell; expected a cell: GRUCell\(input_size, hidden_size\)"),
     (lambda: mg.zoneout(mg.RNNCell, 0.1), "zoneout got the class RNNCell; expected a cell"),
