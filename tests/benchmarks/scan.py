@@ -5,16 +5,14 @@
 
 Opponents: *plain* and *expert* NumPy of reference.py, JAX (``jit`` of ``lax.scan`` and its gradient), torch (nn.RNN or
 nn.LSTM; for other cells the same cell eager). Ours is the full path as a user calls it: ``mg.scan`` of a cell, then
-``backward()``. Before anything is timed all gradients are compared with those of *plain* (or of ``mg.unroll``).
+``backward()``. The first call is first_call.py's. Before anything is timed all gradients are compared with those of *plain* (or of ``mg.unroll``).
 """
 from tests.benchmarks.measure import difference, interleaved, torch_or_none, versions      # first: it sets the threads
 
 import argparse
 import collections
-import gc
 import importlib.util
 import sys
-import time
 from unittest import mock
 
 import numpy as np
@@ -235,27 +233,6 @@ def cell_steps(name, D, H, T, B):
     return steps
 
 
-def first_calls(T=50):
-    """Milliseconds of the first call, forward and back, at T=50: the time that a change of the cell costs."""
-    V, H, B = 65, 128, 32
-    arrays = reference.elman_inputs(V, H, T, B, "float32")
-    D = reference.lstm_inputs(64, 128, T, 32, "float32")
-    print(f"\n{'first call, ms':34s}{'jax':>9s}{'scan':>9s}")
-    for label, makers, inputs in (("elman", (elman_jax, elman_scan), arrays), ("lstm", (lstm_jax, lstm_scan), D)):
-        cells = ""
-        for make, there in zip(makers, (jax_or_none() is not None, True)):
-            if not there:
-                cells += f"{'–':>9s}"
-                continue
-            step = make(*inputs)
-            gc.collect()
-            gc.freeze()         # as in measure.py
-            start = time.process_time()
-            step()
-            cells += f"{(time.process_time() - start) * 1e3:9.1f}"
-        print(f"{label:34s}{cells}")
-
-
 def with_numba(row):
     """A row whose ``scan`` has loops of Numba's (the extra ``speed``), if it is installed."""
     label, T, dtype, steps = row
@@ -338,7 +315,6 @@ def main():
     effort = dict(rounds=5, seconds=0.03) if options.quick else dict(rounds=11, seconds=0.1)
     print(versions())
     names = ("plain", "expert", "jax", "torch", "unroll")
-    first_calls()
     tracing()
     products()
     print(f"\n{'µs per call':34s}" + "".join(f"{n:>9s}" for n in (*names, "scan")) + "  | scan against" + "".join(f"{n:>8s}" for n in names))
