@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import operator
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from . import ops
 from .errors import explain_call, explain_failure
 from .ops import FUNCTIONS, TABLE
-from .protocol import KEYWORDS, PLAIN_FUNCTIONS, no_rule
+from .protocol import OF_THE_REAL_PART, PLAIN_FUNCTIONS, fitting, no_rule, rephrased
 
 ndarray = np.ndarray
 Value = Any         # what an op gives, a Tensor: NumPy's stubs say that np.tanh of a Tensor is an ndarray, and no checked cell could use it
@@ -54,24 +54,17 @@ def _number(convert: Any) -> Callable[[Tensor], Any]:
     return conversion
 
 
-def _comparison(compare: Callable[[Any, Any], Any]) -> Callable[[Tensor, Any], Any]:
-    exact = compare in (operator.eq, operator.ne)
-
-    def comparison(self: Tensor, other: Any) -> Any:
-        try:
-            return compare(self.array, _plain(other)) if exact else compare(_real(self), _real(other))
-        except Exception as error:
-            explain_call(error, compare.__name__, (self, other), {})
-            raise
-    return comparison
+def _plainly(function: Callable[..., Any]) -> Callable[[Tensor, Any], Any]:
+    """A binary operator that has no gradient: on Tensors it gives plain arrays."""
+    return lambda self, other: _without_gradient(function, (self, other), {})
 
 
 def _method(function: Any) -> Callable[..., Value]:
     """NumPy's function of that name as a method."""
-    op = FUNCTIONS[function]
+    op = FUNCTIONS.get(function)
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Value:
-        return _apply(op, (self, *args), kwargs)
+        return _apply(op, (self, *args), kwargs) if op else _without_gradient(function, (self, *args), kwargs)
     method.__name__, method.__doc__ = function.__name__, f"As ``np.{function.__name__}(self, …)``."
     return method
 
@@ -122,8 +115,7 @@ class Tensor:
         if requires_grad and array.dtype.kind not in "fc":
             raise TypeError(f"a Tensor of dtype {array.dtype} cannot require gradients; make it floating: "
                             "np.asarray(data, dtype=float)")
-        _fill(self, array, None, (), None, bool(requires_grad), mode.place)
-        self.name = name
+        _fill(self, array, bool(requires_grad), name)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         if cls.__module__.startswith("minigrad."):      # values that are being traced (compile/)
@@ -185,9 +177,7 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """The same values as a leaf without history: nothing flows back through it."""
-        out = _leaf(self.array.copy())
-        out.name = self.name
-        return out
+        return _fill(_new(Tensor), self.array.copy(), name=self.name)
 
     def copy(self) -> Tensor:
         return record(TABLE["multiply"], (self, 1))
@@ -257,10 +247,10 @@ class Tensor:
     def __matmul__(self, other: Any) -> Value:
         if type(other) is Tensor and self.array.ndim > 1 < other.array.ndim:        # the rule itself
             return record(_matmul, (self, other))
-        return _product(self, other)
+        return _apply(_matmul, (self, other), {})
 
     def __rmatmul__(self, other: Any) -> Value:
-        return _product(other, self)
+        return _apply(_matmul, (other, self), {})
 
     def __neg__(self) -> Value:
         return record(_negative, (self,))
@@ -282,12 +272,9 @@ class Tensor:
             return record(_getitem, (self,), {"index": (Ellipsis, *index)})
         return _apply(_getitem, (self, index), {})
 
-    # comparisons and whole quotients have no gradient: they give plain arrays; complex numbers are compared by their real part
-    __lt__, __le__, __gt__, __ge__ = map(_comparison, (operator.lt, operator.le, operator.gt, operator.ge))
-    __eq__, __ne__ = map(_comparison, (operator.eq, operator.ne))
-
-    def __floordiv__(self, other: Any) -> ndarray:
-        return np.floor_divide(self, other)
+    # comparisons and whole quotients have no gradient; complex numbers are compared by their real part
+    __lt__, __le__, __gt__, __ge__ = map(_plainly, (operator.lt, operator.le, operator.gt, operator.ge))
+    __eq__, __ne__, __floordiv__ = map(_plainly, (operator.eq, operator.ne, np.floor_divide))
 
     def __mod__(self, other: Any) -> NoReturn:
         raise TypeError(no_rule(np.remainder))
@@ -295,13 +282,8 @@ class Tensor:
     # ---- methods named as in NumPy ----------------------------------------------------------------------------------
     sum, mean, var, std, max, min, prod = map(_method, (np.sum, np.mean, np.var, np.std, np.max, np.min, np.prod))
     cumsum, swapaxes, squeeze, dot, ravel = map(_method, (np.cumsum, np.swapaxes, np.squeeze, np.dot, np.ravel))
+    argmax, argmin = map(_method, (np.argmax, np.argmin))
     flatten = ravel
-
-    def argmax(self, axis: int | None = None) -> Any:
-        return np.argmax(self, axis)
-
-    def argmin(self, axis: int | None = None) -> Any:
-        return np.argmin(self, axis)
 
     def reshape(self, *shape: Any) -> Value:
         return np.reshape(self, shape[0] if len(shape) == 1 else shape)
@@ -314,15 +296,13 @@ class Tensor:
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if method == "__call__" and not kwargs:
             op = FUNCTIONS.get(ufunc)
+            if ufunc in _DIRECT or ufunc is np.matmul and type(inputs[0]) is ndarray and inputs[0].ndim > 1 < self.array.ndim:
+                return record(op, inputs)
             if op is not None:
-                return record(op, inputs) if ufunc in _DIRECT else _product(*inputs) if op is _matmul else _apply(op, inputs, kwargs)
-            if ufunc in _WITHOUT_GRADIENT_UFUNCS:
-                try:
-                    return ufunc(*(_real(x) if ufunc in _OF_THE_REAL_PART else _plain(x) for x in inputs))
-                except Exception as error:
-                    explain_call(error, ufunc.__name__, inputs, kwargs)
-                    raise
-        return _unusual(ufunc, method, inputs, kwargs)
+                return _apply(op, inputs, kwargs)
+            if ufunc in PLAIN_FUNCTIONS:
+                return _without_gradient(ufunc, inputs, kwargs)
+        return _apply(*rephrased(ufunc, method, inputs, kwargs))
 
     def __array_function__(self, function: Callable[..., Any], types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         op = FUNCTIONS.get(function)
@@ -330,31 +310,7 @@ class Tensor:
             return _apply(op, args, kwargs)
         if function not in PLAIN_FUNCTIONS:
             raise TypeError(no_rule(function))
-        try:
-            return function(*(_plain(x) for x in args), **{k: _plain(x) for k, x in kwargs.items()})
-        except Exception as error:
-            explain_call(error, function.__name__, args, kwargs)
-            raise
-
-
-def _unusual(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """A ufunc's methods and keywords: those that are a function of the table, else an error that says what to write."""
-    kwargs = {k: v for k, v in kwargs.items() if v is not (True if k == "where" else None)}
-    if any(x is not None for x in kwargs.pop("out", ())):
-        raise TypeError(f"np.{ufunc.__name__} was asked to write a Tensor into an array (out=, or an in-place operator such as "
-                        "a += t), which would cut it from the graph; write a = a + t")
-    if method == "reduce" and ufunc in _REDUCTIONS:
-        return _REDUCTIONS[ufunc](*inputs, **{"axis": 0, **kwargs})
-    if method == "reduce" and ufunc in _WITHOUT_GRADIENT_UFUNCS:
-        return ufunc.reduce(*map(_plain, inputs), **kwargs)
-    if method == "accumulate" and ufunc is np.add:
-        return np.cumsum(*inputs, **{"axis": 0, **kwargs})
-    if not kwargs and (ufunc in FUNCTIONS or ufunc in _WITHOUT_GRADIENT_UFUNCS) and method in ("outer", "__call__"):
-        a, *others = inputs
-        return ufunc(a if method == "__call__" else np.reshape(a, np.shape(a) + (1,) * np.ndim(others[0])), *others)
-    if ufunc in FUNCTIONS and method == "__call__" and type(FUNCTIONS[ufunc]) is not ops.Op:      # a composition may know them
-        return _apply(FUNCTIONS[ufunc], inputs, kwargs)
-    raise TypeError(no_rule(ufunc, method, kwargs))
+        return _without_gradient(function, args, kwargs)
 
 
 # ---- recording ----------------------------------------------------------------------------------------------------------
@@ -423,63 +379,45 @@ def _apply(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     try:
         if type(op) is not ops.Op:
             return op(*args, **kwargs)
-        if op.compose is not None:
-            y = op.compose(*args, **kwargs)
-            if y is not NotImplemented:
-                return y
-        if op.call is None:
-            return record(op, args) if not kwargs else _unknown(op, kwargs)
-        inputs, attributes = op.call(*args, **kwargs)
+        y = op.compose(*args, **kwargs) if op.compose else NotImplemented
+        if y is not NotImplemented:
+            return y
+        inputs, attributes = op.call(*args, **kwargs) if op.call else _as_given(*args, **kwargs)
     except Exception as error:
         name = getattr(op, "name", None) or op.__name__
-        if type(error) is TypeError and error.__traceback__ and error.__traceback__.tb_next is None:     # the call itself does not fit
-            return _apply(op, args, _fitting(name, kwargs, error))
+        if type(error) is TypeError and error.__traceback__ and error.__traceback__.tb_next is None:   # the call itself does not fit
+            return _apply(op, args, fitting(name, kwargs, error))
         explain_call(error, name, args, kwargs)
         raise
     return record(op, inputs, attributes)
 
 
-def _fitting(name: str, kwargs: dict[str, Any], error: TypeError) -> dict[str, Any]:
-    """kwargs without the one that minigrad does not know, if it changes nothing (out=None); else say what to write instead."""
-    extra = [k for k in kwargs if f"'{k}'" in str(error)]
-    if extra and extra[0] in ("out", "dtype", "where") and kwargs[extra[0]] is (True if extra[0] == "where" else None):
-        return {k: v for k, v in kwargs.items() if k != extra[0]}
-    numpys = " (on Tensors minigrad takes NumPy's main arguments only)" * hasattr(np, name)
-    raise TypeError(f"{name}: {str(error).split('() ')[-1]}{numpys}"
-                    + "".join(f"; {k}=: {KEYWORDS[k]}" for k in extra if k in KEYWORDS)) from None
+def _as_given(*args: Any) -> tuple[tuple[Any, ...], None]:
+    return args, None
 
 
-def _unknown(op: ops.Op, kwargs: Mapping[str, Any]) -> NoReturn:
-    raise TypeError(f"{op.name} on Tensors does not take {', '.join(kwargs)}")
-
-
-def _product(a: Any, b: Any) -> Value:
-    """a @ b: recorded at once for two matrices, which is the rule; else through a composition."""
+def _without_gradient(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A function that has no gradient gives plain arrays."""
+    take = _real if function in OF_THE_REAL_PART else _plain
     try:
-        x = a.array if isinstance(a, Tensor) else np.asarray(a)
-        y = b.array if isinstance(b, Tensor) else np.asarray(b)
-    except ValueError as error:
-        explain_call(error, "matmul", (a, b), {})
+        return function(*map(take, args), **{k: _plain(x) for k, x in kwargs.items()})
+    except Exception as error:
+        explain_call(error, function.__name__, args, kwargs)
         raise
-    if x.ndim > 1 and y.ndim > 1:
-        return record(_matmul, (a, b))
-    found = _matmul.compose(a if isinstance(a, Tensor) else x, b if isinstance(b, Tensor) else y)
-    return record(_matmul, (a, b)) if found is NotImplemented else found
 
 
-def _fill(out: Tensor, array: ndarray, op: ops.Op | None, inputs: tuple[Any, ...], attributes: dict[str, Any] | None, requires_grad: bool,
-          place: Any) -> None:
-    out.array, out.op, out.inputs, out.attributes, out.requires_grad = array, op, inputs, attributes, requires_grad
-    out.grad = out.name = None
-    out.arrays = ()
-    out.place, out.index = place, _clock()
+def _fill(out: Tensor, array: ndarray, requires_grad: bool = False, name: str | None = None) -> Tensor:
+    """Make ``out`` a leaf around an array, which is not copied."""
+    out.array, out.requires_grad, out.name = array, requires_grad, name
+    out.op = out.attributes = out.grad = None
+    out.inputs = out.arrays = ()
+    out.place, out.index = mode.place, _clock()
+    return out
 
 
 def _leaf(array: ndarray) -> Tensor:
     """A constant Tensor around an array, which is not copied."""
-    out = _new(Tensor)
-    _fill(out, array, None, (), None, False, mode.place)
-    return out
+    return _fill(_new(Tensor), array)
 
 
 def _plain(x: Any) -> Any:
@@ -511,6 +449,3 @@ _NUMBER_OF = {"f": float, "c": complex, "b": int, "i": int, "u": int}
 _NUMBERS = frozenset((float, int, complex))
 _BASIC = frozenset((int, slice, type(None)))
 _square, _negative, _matmul, _getitem, _transpose = (TABLE[n] for n in ("square", "negative", "matmul", "getitem", "transpose"))
-_REDUCTIONS = {np.add: np.sum, np.maximum: np.max, np.minimum: np.min, np.multiply: np.prod, np.logaddexp: ops.logsumexp}
-_OF_THE_REAL_PART = {np.less, np.less_equal, np.greater, np.greater_equal, np.sign, np.floor, np.ceil, np.trunc, np.rint, np.floor_divide}
-_WITHOUT_GRADIENT_UFUNCS = {f for f in PLAIN_FUNCTIONS if isinstance(f, np.ufunc)}

@@ -413,7 +413,7 @@ def test_functions_without_gradients_take_plain_values():
     (lambda w: np.fft.fft(w), "np.fft.fft has no gradient rule in minigrad; use one of the ops in minigrad/ops/table.py"),
     (lambda w: np.linalg.det(w), r"np.linalg.det has no gradient rule.*det\(x\) inv\(x\)ᵀ"),
     (lambda w: np.add(w, 1, where=[True, False]), "np.add with where= has no gradient rule"),
-    (lambda w: mg.sigmoid(w, where=True), "sigmoid on Tensors does not take where"),
+    (lambda w: mg.sigmoid(w, where=w > 0), "sigmoid: got an unexpected keyword argument .where.; where=: choose with np.where"),
     (lambda w: np.multiply.accumulate(w), "np.multiply.accumulate has no gradient rule.*np.stack"),
     (lambda w: np.add.at(w, [0], 1.0), "np.add.at has no gradient rule.*mg.scatter_add"),
     (lambda w: np.add.reduceat(w, [0]), "np.add.reduceat has no gradient rule.*slices"),
@@ -432,7 +432,7 @@ W23 = np.ones((2, 3))
 
 
 @pytest.mark.parametrize("call, message", [
-    (lambda w: np.sum(w, axis=2), "axis 2 is out of range for an array of 2 dimensions; expected -2 … 1"),
+    (lambda w: np.sum(w, axis=2), "axis 2 is out of bounds for array of dimension 2"),
     (lambda w: np.sum(w, axis=(0, -2)), "names the same axis twice"),
     (lambda w: w.reshape(4, 2), r"reshape cannot turn shape \(2, 3\) \(6 elements\) into \(4, 2\)"),
     (lambda w: w.reshape(4, -1), r"reshape cannot turn shape \(2, 3\) \(6 elements\) into \(4, -1\)"),
@@ -445,10 +445,10 @@ W23 = np.ones((2, 3))
     (lambda w: np.dot(w, mg.Tensor(np.ones((1, 3, 2)))), "more than two dimensions"),
     (lambda w: np.roll(w, (1, 1), axis=(0, 1)), r"roll of a Tensor takes one axis, got \(0, 1\)"),
     (lambda w: np.take(w, [0], axis=2), "axis 2 is out"),
-    (lambda w: np.expand_dims(w, 7), "axis 7 is out of range"),
-    (lambda w: np.swapaxes(w, 0, 2), "axis 2 is out of range"),
-    (lambda w: w.transpose(1, 2), "axis 2 is out of range"),
-    (lambda w: np.split(w, 2, axis=2), "axis 2 is out of range"), (lambda w: w @ 2.0, "matmul got W_x"),
+    (lambda w: np.expand_dims(w, 7), "axis 7 is out of bounds"),
+    (lambda w: np.swapaxes(w, 0, 2), "axis 2 is out of bounds"),
+    (lambda w: w.transpose(1, 2), "axis 2 is out of bounds"),
+    (lambda w: np.split(w, 2, axis=2), "axis 2 is out of bounds"), (lambda w: w @ 2.0, "matmul got W_x"),
     (lambda w: np.einsum("ij,jk", w), "names 2 operands, got 1"), (lambda w: np.einsum("ii", w), "repeats an index"),
     (lambda w: w + np.ones(4), r"add got W_x \(2, 3\), \(4,\).*Sizes must be equal from the last axis on, or 1"),
     (lambda w: w @ np.ones((2, 3)), r"matmul got W_x \(2, 3\), \(2, 3\).*inner sizes 3 and 2 must be equal"),

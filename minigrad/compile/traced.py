@@ -7,7 +7,8 @@ from typing import Any, Callable, NoReturn, Sequence
 import numpy as np
 
 from ..ops import FUNCTIONS, HANDLERS, TABLE, Op
-from ..tensor import _WITHOUT_GRADIENT_UFUNCS, Tensor
+from ..protocol import PLAIN_FUNCTIONS
+from ..tensor import Tensor
 
 
 class CannotTrace(TypeError):
@@ -171,7 +172,7 @@ class Traced(Tensor):
             ufunc = _OF_TRUTHS[ufunc]
         if len(inputs) == 1 and not kwargs and ufunc in _UNARY and method == "__call__":
             return _following.run.follow(_UNARY[ufunc], inputs, None)
-        if ufunc in _WITHOUT_GRADIENT_UFUNCS and method == "__call__" and not kwargs:
+        if ufunc in PLAIN_FUNCTIONS and method == "__call__" and not kwargs:
             return self.follow(_without_gradient(ufunc), inputs, None)
         return Tensor.__array_ufunc__(self, ufunc, method, *_weak(inputs), **kwargs)
 

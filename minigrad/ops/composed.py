@@ -13,6 +13,7 @@ from .calls import Array, Axis, axes_from_end, indexed
 
 def matmul(a: Array, b: Array) -> Array:
     """Vectors become matrices of one row or one column."""
+    a, b = a if hasattr(a, "ndim") else np.asarray(a), b if hasattr(b, "ndim") else np.asarray(b)
     left, right = a.ndim == 1, b.ndim == 1
     if not (left or right) or not (a.ndim and b.ndim):
         return NotImplemented

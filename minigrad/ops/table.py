@@ -201,8 +201,8 @@ def _one_row(logits: calls.Array, targets: calls.Array, *, mask: calls.Array | N
     if getattr(logits, "ndim", 0) != 1:
         return NotImplemented
     calls.cross_entropy(logits, targets, mask=mask, reduction=reduction)        # complains in the shapes that were given
-    targets, mask = (x if x is None or hasattr(type(x), "__array_function__") else np.asarray(x) for x in (targets, mask))
-    y = softmax_cross_entropy(logits[None], targets[None], mask=None if mask is None else np.reshape(mask, 1), reduction=reduction)
+    y = softmax_cross_entropy(logits[None], np.expand_dims(targets, 0), mask=mask if mask is None else np.reshape(mask, 1),
+                              reduction=reduction)
     return y[0] if reduction == "none" else y
 
 

@@ -8,6 +8,7 @@ name, since not every NumPy has all of them.
 """
 from __future__ import annotations
 
+import operator
 from typing import Any, Callable, Iterable
 
 import numpy as np
@@ -110,6 +111,8 @@ def _names(lists: Iterable[str]) -> list[str]:
 
 
 PLAIN_FUNCTIONS = {numpys(name) for name in _names(PLAIN.values())} - {None}
+OF_THE_REAL_PART = {np.less, np.less_equal, np.greater, np.greater_equal, operator.lt, operator.le, operator.gt, operator.ge,
+                    np.sign, np.floor, np.ceil, np.trunc, np.rint, np.floor_divide}
 _INSTEAD = {numpys(name): text for names, text in INSTEAD.items() for name in names.split() if numpys(name)}
 
 
