@@ -84,7 +84,7 @@ class captures:
 
 def remember(name: str, array: np.ndarray, tensors: tuple[Tensor, ...], gradients: Callable[..., list[Any]], **plan: Any) -> Tensor:
     """A node that holds a value computed already; ``gradients(g, y, tensors=…, **plan)`` gives those of all its tensors at once."""
-    op = Op(name, _Constant(array, [x.array for x in tensors]), (_rule,), None, name + "({*})", False, "jointly", None)
+    op = Op(name, _Constant(array, [x.array for x in tensors]), (_rule,), name + "({*})", variadic="jointly")
     return record(op, tensors, dict(name=name, tensors=tensors, stamps=[x.index for x in tensors], gradients=gradients, **plan))
 
 

@@ -58,7 +58,7 @@ def custom_gradient(fn: Callable[..., Any] | None = None, *, check: bool | str =
     if not callable(fn) or check not in (True, False, "here"):
         raise TypeError(f"custom_gradient() got {describe(fn)} and check={check!r}; expected a function and True, 'here' or False")
     rule = _Rule(fn)
-    op = Op(rule.name, rule.value, (rule,), None, rule.name + "({*})", True, True, None)
+    op = Op(rule.name, rule.value, (rule,), rule.name + "({*})", saves=True, variadic=True)
     seen = set()
 
     def run(args: tuple[Any, ...], options: dict[str, Any], check: bool | str) -> Any:

@@ -243,7 +243,7 @@ def test_an_error_without_a_message_stays_as_it_is():
     def fails(x):
         raise KeyError(3)
     with pytest.raises(KeyError, match="^3$"):
-        record(Op("fails", fails, (), None, "", False, False, None), (mg.parameter(1.0),))
+        record(Op("fails", fails, (), ""), (mg.parameter(1.0),))
 
 
 # ---- debug -----------------------------------------------------------------------------------------------------------
@@ -266,7 +266,7 @@ def test_debug_names_what_it_can_of_the_inputs():
     message = r"multiply made nan at \(0,\) \(inputs w\(1,\) without a finite number, 2.0\)"
     with mg.debug(), pytest.raises(FloatingPointError, match=message):
         mg.parameter([np.nan], name="w") * 2.0
-    bad = Op("bad", lambda a, b: np.full(2, np.inf), (), None, "bad({0})", False, False, None)
+    bad = Op("bad", lambda a, b: np.full(2, np.inf), (), "bad({0})")
     with mg.debug(), pytest.raises(FloatingPointError,
                                    match=r"bad made inf at \(0,\) \(inputs of shape \(0,\), \(2,\) in \[1, 1\]\)"):
         record(bad, (mg.parameter(np.ones(0)), np.ones(2)))
@@ -350,7 +350,7 @@ def products(W, xs):
 
 
 def test_many_steps_products_are_added_a_few_at_a_time(monkeypatch):
-    from minigrad.ops.record import Rows
+    from minigrad.ops.later import Rows
     W, seen, add = mg.parameter(0.1 * rng.standard_normal((40, 60))), [], Rows.add
     monkeypatch.setattr(Rows, "add", staticmethod(lambda parts, total, lead: (seen.append(len(parts)), add(parts, total, lead))[1]))
     xs = [rng.standard_normal((1 + t % 2, 40)) for t in range(19)] + [rng.standard_normal((2, 3, 40))]

@@ -82,7 +82,7 @@ def _with_saved(op: Op, i: int) -> Op:
     def value(g: Any, y: Any, *arguments: Any, **attributes: Any) -> Any:
         rule: Any = op.rule(i)
         return rule(g, y, *arguments, saved=op.value(*arguments, **attributes)[1], **attributes)
-    made = Op(f"{op.name}_rule_{i}", value, (None,), None, f"∂{op.name}({{*}})", False, True, None)
+    made = Op(f"{op.name}_rule_{i}", value, (None,), f"∂{op.name}({{*}})", variadic=True)
     RULE_OF[made] = op, i
     return made
 

@@ -255,6 +255,6 @@ class Parts(dict[int, Any]):
         return out
 
 
-_SCAN = Op("scan", lambda *arrays, run: run.value(arrays), (lambda g, y, arrays, run: run.gradients(g, y),), None, "scan({*})",
-           False, "jointly", None)
-_PART = Op("part", _part, (_part_rule,), None, "{0}", False, False, None)
+_SCAN = Op("scan", lambda *arrays, run: run.value(arrays), (lambda g, y, arrays, run: run.gradients(g, y),), "scan({*})",
+           variadic="jointly")
+_PART = Op("part", _part, (_part_rule,), "{0}")

@@ -202,7 +202,7 @@ _ops: dict[np.ufunc, Op] = {}
 def _without_gradient(ufunc: np.ufunc) -> Op:
     """A comparison (or rounding) as an op: on a Tensor it gives a plain array, in a traced step it must stay in the step."""
     if ufunc not in _ops:
-        _ops[ufunc] = Op(ufunc.__name__, ufunc, (None,) * ufunc.nin, None, f"{ufunc.__name__}({{*}})", False, False, None)
+        _ops[ufunc] = Op(ufunc.__name__, ufunc, (None,) * ufunc.nin, f"{ufunc.__name__}({{*}})")
     return _ops[ufunc]
 
 
@@ -210,5 +210,5 @@ HANDLERS[Traced] = HANDLERS[Tensor]
 _MATMUL = TABLE["matmul"]
 _UNARY = {f: op for f, op in FUNCTIONS.items() if isinstance(f, np.ufunc) and f.nin == 1 and type(op) is Op and op.call is None
           and op.compose is None}
-STOP = Op("stop_gradient", lambda x: x, (None,), None, "{0}", False, False, None)
-_ASTYPE = Op("astype", lambda x, dtype: x.astype(dtype), (lambda g, y, x, dtype: g.astype(x.dtype),), None, "{0}", False, False, None)
+STOP = Op("stop_gradient", lambda x: x, (None,), "{0}")
+_ASTYPE = Op("astype", lambda x, dtype: x.astype(dtype), (lambda g, y, x, dtype: g.astype(x.dtype),), "{0}")

@@ -84,7 +84,7 @@ def _apart(x: np.ndarray, size: int) -> np.ndarray:
 
 
 def _op(name: str, value: Callable[..., Any], reads: str, variadic: bool = False) -> Op:
-    return Op(name, value, (None,), None, reads, False, variadic, None)
+    return Op(name, value, (None,), reads, variadic=variadic)
 
 
 ASSEMBLE = _op("assemble", _assemble, "[{*}]", variadic=True)

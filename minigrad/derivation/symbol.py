@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..ops import FUNCTIONS, Op
+from ..ops import FUNCTIONS, Op, scatter_add
 from ..ops.calls import axes_from_end
-from ..ops.record import scatter
 from .algebra import build
 from .expression import Expression, Shape, Static, make, number, zeros
 
@@ -119,9 +118,9 @@ class Symbol:
             return function(args[0].value)
         if function in (np.real, np.iscomplexobj):
             return self if function is np.real else False
-        if function is scatter:
+        if function is scatter_add:
             g, index, shape = args
-            return self._new("scatter", (g.e,), Static((tuple(index), tuple(map(int, shape)))), scatter(g.value, index, tuple(shape)))
+            return self._new("scatter", (g.e,), Static((tuple(index), tuple(map(int, shape)))), scatter_add(g.value, index, tuple(shape)))
         record = FUNCTIONS.get(function)
         name = record.name if type(record) is Op else "linalg." * (function.__module__ == "numpy.linalg") + function.__name__
         return self._apply(function, name, args, kwargs)

@@ -27,8 +27,8 @@ def _product_rule(i: int, g: Any, y: Any, factors: Any) -> Any:
     return g
 
 
-SUM = Op("sum_of", lambda *terms: functools.reduce(np.add, terms), (_sum_rule,), None, "{+}", False, True, None)
-PRODUCT = Op("product_of", lambda *factors: functools.reduce(np.multiply, factors), (_product_rule,), None, "{·}", False, True, None)
+SUM = Op("sum_of", lambda *terms: functools.reduce(np.add, terms), (_sum_rule,), "{+}", variadic=True)
+PRODUCT = Op("product_of", lambda *factors: functools.reduce(np.multiply, factors), (_product_rule,), "{·}", variadic=True)
 
 
 def normal_form(graph: Graph) -> Graph:

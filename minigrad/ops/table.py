@@ -9,7 +9,8 @@ that is the whole mechanism of gradients of gradients. Broadcasting is undone on
 import numpy as np
 
 from . import calls, composed, values
-from .record import At, Rows, op, real, scatter, spread
+from .later import At, Rows, scatter
+from .record import op, real, spread
 from .values import matmul as product
 
 # ---- arithmetic -----------------------------------------------------------------------------------------------------
@@ -178,7 +179,7 @@ pad = op(values.pad,     lambda g, y, x, pads, fill: g[values.unpad(pads)], read
 getitem = op(lambda x, index: x[index], lambda g, y, x, index: At(index, g, np.shape(x)), reads="{0}[{index}]", call=calls.indexed,
              compose=composed.getitem, name="getitem")
 scatter_add = op(scatter, lambda g, y, x, index, shape: g[index], name="scatter_add", reads="scatter({0})",
-                 call=calls.scattered, serves=(scatter,))
+                 call=calls.scattered)
 
 
 # ---- losses: fused, so that they stay stable and cheap ------------------------------------------------------------------

@@ -5,7 +5,7 @@ import pytest
 from minigrad.derivation.algebra import build, shifted
 from minigrad.derivation.derive import contains
 from minigrad.derivation.expression import Gradient, Reference, Static, make, number, zeros
-from minigrad.ops.record import scatter
+from minigrad.ops import scatter_add as scatter
 
 T, SHAPES = 3, [(), (4,), (3, 4), (4, 4), (1, 4), (2, 3, 4)]
 
