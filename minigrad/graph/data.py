@@ -6,7 +6,7 @@ from typing import Any, Iterable, Sequence
 import numpy as np
 
 from ..tensor import Tensor
-from .unfold import unfolded
+from .unfold import history, unfolded
 
 
 class Node:
@@ -62,19 +62,9 @@ class Graph:
             if type(root) is not Tensor:
                 raise TypeError(f"Graph.of() needs Tensors, got {type(root).__name__}")
         roots, aliases = unfolded(*roots)
-        tensors: list[Any] = []
-        stack: list[Any] = [*roots, *inputs]
-        seen = set()
-        while stack:
-            t = stack.pop()
-            if id(t) not in seen:
-                seen.add(id(t))
-                tensors.append(t)
-                stack.extend(x for x in t.inputs if type(x) is Tensor)
-        tensors.sort(key=_age)
         nodes: list[Node] = []
         ids: dict[int, int] = {}
-        for t in tensors:
+        for t in history(*roots, *inputs):
             operands = []
             for x, array in zip(t.inputs, t.arrays):
                 if type(x) is Tensor:
@@ -115,8 +105,3 @@ class Graph:
             for position, i in enumerate(node.inputs):
                 users[i].append((node.id, position))
         return users
-
-
-def _age(t: Tensor) -> tuple[bool, int]:
-    """Leaves whose data was set later than their use sort by first use: before every op."""
-    return (t.op is not None, t.index)

@@ -14,14 +14,16 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ..checkpoint import generators_of
+from ..checkpoint import as_before, generators_of
+from ..modes import _Switch
 from ..module import Module
 from ..nested import flatten, rebuild
 from ..place import Loop, variables
-from ..tensor import Tensor, _clock, mode
+from ..tensor import Tensor, _clock
 from .data import Graph, Node
 
-Names = tuple[dict[int, tuple[Any, ...]], list[tuple[str, Tensor]]]        # {offset: (name, op name, call, source)}, [(name, leaf)]
+Line = tuple[str | None, str | None, int | None, Any]       # name, op's name, which of the functions called in a step, Node.source
+Names = tuple[dict[int, Line], list[tuple[str, Tensor]]]    # {offset: line}, [(name, leaf)]
 
 
 def name_nodes(graph: Graph, aliases: dict[int, Tensor]) -> None:
@@ -29,52 +31,37 @@ def name_nodes(graph: Graph, aliases: dict[int, Tensor]) -> None:
 
     aliases  {id of a Tensor: the Tensor that stands for it in the graph}, where a scan was unfolded
     """
-    loops, steps = {}, {}
     by_tensor = {id(n.tensor): n for n in graph.nodes if n.tensor is not None}
-    for node in graph.nodes:
-        place = node.tensor.place if node.tensor is not None else None
-        if place is None or place.loop.id in loops:
-            continue
-        loop = place.loop
-        loops[loop.id] = values, leaves = _names_of(loop)
-        states = {id(x) for x in flatten(loop.initial)} if loop.cell is not None else \
-            _rebound(loop, leaves)
+    placed = [(n, n.tensor.place) for n in by_tensor.values() if n.tensor.place is not None]
+    names = {}
+    for loop in {place.loop.id: place.loop for _, place in placed}.values():
+        names[loop.id], leaves = _traced(loop) if loop.cell is not None else _of_a_loop(loop)
+        bound = {line[0] for line in names[loop.id].values()}
+        states = flatten(loop.initial) if loop.cell is not None else [x for name, x in leaves if name in bound]
+        leaf_nodes = {i: n for i, n in by_tensor.items() if n.op is None}
         for name, leaf in leaves:
-            known = by_tensor.get(id(leaf))
-            if known is not None and known.op is None:
-                known.name = known.name or name
-        for i in states & by_tensor.keys():
-            steps[by_tensor[i].id] = loop.id
+            if id(leaf) in leaf_nodes:
+                leaf_nodes[id(leaf)].name = leaf_nodes[id(leaf)].name or name
+        for x in states:
+            if id(x) in leaf_nodes:
+                leaf_nodes[id(x)].step, leaf_nodes[id(x)].loop = 0, loop.id
     found, other = [], set()
-    for node in graph.nodes:
-        place = node.tensor.place if node.tensor is not None else None
-        if place is None or node.kind == "parameter":
-            continue
-        name, op, call, source = loops[place.loop.id][0].get(node.tensor.index - place.start, (None, None, None, None))
-        if op is not None and op != (node.op.name if node.op else None):
-            other.add((place.loop.id, place.step))      # this step went another way than the first: its names are not known
-        if name is not None and node.name is None or source is not None:
-            found.append((node, place, name, call, source))
-    for node, place, name, call, source in found:
-        if (place.loop.id, place.step) not in other or node.op is None:
+    for node, place in placed:
+        name, op, call, source = names[place.loop.id].get(node.tensor.index - place.start, (None,) * 4)
+        if node.kind != "parameter":
+            found.append((node, (place.loop.id, place.step), name, call, source))
+            if op is not None and op != (node.op.name if node.op else None):
+                other.add((place.loop.id, place.step))      # this step went another way than the first: its names are not known
+    for node, where, name, call, source in found:
+        if where not in other or node.op is None:
             node.source = source
             if name is not None and node.name is None:
                 node.name, node.call = name, call
-    for i, loop in steps.items():
-        if graph.nodes[i].op is None:
-            graph.nodes[i].step, graph.nodes[i].loop = 0, loop
     for name, x in _callers_variables():
-        x = aliases.get(id(x), x)
-        if type(x) is Tensor and id(x) in by_tensor:
-            node = by_tensor[id(x)]
+        node = by_tensor.get(id(aliases.get(id(x), x)))
+        if node is not None:
             node.name = node.name or name
     _tell_apart(graph)
-
-
-def _rebound(loop: Loop, leaves: list[tuple[str, Tensor]]) -> set[int]:
-    """Ids of the leaves whose variable a hand-written loop binds again: states."""
-    bound = {name for name, _ in loop.names.values()}
-    return {id(x) for name, x in leaves if name in bound}
 
 
 def _tell_apart(graph: Graph) -> None:
@@ -100,15 +87,10 @@ def _callers_variables() -> list[tuple[str, Tensor]]:
     return [pair for variables in reversed(found) for pair in variables]
 
 
-def _names_of(loop: Loop) -> Names:
-    """({offset: (name, op name, call, source)}, [(name, leaf Tensor)]) of one loop.
-
-    call: the how-manieth function called in a step named it.
-    """
-    if loop.cell is None:
-        return ({offset: (name, op, 0, None) for offset, (name, op) in loop.names.items()},
-                [(name, ref()) for name, ref in loop.initial if ref() is not None])
-    return _traced(loop)
+def _of_a_loop(loop: Loop) -> Names:
+    """What a loop written by hand calls its values, read while it ran."""
+    return ({offset: (name, op, 0, None) for offset, (name, op) in loop.names.items()},
+            [(name, ref()) for name, ref in loop.initial if ref() is not None])
 
 
 def _traced(loop: Loop) -> Names:
@@ -118,8 +100,6 @@ def _traced(loop: Loop) -> Names:
     found: dict[int, tuple[int, str, int]] = {}
     ops: dict[int, tuple[Any, ...]] = {}
     leaves: dict[int, tuple[str, Tensor]] = {}
-    before = (mode.watch, mode.recording, mode.place, sys.gettrace())
-    generators = [(g, g.bit_generator.state) for g in generators_of(loop.cell)]     # looking at a cell changes nothing in it
     start, calls = 0, itertools.count(1)
 
     def read(frame: FrameType, depth: int, call: int) -> None:               # pragma: no cover: a trace function is not traced itself
@@ -138,7 +118,7 @@ def _traced(loop: Loop) -> Names:
         depth, f, call = 0, frame.f_back, next(calls)
         while f is not None and f is not here:
             depth, f = depth + 1, f.f_back
-        if frame.f_code.co_filename in _OWN or frame.f_code.co_filename.startswith(_NUMPY):
+        if frame.f_code.co_filename.startswith(_NAMELESS):
             return None
 
         def lines(frame: FrameType, event: str, argument: Any) -> Callable[..., Any]:
@@ -149,24 +129,21 @@ def _traced(loop: Loop) -> Names:
 
     def watch(out: Any) -> None:                             # pragma: no cover
         ops[out.index] = out.op.name, _line(sys._getframe(1), here)
-    here = sys._getframe()
-    try:
-        mode.watch, mode.recording, mode.place = watch, True, None
-        start = _clock()
-        sys.settrace(tracer)
-        try:
-            loop.cell(x, state)
-        finally:
-            sys.settrace(before[3])
+    here, before = sys._getframe(), sys.gettrace()
+    try:            # looking at a cell changes nothing in it: its generators draw the same again
+        with as_before([(g, g.bit_generator.state) for g in generators_of(loop.cell)], None), _Switch("watch", watch):
+            start = _clock()
+            sys.settrace(tracer)
+            try:
+                loop.cell(x, state)
+            finally:
+                sys.settrace(before)
     except Exception:      # a cell that cannot run twice is drawn without names
         pass
-    finally:
-        mode.watch, mode.recording, mode.place = before[:3]
-        for generator, drawn in generators:
-            generator.bit_generator.state = drawn
-    names: dict[int, tuple[Any, ...]] = {index - start: (None, op, None, source) for index, (op, source) in ops.items()}
-    names.update((index - start, (name, ops.get(index, (None, None))[0], call, ops.get(index, (None, None))[1]))
-                 for index, (_, name, call) in found.items())
+    names: dict[int, Line] = {}
+    for index in {*ops, *found}:
+        (op, source), (_, name, call) = ops.get(index, (None, None)), found.get(index, (0, None, None))
+        names[index - start] = name, op, call, source
     if id(x) in leaves:
         names[-1] = (leaves[id(x)][0], None, 0, None)       # x is made just before its step begins
     return names, list(leaves.values())
@@ -176,14 +153,12 @@ def _line(frame: FrameType | None, here: FrameType) -> tuple[str, int, str] | No
     """The line of the cell that an op was recorded in: (function, line number, text)."""
     while frame is not None and frame is not here:
         code = frame.f_code
-        if code.co_filename not in _OWN and not code.co_filename.startswith(_NUMPY):
+        if not code.co_filename.startswith(_NAMELESS):
             return code.co_qualname, frame.f_lineno, linecache.getline(code.co_filename, frame.f_lineno).strip()
         frame = frame.f_back
     return None
 
 
 _HOUSE = str(sys.modules["minigrad.tensor"].__file__).rsplit("tensor.py", 1)[0]
-_OWN = {__file__} | {os.path.join(_HOUSE, *name.split("/")) + ".py" for name in          # whose variables name nothing
-                     "tensor ops/record ops/values ops/calls ops/composed ops/table protocol/arithmetic protocol/products protocol/shapes "
-                     "recurrent/compose recurrent/wrappers".split()}
-_NUMPY = os.path.dirname(str(np.__file__)) + os.sep                        # nor do those of its dispatchers
+_NAMELESS = (__file__, os.path.dirname(str(np.__file__)) + os.sep,           # whose variables name nothing
+             *[os.path.join(_HOUSE, *room.split("/")) for room in "tensor.py ops/ protocol/ recurrent/compose.py recurrent/wrappers.py".split()])

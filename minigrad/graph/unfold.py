@@ -7,39 +7,37 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..checkpoint import as_before
 from ..tensor import Tensor, mode, record
+
+
+def history(*roots: Tensor) -> list[Any]:
+    """All Tensors that roots were computed from, in the order they were made; leaves first: their data may be set after their use."""
+    found: dict[int, Any] = {}
+    stack: list[Any] = list(roots)
+    while stack:
+        t = stack.pop()
+        if id(t) not in found:
+            found[id(t)] = t
+            stack.extend([x for x in t.inputs if type(x) is Tensor])
+    return sorted(found.values(), key=lambda t: (t.op is not None, t.index))
 
 
 def unfolded(*roots: Tensor) -> tuple[tuple[Tensor, ...], dict[int, Tensor]]:
     """(the same roots, computed without such nodes, {id of a Tensor: the Tensor that stands for it now})."""
-    order: list[Any] = []
-    stack: list[Any] = list(roots)
-    seen = set()
-    while stack:
-        t = stack.pop()
-        if id(t) not in seen:
-            seen.add(id(t))
-            order.append(t)
-            stack.extend(x for x in t.inputs if type(x) is Tensor)
-    if not any(hasattr((t.attributes or {}).get("run"), "unfold") for t in order):
-        return roots, {}
-    order.sort(key=lambda t: t.index)
+    order = history(*roots)
     new: dict[int, Tensor] = {}
     parts: dict[int, dict[Any, Any]] = {}
-    before = mode.recording, mode.place
-    try:
-        mode.recording = True
+    if not any(hasattr((t.attributes or {}).get("run"), "unfold") for t in order):
+        return roots, new
+    with as_before([], None):
         for t in order:
-            run = (t.attributes or {}).get("run")
-            if run is not None and hasattr(run, "unfold"):
-                mode.place = t.place
+            mode.place, run = t.place, (t.attributes or {}).get("run")
+            if hasattr(run, "unfold"):
                 parts[id(t)] = run.unfold()
             elif t.op is not None and id(t.inputs[0]) in parts:
                 new[id(t)] = parts[id(t.inputs[0])][t.attributes["start"], t.attributes["stop"]]
-            elif t.op is not None and any(id(x) in new for x in t.inputs):
-                mode.place = t.place
+            elif any(id(x) in new for x in t.inputs):
                 new[id(t)] = out = record(t.op, tuple(new.get(id(x), x) for x in t.inputs), t.attributes)
                 out.name = t.name
-    finally:
-        mode.recording, mode.place = before
     return tuple(new.get(id(r), r) for r in roots), new
