@@ -6,16 +6,12 @@ two people's ways of writing an equation become the same graph.
 from __future__ import annotations
 
 import functools
-from typing import Any, Callable
+from typing import Any, Iterable
 
 import numpy as np
 
 from ..ops import Op
 from .data import Graph, Node
-
-Add = Callable[..., int]            # (op, inputs, attributes, value, **more) -> the new node's id
-Constant = Callable[[np.ndarray], int]
-
 
 def _sum_rule(i: int, g: Any, y: Any, terms: Any) -> Any:
     return g
@@ -33,90 +29,78 @@ PRODUCT = Op("product_of", lambda *factors: functools.reduce(np.multiply, factor
 
 def normal_form(graph: Graph) -> Graph:
     """A Graph with the same outputs; see the module's first lines. Inputs keep their order."""
-    uses = [0] * len(graph.nodes)
-    for node in graph.nodes:
-        for i in node.inputs:
-            uses[i] += 1
-    for i in graph.outputs:
-        uses[i] += 2                      # an output is never folded into its user
-    nodes: list[Node] = []
-    new: dict[int, int] = {}
-    known: dict[Any, int] = {}
-
-    def add(op: Op | None, inputs: tuple[int, ...], attributes: dict[str, Any], value: np.ndarray, **more: Any) -> int:
-        key = (op.name, inputs, _frozen(attributes)) if op else None
-        if key is not None and key in known:
-            return known[key]
-        i = len(nodes)
-        nodes.append(Node(i, op, inputs, attributes, value, more.pop("kind", "op"), **more))
-        if key is not None:
-            known[key] = i
-        return i
-
-    def constant(value: np.ndarray) -> int:
-        key = ("constant", value.dtype.str, value.shape, value.tobytes())
-        if key not in known:
-            known[key] = add(None, (), {}, value, kind="constant")
-        return known[key]
-
-    def parts(i: int, op: Op) -> tuple[int, ...]:
-        """The operands of a sum or product that only this one user needs are its own."""
-        j = new[i]
-        return nodes[j].inputs if nodes[j].op is op and uses[i] == 1 else (j,)
-
+    made = _Normal(graph)
     for node in graph.nodes:
         more = dict(name=node.name, step=node.step, loop=node.loop, tensor=node.tensor, requires_grad=node.requires_grad)
-        if node.op is None:
-            known_constant = node.kind == "constant" and node.id not in graph.inputs and node.name is None
-            new[node.id] = constant(node.value) if known_constant else add(None, (), {}, node.value, kind=node.kind, **more)
-            continue
+        made.new[node.id] = made.leaf(node, more) if node.op is None else made.result(node, more)
+    return _prune(Graph(made.nodes, [made.new[i] for i in graph.outputs], [made.new[i] for i in graph.inputs]))
+
+
+class _Normal:
+    """The nodes so far, equal values only once; ``new`` says what a node of the graph has become."""
+    def __init__(self, graph: Graph) -> None:
+        self.nodes: list[Node] = []
+        self.new: dict[int, int] = {}
+        self.known: dict[Any, int] = {}
+        self.inputs = set(graph.inputs)
+        self.shared = {i for i, users in enumerate(graph.users()) if len(users) > 1} | set(graph.outputs)
+
+    def add(self, op: Op | None, inputs: tuple[int, ...], attributes: dict[str, Any], value: np.ndarray, kind: str = "op",
+            **more: Any) -> int:
+        key = (op.name, inputs, _frozen(attributes)) if op else _frozen(value) if not more else None
+        if key is not None and key in self.known:
+            return self.known[key]
+        self.nodes.append(Node(len(self.nodes), op, inputs, attributes, value, kind, **more))
+        if key is not None:
+            self.known[key] = len(self.nodes) - 1
+        return len(self.nodes) - 1
+
+    def constant(self, value: Any) -> int:
+        return self.add(None, (), {}, np.asarray(value), "constant")
+
+    def leaf(self, node: Node, more: dict[str, Any]) -> int:
+        if node.kind == "constant" and node.id not in self.inputs and node.name is None:
+            return self.constant(node.value)
+        return self.add(None, (), {}, node.value, node.kind, **more)
+
+    def result(self, node: Node, more: dict[str, Any]) -> int:
         name, operands, value = node.op.name, node.inputs, node.value
-        if all(nodes[new[i]].kind == "constant" for i in operands) and node.id not in graph.inputs:
-            new[node.id] = constant(np.asarray(value))
-            continue
-        if name in ("add", "subtract"):
-            a, b = operands
-            terms = parts(a, SUM) + (parts(b, SUM) if name == "add" else (minus(b, add, constant, parts, nodes, new, node.value.dtype),))
-            new[node.id] = add(SUM, tuple(sorted(terms, key=lambda i: _rank(nodes[i]))), {}, value, **more)
-        elif name in ("multiply", "negative"):
-            if name == "negative":
-                factors = (constant(np.asarray(-1.0, node.value.dtype)),) + parts(operands[0], PRODUCT)
-            else:
-                factors = parts(operands[0], PRODUCT) + parts(operands[1], PRODUCT)
-            new[node.id] = product(factors, value, add, constant, nodes, more)
-        else:
-            new[node.id] = add(node.op, tuple(new[i] for i in operands), node.attributes, value, **more)
-    return _prune(Graph(nodes, [new[i] for i in graph.outputs], [new[i] for i in graph.inputs]))
+        if all([self.nodes[self.new[i]].kind == "constant" for i in operands]) and node.id not in self.inputs:
+            return self.constant(value)
+        if name == "add":
+            return self.add(SUM, self.sorted(self.parts(operands[0], SUM) + self.parts(operands[1], SUM)), {}, value, **more)
+        if name == "subtract":
+            other = self.nodes[self.new[operands[1]]].value
+            minus = self.product(operands[1:], -(other.astype(value.dtype) if other.dtype.kind in "bu" else other), {}, -1.0)
+            return self.add(SUM, self.sorted((*self.parts(operands[0], SUM), minus)), {}, value, **more)
+        if name in ("multiply", "negative"):
+            return self.product(operands, value, more, -1.0 if name == "negative" else None)
+        return self.add(node.op, tuple([self.new[i] for i in operands]), node.attributes, value, **more)
 
+    def parts(self, i: int, op: Op) -> tuple[int, ...]:
+        """The operands of a sum or product that only this one user needs are its own."""
+        j = self.new[i]
+        return self.nodes[j].inputs if self.nodes[j].op is op and i not in self.shared else (j,)
 
-def minus(b: int, add: Add, constant: Constant, parts: Callable[[int, Op], tuple[int, ...]],
-          nodes: list[Node], new: dict[int, int], dtype: np.dtype) -> int:
-    """-b as a product with -1."""
-    value = nodes[new[b]].value
-    value = value.astype(dtype) if value.dtype.kind in "bu" else value
-    factors = (constant(np.asarray(-1.0, value.dtype)),) + parts(b, PRODUCT)
-    return product(factors, -value, add, constant, nodes, {})
+    def product(self, operands: tuple[int, ...], value: np.ndarray, more: dict[str, Any], number: float | None) -> int:
+        """Scalar constants multiplied into one, in front; a 1 disappears."""
+        numbers, factors = [] if number is None else [np.asarray(number, value.dtype)], []
+        for i in [j for i in operands for j in self.parts(i, PRODUCT)]:
+            scalar = self.nodes[i].kind == "constant" and self.nodes[i].value.ndim == 0
+            numbers, factors = (numbers + [self.nodes[i].value], factors) if scalar else (numbers, factors + [i])
+        if numbers:
+            total = np.asarray(functools.reduce(np.multiply, numbers), value.dtype)
+            if not factors:
+                return self.constant(total)
+            if total != 1:
+                factors.append(self.constant(total))
+            elif len(factors) == 1 and self.nodes[factors[0]].value.shape == value.shape:
+                return factors[0]
+        return self.add(PRODUCT, self.sorted(factors), {}, value, **more)
 
-
-def product(factors: tuple[int, ...], value: np.ndarray, add: Add, constant: Constant, nodes: list[Node],
-            more: dict[str, Any]) -> int:
-    """Scalar constants multiplied into one, in front; a 1 disappears."""
-    numbers = [nodes[i].value for i in factors if nodes[i].kind == "constant" and nodes[i].value.ndim == 0]
-    rest = [i for i in factors if not (nodes[i].kind == "constant" and nodes[i].value.ndim == 0)]
-    if numbers:
-        number = np.asarray(functools.reduce(np.multiply, numbers), value.dtype)
-        if not rest:
-            return constant(number)
-        if number != 1:
-            rest.insert(0, constant(number))
-        elif len(rest) == 1 and nodes[rest[0]].value.shape == value.shape:
-            return rest[0]
-    return add(PRODUCT, tuple(sorted(rest, key=lambda i: _rank(nodes[i]))), {}, value, **more)
-
-
-def _rank(node: Node) -> tuple[Any, ...]:
-    """Constants first, then parameters, inputs, and what was computed, each in the order it was made."""
-    return {"constant": 0, "parameter": 1, "input": 2, "op": 3}[node.kind], node.id
+    def sorted(self, ids: Iterable[int]) -> tuple[int, ...]:
+        """Constants first, then parameters, inputs, and what was computed, each in the order it was made."""
+        return tuple(sorted(ids, key=lambda i: (("constant", "parameter", "input", "op").index(self.nodes[i].kind), i)))
 
 
 def _frozen(x: Any) -> Any:
@@ -133,17 +117,12 @@ def _frozen(x: Any) -> Any:
 
 def _prune(graph: Graph) -> Graph:
     """Only what outputs and inputs need, renumbered."""
-    keep, stack = set(graph.inputs), list(graph.outputs)
-    while stack:
-        i = stack.pop()
-        if i not in keep:
-            keep.add(i)
-            stack.extend(graph.nodes[i].inputs)
-    order = sorted(keep)
-    new = {old: i for i, old in enumerate(order)}
-    nodes = []
-    for old in order:
-        n = graph.nodes[old]
-        n.id, n.inputs = new[old], tuple(new[i] for i in n.inputs)
-        nodes.append(n)
+    needed = {*graph.outputs, *graph.inputs}
+    for node in reversed(graph.nodes):
+        if node.id in needed:
+            needed.update(node.inputs)
+    nodes = [node for node in graph.nodes if node.id in needed]
+    new = {node.id: i for i, node in enumerate(nodes)}
+    for node in nodes:
+        node.id, node.inputs = new[node.id], tuple([new[i] for i in node.inputs])
     return Graph(nodes, [new[i] for i in graph.outputs], [new[i] for i in graph.inputs])
