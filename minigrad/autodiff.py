@@ -11,7 +11,6 @@ import functools
 import itertools
 import math
 from heapq import heappop, heappush
-from operator import attrgetter
 from typing import Any, Collection, Iterable, Sequence
 
 import numpy as np
@@ -22,7 +21,6 @@ from .ops.values import sum_rows
 from .modes import _locks, _look, _made_at
 from .tensor import Tensor, Value, _leaf, _plain, mode, ndarray
 
-_by_index = attrgetter("index")
 _SEVERAL = 8        # so many gradients that are left for later wait at most: enough for one good product, little to hold
 
 
@@ -148,17 +146,29 @@ def _add_later(entry: list[Any], lead: int) -> None:
 
 def _leading_to(wanted: Iterable[int], roots: Iterable[Tensor], stops: Collection[int]) -> set[int]:
     """Indices of all that lies on a path from roots to a wanted one: elsewhere no gradient is computed."""
-    nodes, seen, stack, needed = list[Tensor](), set[int](), list(roots), set(wanted)
-    while stack:
-        node = stack.pop()
-        if node.op is not None and node.requires_grad and node.index not in seen and node.index not in stops:
-            seen.add(node.index)
-            nodes.append(node)
-            stack.extend([x for x in node.inputs if type(x) is Tensor])
-    for node in sorted(nodes, key=_by_index):
-        if any([type(x) is Tensor and x.index in needed for x in node.inputs]):
+    needed = set(wanted)
+    for node in history(roots, stops):
+        if node.requires_grad and any([type(x) is Tensor and x.index in needed for x in node.inputs]):
             needed.add(node.index)
     return needed
+
+
+def history(roots: Iterable[Tensor], stops: Collection[int] = ()) -> list[Any]:
+    """All Tensors that roots were computed from, nothing behind ``stops``, in the order they were made; leaves first, since their data
+    may be set after their use."""
+    found: dict[int, Any] = {}
+    stack: list[Any] = list(roots)
+    while stack:
+        t = stack.pop()
+        if id(t) not in found:
+            found[id(t)] = t
+            if t.index not in stops:
+                stack.extend([x for x in t.inputs if type(x) is Tensor])
+    return sorted(found.values(), key=_age)
+
+
+def _age(t: Any) -> tuple[bool, int]:
+    return t.op is not None, t.index
 
 
 def _unbroadcast(g: Any, shape: tuple[int, ...], lead: int) -> Any:

@@ -100,16 +100,7 @@ class Tensor:
     follow: Callable[..., Tensor]           # how values that are being traced record (compile/traced.py)
 
     def __init__(self, data: Any, requires_grad: bool = False, name: str | None = None) -> None:
-        if isinstance(data, Tensor):
-            data = data.data
-        elif isinstance(data, (list, tuple)) and any(type(x) is Tensor for x in data):
-            raise TypeError("Tensor got a list of Tensors, which would cut them from the graph; join them with np.stack(…)")
-        try:
-            array = np.array(data)
-        except ValueError as error:
-            raise ValueError(f"Tensor needs a rectangular array of numbers: {error}") from None
-        if array.dtype.kind not in "biufc":
-            raise TypeError(f"Tensor got {type(data).__name__} of dtype {array.dtype}; expected numbers")
+        array = np.array(ops.numbers(data.data if isinstance(data, Tensor) else data))
         if array.dtype == np.float16:
             array = array.astype(np.float32)
         if requires_grad and array.dtype.kind not in "fc":
@@ -360,14 +351,7 @@ def _operand(x: Any) -> Any:
     """What an op takes besides Tensors: Python and 0-d numbers stay weak; arrays are copied, since they may change."""
     if type(x) is Tensor or type(x) in _NUMBERS:
         return x
-    if isinstance(x, bool):
-        return int(x)
-    try:
-        array = np.asarray(x)
-    except ValueError as error:
-        raise ValueError(f"an op got {type(x).__name__} {str(x)[:40]!r}; expected a rectangular array: {error}") from None
-    if array.dtype.kind not in "biufc":
-        raise TypeError(f"an op got {type(x).__name__} {str(x)[:40]!r}; expected a Tensor, an array or a number")
+    array = ops.numbers(x)
     if array.ndim:
         return array
     number = array.item()

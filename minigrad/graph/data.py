@@ -5,8 +5,9 @@ from typing import Any, Iterable, Sequence
 
 import numpy as np
 
+from ..autodiff import history
 from ..tensor import Tensor
-from .unfold import history, unfolded
+from .unfold import unfolded
 
 
 class Node:
@@ -64,7 +65,7 @@ class Graph:
         roots, aliases = unfolded(*roots)
         nodes: list[Node] = []
         ids: dict[int, int] = {}
-        for t in history(*roots, *inputs):
+        for t in history([*roots, *inputs]):
             operands = []
             for x, array in zip(t.inputs, t.arrays):
                 if type(x) is Tensor:

@@ -7,25 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..autodiff import history
 from ..checkpoint import as_before
 from ..tensor import Tensor, mode, record
 
 
-def history(*roots: Tensor) -> list[Any]:
-    """All Tensors that roots were computed from, in the order they were made; leaves first: their data may be set after their use."""
-    found: dict[int, Any] = {}
-    stack: list[Any] = list(roots)
-    while stack:
-        t = stack.pop()
-        if id(t) not in found:
-            found[id(t)] = t
-            stack.extend([x for x in t.inputs if type(x) is Tensor])
-    return sorted(found.values(), key=lambda t: (t.op is not None, t.index))
-
-
 def unfolded(*roots: Tensor) -> tuple[tuple[Tensor, ...], dict[int, Tensor]]:
     """(the same roots, computed without such nodes, {id of a Tensor: the Tensor that stands for it now})."""
-    order = history(*roots)
+    order = history(roots)
     new: dict[int, Tensor] = {}
     parts: dict[int, dict[Any, Any]] = {}
     if not any(hasattr((t.attributes or {}).get("run"), "unfold") for t in order):

@@ -80,7 +80,7 @@ def public(record: Op) -> Function:
                 return a.__array_function__(function, (kind,), args, kwargs)
         try:
             if args and type(args[0]) is not np.ndarray:
-                args = (_numbers(args[0]), *args[1:])
+                args = (numbers(args[0])[()], *args[1:])        # a number stays a number
             inputs, attributes = record.call(*args, **kwargs) if record.call else (args, kwargs)
             return record.evaluate(*(np.asarray(x) if isinstance(x, (list, tuple)) else x for x in inputs), **attributes)
         except (TypeError, ValueError, IndexError, AttributeError) as error:
@@ -91,12 +91,15 @@ def public(record: Op) -> Function:
     return function
 
 
-def _numbers(x: Any) -> Array:
-    """What an op of ours takes besides arrays; a number stays a number."""
-    array = np.asarray(x)
+def numbers(x: Any) -> np.ndarray:
+    """What ops take besides Tensors, as an array."""
+    try:
+        array = np.asarray(x)
+    except ValueError as error:
+        raise ValueError(f"expected a rectangular array of numbers, not {type(x).__name__} {repr(x)[:40]}: {error}") from None
     if array.dtype.kind not in "biufc":
-        raise TypeError(f"expected a Tensor, an array or a number, not {type(x).__name__}")
-    return array if array.ndim else array[()]
+        raise TypeError(f"expected a Tensor, an array or a number, not {type(x).__name__} {repr(x)[:40]}")
+    return array
 
 
 def _explain(error: Exception, name: str, args: Sequence[Any]) -> None:

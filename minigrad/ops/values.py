@@ -236,13 +236,8 @@ def reduced(rows: np.ndarray, reduction: str, rank: int, count: np.ndarray | flo
     """Sum or mean over the last ``rank`` axes; leading axes stay."""
     if reduction == "none":
         return rows
-    if rank == 1:
-        total = np.add.reduce(rows, -1)
-    else:
-        total = np.add.reduce(rows, tuple(range(-rank, 0)))
-    if reduction == "sum":
-        return total
-    return total / (size(rows, range(-rank, 0)) if count is None else count)
+    total = np.add.reduce(rows, -1 if rank == 1 else tuple(range(-rank, 0)))
+    return total if reduction == "sum" else total / (size(rows, range(-rank, 0)) if count is None else count)
 
 
 def weight(g: np.ndarray, x: np.ndarray, reduction: str, rank: int, mask: np.ndarray | None = None, extra: int = 0) -> np.ndarray:
@@ -263,13 +258,8 @@ def real_mask(mask: np.ndarray, like: np.ndarray) -> np.ndarray:
 
 def counted(mask: np.ndarray, rank: int) -> np.ndarray | float:
     """How many rows are unmasked, per leading axis."""
-    mask = mask if type(mask) is np.ndarray else np.asarray(mask.data)
-    n = np.add.reduce(mask, tuple(range(-rank, 0)), dtype=float)
+    n = np.add.reduce(mask if type(mask) is np.ndarray else np.asarray(mask.data), tuple(range(-rank, 0)), dtype=float)
     return float(n) if n.ndim == 0 else n
-
-
-def is_classes(x: np.ndarray, targets: np.ndarray) -> bool:
-    return targets.dtype.kind in "iu"
 
 
 def positions(classes: np.ndarray, x: np.ndarray) -> np.ndarray:

@@ -111,7 +111,7 @@ class _Line:
 
 
 def _one_hot(z: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return values.one_hot(y, z) if values.is_classes(z, y) else y
+    return values.one_hot(y, z) if y.dtype.kind in "iu" else y
 
 
 def _softmax(line: _Line) -> None:
