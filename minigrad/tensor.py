@@ -315,10 +315,10 @@ def record(op: ops.Op, inputs: tuple[Any, ...], attributes: dict[str, Any] | Non
             arrays.append(x.array)
             if x.requires_grad:
                 track = True
-        elif type(x) in _NUMBERS:
-            arrays.append(x)
         elif type(x) is ndarray and x.ndim:
             arrays.append(x.copy())     # its owner may change it before the gradients are computed
+        elif type(x) in _NUMBERS:
+            arrays.append(x)
         elif isinstance(x, Tensor):
             return x.follow(op, inputs, attributes)     # not computed but traced: compile/traced.py
         else:

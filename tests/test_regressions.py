@@ -268,3 +268,16 @@ def test_exp_of_a_stack_of_large_matrices_is_that_of_each():
         assert np.abs(whole - one).max() <= 1e-12 * np.abs(one).max()
     nilpotent = np.eye(3) + a[2] + a[2] @ a[2] / 2
     assert np.abs(mg.matrix_exp(a[2:])[0] - nilpotent).max() <= 1e-12 * nilpotent.max()
+
+
+@pytest.mark.parametrize("index", ["[:, a, ..., b]", "[:, 1, ..., b]", "[1:, :, a, ..., 0]", "[:, a, a, ..., b]", "[a, ..., 0]", "[:, a, :, b]", "[a, b]",
+                                   "[..., a, None, b]", "[:, c, a]"])
+def test_arrays_that_stand_apart_go_to_the_front_also_around_nothing(index):
+    """``...`` that stands for no axis at all separates index arrays for NumPy: their axes go to the very front."""
+    x = mg.parameter(np.arange(16.).reshape((2,) * 4))
+    names = {"a": np.array([1, 0]), "b": np.array([[0, 1], [1, 1], [0, 0]]), "c": np.array([True, False])}
+    y, expected = (eval(f"x{index}", {"x": v, **names}) for v in (x, x.data))
+    assert np.array_equal(y.data, expected)
+    weights, reference = np.random.default_rng(0).normal(size=expected.shape), np.zeros((2,) * 4)
+    exec(f"np.add.at(x, np.s_{index}, w)", {"np": np, "x": reference, "w": weights, **names})
+    assert np.allclose(mg.grad((y * weights).sum(), x)[0].data, reference)

@@ -53,16 +53,15 @@ def replay(graph: Graph, nodes: dict[int, Any] | None = None, edges: dict[tuple[
             affected.add(node.id)
             if node.id not in nodes or callable(nodes[node.id]):
                 operands = [_weak(graph.nodes[i], values[i]) for i in node.inputs]
-                for position in range(len(operands)):
-                    if (node.id, position) in edges:
-                        new = edges[node.id, position]
-                        operands[position] = new(operands[position]) if callable(new) else new
-                value = _evaluate(node, operands)
-        if node.id in nodes:
-            new = nodes[node.id]
-            value = new(value) if callable(new) else new
-        values.append(value)
+                operands = [_replaced(edges.get((node.id, position), x), x) for position, x in enumerate(operands)]
+                value = record(node.op, tuple(operands), node.attributes or None) if any(type(x) is Tensor for x in operands) else \
+                    np.asarray(node.op.evaluate(*operands, **node.attributes))
+        values.append(_replaced(nodes.get(node.id, value), value))
     return values
+
+
+def _replaced(new: Any, value: Any) -> Any:
+    return new(value) if callable(new) else new
 
 
 def _weak(node: Node, value: Any) -> Any:
@@ -70,12 +69,6 @@ def _weak(node: Node, value: Any) -> Any:
     if node.kind == "constant" and node.tensor is None and type(value) is np.ndarray and value.ndim == 0:
         return value.item()
     return value
-
-
-def _evaluate(node: Node, operands: list[Any]) -> Any:
-    if any(type(x) is Tensor for x in operands):
-        return record(node.op, tuple(operands), node.attributes or None)
-    return np.asarray(node.op.evaluate(*operands, **node.attributes))
 
 
 def adjoint(graph: Graph, wanted: Sequence[int] | None = None, cotangent: Any = None) -> Graph:

@@ -56,30 +56,24 @@ def prod(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 
 
 def getitem(x: Array, index: Any) -> Array:
-    """Basic indices first when arrays are mixed in; arrays that stand apart are brought together first.
+    """Basic indices first when arrays are mixed in; arrays that stand apart are brought together in front.
 
-    NumPy moves the axes of separated index arrays to the very front, where leading axes belong: so the axes are brought
-    together, indexed, and the result moved to where NumPy has it.
+    That is where NumPy has the axes of arrays between which a slice, a new axis or ``...`` stands, of length 0 too; leading axes of
+    gradients belong there, so the array is transposed and only then indexed.
     """
     index = index if isinstance(index, tuple) else (index,)
-    if all(i is None or i is Ellipsis or isinstance(i, (int, slice, np.integer)) for i in index):
+    together = [n for n, i in enumerate(index) if not (i is None or i is Ellipsis or isinstance(i, slice))]    # integers count as arrays
+    if all(isinstance(index[n], (int, np.integer)) for n in together):
         return NotImplemented
     full = indexed(x, index)[1]["index"][1:]
     arrays = [i for i in full if isinstance(i, np.ndarray)]
-    if len(arrays) == 0 or all(isinstance(i, np.ndarray) or i == slice(None) for i in full):
-        where = [n for n, i in enumerate(full) if isinstance(i, np.ndarray)]
-        if not where or where[-1] - where[0] == len(where) - 1:
-            return NotImplemented
-        order = where + [n for n in range(len(full)) if n not in where]
-        return np.transpose(x, order)[tuple(full[n] for n in where)]
-    together = [n for n, i in enumerate(full) if isinstance(i, (np.ndarray, int))]
-    apart = together[-1] - together[0] != len(together) - 1
-    x = x[tuple(slice(None) if isinstance(i, np.ndarray) else i for i in full)]
+    basic = tuple([slice(None) if isinstance(i, np.ndarray) else i for i in full])
     rest = [i if isinstance(i, np.ndarray) else slice(None) for i in full if not isinstance(i, int)]
-    y = x[tuple(rest)]
-    if apart and sum(isinstance(i, np.ndarray) for i in rest) and isinstance(rest[0], slice):
-        where = [n for n, i in enumerate(rest) if isinstance(i, np.ndarray)]
-        if where[-1] - where[0] == len(where) - 1:      # integers kept the arrays apart: NumPy puts their axes first
-            depth = np.broadcast(*arrays).ndim
-            y = np.moveaxis(y, range(where[0], where[0] + depth), range(depth))
-    return y
+    apart = together[-1] - together[0] >= len(together)
+    if not arrays or not apart and all([i == slice(None) for i in basic]):
+        return NotImplemented
+    x = x if all([i == slice(None) for i in basic]) else x[basic]
+    if not apart:
+        return x[tuple(rest)]
+    order = sorted(range(len(rest)), key=lambda n: not isinstance(rest[n], np.ndarray))
+    return (x if order == list(range(len(rest))) else np.transpose(x, order))[tuple(arrays)]

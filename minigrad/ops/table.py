@@ -160,12 +160,7 @@ def _stacked(i: int, g: np.ndarray, y: np.ndarray, arrays: tuple[np.ndarray, ...
     return g[(Ellipsis, i) + (slice(None),) * (-axis - 1)]
 
 
-def _shape_back(g: np.ndarray, shape: tuple[int, ...], rank: tuple[int, ...]) -> np.ndarray:
-    """Attributes that undo a reshape for a gradient with any leading axes."""
-    return np.reshape(g, np.shape(g)[:np.ndim(g) - len(shape)] + rank)
-
-
-reshape = op(values.reshape, lambda g, y, x, shape, rank: _shape_back(g, shape, np.shape(x)[np.ndim(x) - rank:]),
+reshape = op(values.reshape, lambda g, y, x, shape, rank: values.reshape(g, np.shape(x)[np.ndim(x) - rank:], len(shape)),
              reads="reshape({0})", call=calls.reshaped, serves=(np.reshape,))
 transpose = op(values.transpose, lambda g, y, x, axes: np.transpose(g, values.permutation(np.ndim(g), values.inverse(axes))),
                reads="{0}ᵀ", call=calls.transposed, serves=(np.transpose,))

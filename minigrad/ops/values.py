@@ -193,9 +193,7 @@ def transpose(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
 
 
 def inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
-    n = len(axes)
-    order = sorted(range(n), key=lambda i: axes[i])
-    return tuple(i - n for i in order)
+    return tuple([i - len(axes) for i in sorted(range(len(axes)), key=axes.__getitem__)])
 
 
 def pad(x: np.ndarray, pads: tuple[tuple[int, int], ...], fill: complex = 0) -> np.ndarray:
