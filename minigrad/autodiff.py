@@ -216,6 +216,14 @@ def _as_cotangent(output: Value, cotangent: Any, what: str, keep: bool = False) 
     return cotangent if keep and isinstance(cotangent, Tensor) else array.astype(output.array.dtype, copy=True)
 
 
+def _check(what: str, inputs: Iterable[Any]) -> None:
+    for i, x in enumerate(inputs):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{what} got a {type(x).__name__} as input {i}; expected Tensors (argument order: output, input)")
+        if not x.requires_grad:
+            raise RuntimeError(f"{what}: input {i}, {x.label()}, does not require gradients; make it with requires_grad=True")
+
+
 def backward(self: Tensor, cotangent: Any = None, keep: bool = False) -> None:
     """Add the gradient of this tensor to ``.grad`` of every leaf it depends on.
 
@@ -249,11 +257,7 @@ def grad(output: Value, inputs: Tensor | Sequence[Tensor], *, cotangent: Any = N
     12.0
     """
     inputs = (inputs,) if isinstance(inputs, Tensor) or not np.iterable(inputs) else tuple(inputs)
-    for i, x in enumerate(inputs):
-        if not isinstance(x, Tensor):
-            raise TypeError(f"grad() got a {type(x).__name__} as input {i}; expected Tensors (argument order: output, inputs)")
-        if not x.requires_grad:
-            raise RuntimeError(f"grad(): input {i}, {x.label()}, does not require gradients; make it with requires_grad=True")
+    _check("grad()", inputs)
     g = _as_cotangent(output, cotangent, "grad()", keep=create_graph)
     if create_graph:
         g = g if isinstance(g, Tensor) else _leaf(g)
@@ -273,11 +277,9 @@ def jacobian(output: Value, input: Tensor, *, create_graph: bool = False) -> Ten
     array([[2., 0.],
            [0., 4.]])
     """
-    for t, what in ((output, "output"), (input, "input")):
-        if not isinstance(t, Tensor):
-            raise TypeError(f"jacobian() got a {type(t).__name__} as {what}; expected Tensors (argument order: output, input)")
-    if not input.requires_grad:
-        raise RuntimeError(f"jacobian(): {input.label()} does not require gradients; make it with requires_grad=True")
+    if not isinstance(output, Tensor):
+        raise TypeError(f"jacobian() got a {type(output).__name__} as output; expected a Tensor (argument order: output, input)")
+    _check("jacobian()", (input,))
     shape, n = output.array.shape + input.array.shape, output.array.size
     if not output.requires_grad or n == 0:
         return _leaf(np.zeros(shape, input.array.dtype))

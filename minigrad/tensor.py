@@ -47,10 +47,7 @@ def _number(convert: Any) -> Callable[[Tensor], Any]:
         if self.requires_grad:
             raise TypeError(f"{convert.__name__}() of {self.label()}, which requires gradients, would cut it from the graph; "
                             f"use .item() for the number, np.where(…) for a choice")
-        try:
-            return convert(self.array)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"{convert.__name__}() of {self.label()}: {error}") from None
+        return _without_gradient(convert, (self,), {})
     return conversion
 
 
@@ -127,10 +124,7 @@ class Tensor:
         if isinstance(value, Tensor):
             value = value.array
         if value is not self.array:         # `t.data -= …` gives the same array back; any other may change without our knowing
-            try:
-                value = np.array(value, self.array.dtype)
-            except (TypeError, ValueError) as error:
-                raise type(error)(f"{self.label()} got data of type {type(value).__name__}: {error}") from None
+            value = np.array(ops.numbers(value), self.array.dtype)
         if value.shape != self.array.shape:
             raise ValueError(f"{self.label()} has shape {self.array.shape} and got data of shape {value.shape}; "
                              "make a new Tensor for another shape")
