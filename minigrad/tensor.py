@@ -51,7 +51,7 @@ def _number(convert: Any) -> Callable[[Tensor], Any]:
     return conversion
 
 
-def _plainly(function: Callable[..., Any]) -> Callable[[Tensor, Any], Any]:
+def _plainly(function: Any) -> Callable[[Tensor, Any], Any]:
     """A binary operator that has no gradient: on Tensors it gives plain arrays."""
     return lambda self, other: _without_gradient(function, (self, other), {})
 
@@ -281,10 +281,9 @@ class Tensor:
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if method == "__call__" and not kwargs:
             op = FUNCTIONS.get(ufunc)
-            if ufunc in _DIRECT or ufunc is np.matmul and type(inputs[0]) is ndarray and inputs[0].ndim > 1 < self.array.ndim:
-                return record(op, inputs)
             if op is not None:
-                return _apply(op, inputs, kwargs)
+                at_once = ufunc in _DIRECT or op is _matmul and type(inputs[0]) is ndarray and inputs[0].ndim > 1 < self.array.ndim
+                return record(op, inputs) if at_once else _apply(op, inputs, kwargs)
             if ufunc in PLAIN_FUNCTIONS:
                 return _without_gradient(ufunc, inputs, kwargs)
         return _apply(*rephrased(ufunc, method, inputs, kwargs))

@@ -48,7 +48,7 @@ def replay(graph: Graph, nodes: dict[int, Any] | None = None, edges: dict[tuple[
     affected = set(nodes) | {i for i, _ in edges}
     values: list[Any] = []
     for node in graph.nodes:
-        value = node.value
+        value: Any = node.value
         if node.op is not None and (node.id in affected or any(i in affected for i in node.inputs)):
             affected.add(node.id)
             if node.id not in nodes or callable(nodes[node.id]):

@@ -39,9 +39,9 @@ def name_nodes(graph: Graph, aliases: dict[int, Tensor]) -> None:
         bound = {line[0] for line in names[loop.id].values()}
         states = flatten(loop.initial) if loop.cell is not None else [x for name, x in leaves if name in bound]
         leaf_nodes = {i: n for i, n in by_tensor.items() if n.op is None}
-        for name, leaf in leaves:
+        for given, leaf in leaves:
             if id(leaf) in leaf_nodes:
-                leaf_nodes[id(leaf)].name = leaf_nodes[id(leaf)].name or name
+                leaf_nodes[id(leaf)].name = leaf_nodes[id(leaf)].name or given
         for x in states:
             if id(x) in leaf_nodes:
                 leaf_nodes[id(x)].step, leaf_nodes[id(x)].loop = 0, loop.id
@@ -58,9 +58,9 @@ def name_nodes(graph: Graph, aliases: dict[int, Tensor]) -> None:
             if name is not None and node.name is None:
                 node.name, node.call = name, call
     for name, x in _callers_variables():
-        node = by_tensor.get(id(aliases.get(id(x), x)))
-        if node is not None:
-            node.name = node.name or name
+        called = by_tensor.get(id(aliases.get(id(x), x)))
+        if called is not None:
+            called.name = called.name or name
     _tell_apart(graph)
 
 
@@ -161,4 +161,5 @@ def _line(frame: FrameType | None, here: FrameType) -> tuple[str, int, str] | No
 
 _HOUSE = str(sys.modules["minigrad.tensor"].__file__).rsplit("tensor.py", 1)[0]
 _NAMELESS = (__file__, os.path.dirname(str(np.__file__)) + os.sep,           # whose variables name nothing
-             *[os.path.join(_HOUSE, *room.split("/")) for room in "tensor.py ops/ protocol/ recurrent/compose.py recurrent/wrappers.py".split()])
+             *[os.path.join(_HOUSE, *room) for room in (["tensor.py"], ["ops", ""], ["protocol", ""], ["recurrent", "compose.py"],
+                                                        ["recurrent", "wrappers.py"])])

@@ -13,6 +13,7 @@ import numpy as np
 from ..ops import Op
 from .data import Graph, Node
 
+
 def _sum_rule(i: int, g: Any, y: Any, terms: Any) -> Any:
     return g
 
@@ -84,10 +85,9 @@ class _Normal:
 
     def product(self, operands: tuple[int, ...], value: np.ndarray, more: dict[str, Any], number: float | None) -> int:
         """Scalar constants multiplied into one, in front; a 1 disappears."""
-        numbers, factors = [] if number is None else [np.asarray(number, value.dtype)], []
-        for i in [j for i in operands for j in self.parts(i, PRODUCT)]:
-            scalar = self.nodes[i].kind == "constant" and self.nodes[i].value.ndim == 0
-            numbers, factors = (numbers + [self.nodes[i].value], factors) if scalar else (numbers, factors + [i])
+        parts = [j for i in operands for j in self.parts(i, PRODUCT)]
+        factors = [i for i in parts if self.nodes[i].kind != "constant" or self.nodes[i].value.ndim]
+        numbers = [self.nodes[i].value for i in parts if i not in factors] + ([] if number is None else [np.asarray(number, value.dtype)])
         if numbers:
             total = np.asarray(functools.reduce(np.multiply, numbers), value.dtype)
             if not factors:

@@ -17,6 +17,7 @@ def unfolded(*roots: Tensor) -> tuple[tuple[Tensor, ...], dict[int, Tensor]]:
     order = history(roots)
     new: dict[int, Tensor] = {}
     parts: dict[int, dict[Any, Any]] = {}
+    run: Any
     if not any(hasattr((t.attributes or {}).get("run"), "unfold") for t in order):
         return roots, new
     with as_before([], None):

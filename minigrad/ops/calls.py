@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import math
 import operator
-import string
 from typing import Any, Callable, Iterable, Sequence, SupportsIndex
 
 import numpy as np
@@ -37,7 +36,7 @@ def axis_from_end(axis: SupportsIndex, ndim: int) -> int:
 def axis_from_start(axis: SupportsIndex, ndim: int) -> int:
     if isinstance(axis, bool):
         raise TypeError(f"axis must be an integer, not {axis}")
-    return normalize_axis_index(axis, ndim)
+    return normalize_axis_index(operator.index(axis), ndim)
 
 
 def reduction(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Call:
@@ -148,7 +147,7 @@ def _index(i: Any) -> Any:
         i = np.asarray(i, None if len(i) else int)
     if isinstance(i, (bool, np.bool_)):
         raise TypeError("indexing with a single bool is not supported; use np.where")
-    return operator.index(i[()]) if isinstance(i, (np.ndarray, np.integer)) and not i.ndim and i.dtype != bool else i
+    return operator.index(i.item()) if isinstance(i, (np.ndarray, np.integer)) and not i.ndim and i.dtype != bool else i
 
 
 def scattered(g: Array, index: Any, shape: Iterable[int]) -> Call:
@@ -168,7 +167,7 @@ def einsum_normal(subscripts: str, *operands: Array) -> Call:
     if len(terms) != len(operands):
         raise ValueError(f"einsum '{subscripts}' names {len(terms)} operands, got {len(operands)}")
     hidden = [np.ndim(x) - len(t.replace("...", "")) if "..." in t else 0 for t, x in zip(terms, operands)]
-    free = "".join([c for c in string.ascii_uppercase if c not in text][:max(hidden)])
+    free = "".join([c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in text][:max(hidden)])
     terms = [t.replace("...", free[len(free) - n:]) for t, n in zip(terms, hidden)]
     for term, x in zip(terms, operands):
         if len(term) != np.ndim(x):

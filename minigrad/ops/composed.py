@@ -8,7 +8,8 @@ from typing import Any, Sequence
 
 import numpy as np
 
-from .calls import Array, Axis, axes_from_end, indexed
+from .calls import Array, Axis, axes_from_end, cross_entropy, indexed
+from .record import TABLE
 
 
 def matmul(a: Array, b: Array) -> Array:
@@ -27,6 +28,16 @@ def matmul(a: Array, b: Array) -> Array:
 def solve(a: Array, b: Array) -> Array:
     """A vector becomes a matrix of one column."""
     return np.linalg.solve(a, np.reshape(b, (-1, 1)))[..., 0] if np.ndim(b) == 1 else NotImplemented
+
+
+def softmax_cross_entropy(logits: Array, targets: Array, *, mask: Array | None = None, reduction: str = "mean") -> Array:
+    """A single row is a batch of one: its class and its mask would be numbers, not arrays."""
+    if getattr(logits, "ndim", 0) != 1:
+        return NotImplemented
+    cross_entropy(logits, targets, mask=mask, reduction=reduction)      # complains in the shapes that were given
+    y = TABLE["softmax_cross_entropy"].function(logits[None], np.expand_dims(targets, 0), reduction=reduction,
+                                                mask=mask if mask is None else np.reshape(mask, 1))
+    return y[0] if reduction == "none" else y
 
 
 def where(condition: Array, *choices: Array) -> Any:

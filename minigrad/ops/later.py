@@ -1,4 +1,4 @@
-"""Gradients that a rule leaves to the walk to add: at an index of a larger array, or those of a matrix that many rows were multiplied with."""
+"""Gradients that a rule leaves to the walk: at an index of a larger array, or those of a matrix that many rows were multiplied with."""
 from __future__ import annotations
 
 import functools

@@ -60,7 +60,7 @@ class Op:
 
 
 def op(value: Function, *rules: Rule | None, reads: str, name: str | None = None, serves: Sequence[Function] = (), **more: Any) -> Any:
-    """Enter an Op into the table, ``more`` being its other fields; return the function that people call, NumPy's own if it ``serves`` one."""
+    """Enter an Op into the table, ``more`` being its other fields; return the function that people call, NumPy's if it ``serves`` one."""
     record = Op(name or value.__name__, value, rules, reads, **more)
     TABLE[record.name] = record
     record.function = serves[0] if serves else value if isinstance(value, np.ufunc) else public(record)

@@ -179,7 +179,7 @@ scatter_add = op(scatter, lambda g, y, x, index, shape: g[index], name="scatter_
 
 # ---- losses: fused, so that they stay stable and cheap ------------------------------------------------------------------
 def _cross_entropy_rule(g: np.ndarray, y: np.ndarray, x: np.ndarray, targets: np.ndarray, mask: np.ndarray | None = None, *,
-                        reduction: str, rank: int, saved: tuple[np.ndarray, np.ndarray, np.ndarray | None] | None = None) -> np.ndarray:
+                        reduction: str, rank: int, saved: values.Saved | None = None) -> np.ndarray:
     w = values.weight(g, x, reduction, rank, mask, extra=1)
     error = values.softmax_minus_target(w, saved, targets) if saved is not None else _softmax_minus_target(x, targets) * w
     return error if mask is None else np.where(mask[..., None], error, 0)       # 0 · NaN would be NaN
@@ -192,23 +192,13 @@ def _softmax_minus_target(x: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return softmax(x) * np.sum(targets, axis=-1, keepdims=True) - targets
 
 
-def _one_row(logits: calls.Array, targets: calls.Array, *, mask: calls.Array | None = None, reduction: str = "mean") -> calls.Array:
-    """A single row is a batch of one: its class and its mask would be numbers, not arrays."""
-    if getattr(logits, "ndim", 0) != 1:
-        return NotImplemented
-    calls.cross_entropy(logits, targets, mask=mask, reduction=reduction)        # complains in the shapes that were given
-    y = softmax_cross_entropy(logits[None], np.expand_dims(targets, 0), mask=mask if mask is None else np.reshape(mask, 1),
-                              reduction=reduction)
-    return y[0] if reduction == "none" else y
-
-
 def _soft_targets_rule(g: np.ndarray, y: np.ndarray, x: np.ndarray, targets: np.ndarray, mask: np.ndarray | None = None, *,
-                       reduction: str, rank: int, saved: tuple[np.ndarray, np.ndarray, np.ndarray | None] | None = None) -> np.ndarray:
+                       reduction: str, rank: int, saved: values.Saved | None = None) -> np.ndarray:
     return -log_softmax(x) * values.weight(g, x, reduction, rank, mask, extra=1)
 
 
 softmax_cross_entropy = op(values.softmax_cross_entropy, _cross_entropy_rule, _soft_targets_rule, saves=True,
-                           reads="CE({0}, {1})", call=calls.cross_entropy, compose=_one_row)
+                           reads="CE({0}, {1})", call=calls.cross_entropy, compose=composed.softmax_cross_entropy)
 binary_cross_entropy = op(values.binary_cross_entropy,
                           lambda g, y, z, t, reduction, rank: values.weight(g, z, reduction, rank) * (sigmoid(z) - t),
                           lambda g, y, z, t, reduction, rank: values.weight(g, z, reduction, rank) * -z,

@@ -267,8 +267,11 @@ def positions(classes: np.ndarray, x: np.ndarray) -> np.ndarray:
     return classes.astype(np.intp, copy=False) + (first if x.ndim == 2 else first.reshape(x.shape[:-1]))
 
 
+Saved = tuple[np.ndarray, np.ndarray, np.ndarray | None]        # exp(x - max), its sum, and where the targets are
+
+
 def softmax_cross_entropy(x: np.ndarray, targets: np.ndarray, mask: np.ndarray | None = None, *, reduction: str,
-                          rank: int) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
+                          rank: int) -> tuple[np.ndarray, Saved]:
     """Softmax cross-entropy ``-Σ_k y_k log softmax(logits)_k``, stable for logits of any size.
 
     logits     (…, K)
@@ -282,7 +285,6 @@ def softmax_cross_entropy(x: np.ndarray, targets: np.ndarray, mask: np.ndarray |
     >>> mg.softmax_cross_entropy(mg.Tensor([[2., 0.], [0., 0.]]), [0, 1], reduction="none").data.round(4)
     array([0.1269, 0.6931])
     """
-    # what is saved for the rule: exp(x - max), its sum, and where the targets are
     z = x - np.maximum.reduce(x if x.dtype.kind == "f" else x.real, -1, keepdims=True)
     e = np.exp(z)
     s = sum_columns(e)
@@ -300,7 +302,7 @@ def softmax_cross_entropy(x: np.ndarray, targets: np.ndarray, mask: np.ndarray |
     return reduced(rows, reduction, rank, count), (e, s, at)
 
 
-def softmax_minus_target(w: np.ndarray, saved: tuple[np.ndarray, np.ndarray, np.ndarray | None], targets: np.ndarray) -> np.ndarray:
+def softmax_minus_target(w: np.ndarray, saved: Saved, targets: np.ndarray) -> np.ndarray:
     """w (ŷ - y) of each row (w (ŷ Σy - y) for soft targets), from what the forward pass saved."""
     e, s, at = saved
     if at is None:
