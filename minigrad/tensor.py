@@ -97,7 +97,7 @@ class Tensor:
     follow: Callable[..., Tensor]           # how values that are being traced record (compile/traced.py)
 
     def __init__(self, data: Any, requires_grad: bool = False, name: str | None = None) -> None:
-        array = np.array(ops.numbers(data.data if isinstance(data, Tensor) else data))
+        array = np.array(ops.numbers(data.data if isinstance(data, Tensor) else data, "Tensor: "))
         if array.dtype == np.float16:
             array = array.astype(np.float32)
         if requires_grad and array.dtype.kind not in "fc":
@@ -124,7 +124,7 @@ class Tensor:
         if isinstance(value, Tensor):
             value = value.array
         if value is not self.array:         # `t.data -= …` gives the same array back; any other may change without our knowing
-            value = np.array(ops.numbers(value), self.array.dtype)
+            value = np.array(ops.numbers(value, f"data of {self.label()}: "), self.array.dtype)
         if value.shape != self.array.shape:
             raise ValueError(f"{self.label()} has shape {self.array.shape} and got data of shape {value.shape}; "
                              "make a new Tensor for another shape")

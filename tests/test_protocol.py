@@ -256,7 +256,7 @@ def test_nothing_along_an_axis():
     (lambda x: mg.softmax(1.0), ValueError, "softmax got .*1.0.*: axis -1 is out of bounds for array of dimension 0$"),
     (lambda x: mg.scatter_add(1.0, [9], (2,)), IndexError, "minigrad: scatter_add got .*out of bounds"),
     (lambda x: x.astype("text"), TypeError, "astype of parameter 'x'"), (lambda x: x.astype(object), TypeError, "got dtype object; expected numbers"),
-    (lambda x: setattr(x, "data", "text"), TypeError, "expected a Tensor, an array or a number, not str 'text'"), (lambda x: int(mg.Tensor([1, 2])), TypeError, r"minigrad: int got \(2,\)"),
+    (lambda x: setattr(x, "data", "text"), TypeError, "data of parameter 'x': expected a Tensor, an array or a number, not str 'text'"), (lambda x: int(mg.Tensor([1, 2])), TypeError, r"minigrad: int got \(2,\)"),
     (lambda x: bool(mg.Tensor([1, 2])), ValueError, r"minigrad: bool got \(2,\).*ambiguous"), (lambda x: mg.grad(x.sum(), 3), TypeError, "got a int as input 0"),
     (lambda x: mg.grad(x.sum(), x, cotangent="a"), TypeError, "cotangent of dtype <U1; expected numbers"), (lambda x: x + [[1], [1, 2]], ValueError, "expected a rectangular array"),
     (lambda x: np.tensordot(x, x, (0, 5)), ValueError, "axis 5 is out of bounds"), (lambda x: np.average(x, 0, np.ones((1, 3))), ValueError, "one weight for each position"),

@@ -91,14 +91,14 @@ def public(record: Op) -> Function:
     return function
 
 
-def numbers(x: Any) -> np.ndarray:
-    """What ops take besides Tensors, as an array."""
+def numbers(x: Any, what: str = "") -> np.ndarray:
+    """What ops take besides Tensors, as an array; ``what`` says in errors who asks."""
     try:
         array = np.asarray(x)
     except ValueError as error:
-        raise ValueError(f"expected a rectangular array of numbers, not {type(x).__name__} {repr(x)[:40]}: {error}") from None
+        raise ValueError(f"{what}expected a rectangular array of numbers, not {type(x).__name__} {repr(x)[:40]}: {error}") from None
     if array.dtype.kind not in "biufc":
-        raise TypeError(f"expected a Tensor, an array or a number, not {type(x).__name__} {repr(x)[:40]}")
+        raise TypeError(f"{what}expected a Tensor, an array or a number, not {type(x).__name__} {repr(x)[:40]}")
     return array
 
 

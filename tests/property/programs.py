@@ -76,9 +76,9 @@ def _rank(n, more=_size):
 
 
 def _index(rng, a):
-    """Integers, slices with steps of both signs, new axes, an array of indices, a mask."""
+    """Integers, slices with steps of both signs, new axes, arrays of indices, a mask, ``...`` for some axes or none."""
     index: list = []
-    kind = rng.integers(6)
+    kind, length = rng.integers(6), int(rng.integers(1, 4))
     if kind == 0:
         return {"index": rng.random(a.shape) < 0.6}
     for n in a.shape:
@@ -89,17 +89,17 @@ def _index(rng, a):
             index.append(slice(None, None, -1))
         elif how == 2:
             index.append(slice(int(rng.integers(0, n + 1)), None, int(rng.integers(1, 3))))
-        elif how == 3 and n and kind == 1:
-            index.append(rng.integers(-n, n, int(rng.integers(1, 4))))
+        elif how == 3 and n and kind <= 2:
+            index.append(rng.integers(-n, n, length))
         else:
             index.append(slice(None))
-        if rng.integers(6) == 0 and kind != 1:
+        if rng.integers(6) == 0:
             index.append(None)
-    if sum(isinstance(i, np.ndarray) for i in index) > 1:       # several index arrays must broadcast: one is enough here
-        first = next(n for n, i in enumerate(index) if isinstance(i, np.ndarray))
-        index = [i if n == first or not isinstance(i, np.ndarray) else slice(None) for n, i in enumerate(index)]
-    if rng.integers(4) == 0:
-        index = [Ellipsis]
+    if rng.integers(3) == 0:
+        first = last = int(rng.integers(0, len(index) + 1))
+        while last < len(index) and isinstance(index[last], slice) and index[last] == slice(None):
+            last += 1
+        index[first:last] = [Ellipsis]
     return {"index": tuple(index)}
 
 
