@@ -11,12 +11,13 @@ import functools
 import itertools
 import math
 from heapq import heappop, heappush
+from operator import attrgetter
 from typing import Any, Collection, Iterable, Sequence
 
 import numpy as np
 
 from .errors import at
-from .ops import Later
+from .ops import Later, numbers
 from .ops.values import sum_rows
 from .modes import _locks, _look, _made_at
 from .tensor import Tensor, Value, _leaf, _plain, mode, ndarray
@@ -148,8 +149,10 @@ def _leading_to(wanted: Iterable[int], roots: Iterable[Tensor], stops: Collectio
     """Indices of all that lies on a path from roots to a wanted one: elsewhere no gradient is computed."""
     needed = set(wanted)
     for node in history(roots, stops):
-        if node.requires_grad and any([type(x) is Tensor and x.index in needed for x in node.inputs]):
-            needed.add(node.index)
+        for x in node.inputs if node.requires_grad else ():
+            if type(x) is Tensor and x.index in needed:
+                needed.add(node.index)
+                break
     return needed
 
 
@@ -163,12 +166,9 @@ def history(roots: Iterable[Tensor], stops: Collection[int] = ()) -> list[Any]:
         if id(t) not in found:
             found[id(t)] = t
             if t.index not in stops:
-                stack.extend([x for x in t.inputs if type(x) is Tensor])
-    return sorted(found.values(), key=_age)
-
-
-def _age(t: Any) -> tuple[bool, int]:
-    return t.op is not None, t.index
+                stack.extend([x for x in t.inputs if type(x) is Tensor and id(x) not in found])
+    ordered = sorted(found.values(), key=attrgetter("index"))
+    return [t for t in ordered if t.op is None] + [t for t in ordered if t.op is not None]
 
 
 def _unbroadcast(g: Any, shape: tuple[int, ...], lead: int) -> Any:
@@ -208,9 +208,7 @@ def _as_cotangent(output: Value, cotangent: Any, what: str, keep: bool = False) 
             raise ValueError(f"{what} needs a scalar or a cotangent: the output has shape {output.array.shape}; reduce it with .sum() or "
                              ".mean(), or pass cotangent= of that shape")
         return np.array(1, output.array.dtype, ndmin=output.array.ndim)
-    array = cotangent.array if isinstance(cotangent, Tensor) else np.asarray(cotangent)
-    if array.dtype.kind not in "biufc":
-        raise TypeError(f"{what} got a cotangent of dtype {array.dtype}; expected numbers")
+    array = cotangent.array if isinstance(cotangent, Tensor) else numbers(cotangent, f"cotangent of {what}: ")
     if array.shape != output.array.shape:
         raise ValueError(f"{what} got a cotangent of shape {array.shape} for an output of shape {output.array.shape}; they must be equal")
     return cotangent if keep and isinstance(cotangent, Tensor) else array.astype(output.array.dtype, copy=True)

@@ -51,7 +51,7 @@ def checkpoint(fn: Callable[..., Any]) -> Callable[..., Any]:
         if len(arrays) == 1:
             return rebuild(result, [node])
         stops = np.cumsum([0] + [a.size for a in arrays])
-        return rebuild(result, [node[int(a):int(b)].reshape(y.shape) for a, b, y in zip(stops, stops[1:], arrays)])
+        return rebuild(result, [node[int(a):int(b)].reshape(y.shape).astype(y.dtype) for a, b, y in zip(stops, stops[1:], arrays)])
     run.__name__ = getattr(fn, "__name__", type(fn).__name__)
     if hasattr(fn, "initial_state"):        # a checkpointed cell is a cell
         setattr(run, "initial_state", fn.initial_state)

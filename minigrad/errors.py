@@ -44,7 +44,7 @@ def explain_call(error: Exception, name: str, args: Sequence[Any], kwargs: dict[
     while last is not None and last.tb_next is not None:
         last = last.tb_next
     ours = last is not None and last.tb_frame.f_globals.get("__package__", "").startswith(__package__)
-    if ours and text.startswith(name) or text.startswith("minigrad:"):
+    if ours and (text.startswith(name) or f"'{name}'" in text) or text.startswith("minigrad:"):
         return
     given = [describe(x) for x in args] + [f"{k}={describe(x)}" for k, x in kwargs.items()]
     text = f"minigrad: {name} got {', '.join(given)}: {text}"

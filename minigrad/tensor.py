@@ -124,7 +124,10 @@ class Tensor:
         if isinstance(value, Tensor):
             value = value.array
         if value is not self.array:         # `t.data -= …` gives the same array back; any other may change without our knowing
-            value = np.array(ops.numbers(value, f"data of {self.label()}: "), self.array.dtype)
+            try:
+                value = np.array(value, self.array.dtype)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"{self.label()} got data of type {type(value).__name__}: {error}") from None
         if value.shape != self.array.shape:
             raise ValueError(f"{self.label()} has shape {self.array.shape} and got data of shape {value.shape}; "
                              "make a new Tensor for another shape")
@@ -230,7 +233,8 @@ class Tensor:
         return record(_square, (self,)) if type(other) is int and other == 2 else self._power(other)
 
     def __matmul__(self, other: Any) -> Value:
-        if type(other) is Tensor and self.array.ndim > 1 < other.array.ndim:        # the rule itself
+        right = other.array if type(other) is Tensor else other
+        if type(right) is ndarray and self.array.ndim > 1 < right.ndim:             # the rule itself
             return record(_matmul, (self, other))
         return _apply(_matmul, (self, other), {})
 
@@ -284,8 +288,8 @@ class Tensor:
             if op is not None:
                 at_once = ufunc in _DIRECT or op is _matmul and type(inputs[0]) is ndarray and inputs[0].ndim > 1 < self.array.ndim
                 return record(op, inputs) if at_once else _apply(op, inputs, kwargs)
-            if ufunc in PLAIN_FUNCTIONS:
-                return _without_gradient(ufunc, inputs, kwargs)
+        if ufunc in PLAIN_FUNCTIONS and "out" not in kwargs:
+            return _without_gradient(ufunc if method == "__call__" else getattr(ufunc, method), inputs, kwargs)
         return _apply(*rephrased(ufunc, method, inputs, kwargs))
 
     def __array_function__(self, function: Callable[..., Any], types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -315,7 +319,7 @@ def record(op: ops.Op, inputs: tuple[Any, ...], attributes: dict[str, Any] | Non
         elif isinstance(x, Tensor):
             return x.follow(op, inputs, attributes)     # not computed but traced: compile/traced.py
         else:
-            return record(op, tuple(_operand(x) for x in inputs), attributes)
+            return record(op, tuple([_operand(x, op) for x in inputs]), attributes)
     try:
         y = op.value(*arrays) if attributes is None else op.value(*arrays, **attributes)
     except Exception as error:
@@ -340,11 +344,11 @@ def record(op: ops.Op, inputs: tuple[Any, ...], attributes: dict[str, Any] | Non
     return out
 
 
-def _operand(x: Any) -> Any:
+def _operand(x: Any, op: ops.Op) -> Any:
     """What an op takes besides Tensors: Python and 0-d numbers stay weak; arrays are copied, since they may change."""
     if type(x) is Tensor or type(x) in _NUMBERS:
         return x
-    array = ops.numbers(x)
+    array = ops.numbers(x, f"{op.name}: ")
     if array.ndim:
         return array
     number = array.item()
@@ -377,7 +381,7 @@ def _without_gradient(function: Callable[..., Any], args: tuple[Any, ...], kwarg
     """A function that has no gradient gives plain arrays."""
     take = _real if function in OF_THE_REAL_PART else _plain
     try:
-        return function(*map(take, args), **{k: _plain(x) for k, x in kwargs.items()})
+        return function(*map(take, args), **{k: _plain(x) for k, x in kwargs.items()}) if kwargs else function(*map(take, args))
     except Exception as error:
         explain_call(error, function.__name__, args, kwargs)
         raise

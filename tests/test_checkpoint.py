@@ -8,6 +8,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.checkpoint import check_value
+from minigrad.nested import flatten
 
 rng = np.random.default_rng(13)
 GLOBAL_W = mg.parameter([0.5, -0.5])
@@ -296,3 +297,13 @@ def test_rounding_is_no_other_value():
                  (before, np.float32([np.nan, -0.0003])), (np.float32([np.inf, 1]), np.float32([np.inf, 1.01]))):
         with pytest.raises(RuntimeError, match="gave other values"):
             check_value(a, b)
+
+
+def test_a_state_of_several_dtypes_stays_what_it_is():
+    """A clockwork RNN counts its steps in small integers: packed beside floats they became floats, and the next step refused them."""
+    cell, xs = mg.ClockworkRNNCell(2, 4, rng=np.random.default_rng(0)), np.random.default_rng(1).normal(size=(5, 3, 2))
+    (ys, state), (expected, last) = mg.unroll(mg.checkpoint(cell), xs), mg.unroll(cell, xs)
+    assert [s.dtype for s in flatten(state)] == [s.dtype for s in flatten(last)] and np.array_equal(ys.data, expected.data)
+    parameters = list(cell.parameters().values())
+    for g, want in zip(mg.grad((ys * ys).sum(), parameters), mg.grad((expected * expected).sum(), parameters)):
+        assert np.allclose(g.data, want.data, rtol=1e-12)

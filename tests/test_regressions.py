@@ -1,11 +1,12 @@
 """Bugs that were found by reading and by random programs; each stays found."""
+import gc
 import weakref
 
 import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.graph import normal_form, replay, trace
+from minigrad.graph import Graph, normal_form, replay, trace
 from minigrad.ops import values
 
 XS = np.random.default_rng(0).standard_normal((4, 3, 2))
@@ -281,3 +282,50 @@ def test_arrays_that_stand_apart_go_to_the_front_also_around_nothing(index):
     weights, reference = np.random.default_rng(0).normal(size=expected.shape), np.zeros((2,) * 4)
     exec(f"np.add.at(x, np.s_{index}, w)", {"np": np, "x": reference, "w": weights, **names})
     assert np.allclose(mg.grad((y * weights).sum(), x)[0].data, reference)
+
+
+def test_data_of_another_kind_is_refused_not_cut():
+    """Setting data never drops an imaginary part, wraps around or makes a number of NaN without a word."""
+    for tensor, value, kind in ((mg.Tensor([0.]), [1j], TypeError), (mg.Tensor(np.zeros(1, np.uint8)), [300], OverflowError),
+                                (mg.Tensor([0]), [np.nan], ValueError)):
+        with pytest.raises(kind):
+            tensor.data = value
+        assert not tensor.data.any()
+
+
+def test_comparing_with_text_gives_what_numpy_gives():
+    t = mg.Tensor(1.)
+    assert (np.array(["x", "y"]) == t).tolist() == [False, False] and (np.array("2020-01-01", dtype="M8[D]") != t)
+    assert t not in [np.array("x")]
+
+
+def test_an_index_has_one_ellipsis():
+    with pytest.raises(IndexError, match="single ellipsis"):
+        mg.parameter(np.ones((1, 3)))[[0, 0], ..., ..., 1]
+
+
+def test_losses_and_scatter_add_take_what_numpy_takes():
+    assert abs(mg.softmax_cross_entropy(((1., 2.), (3., 4.)), mg.Tensor([0, 1])).item() - np.log1p(np.e) + 0.5) < 1e-12
+    g = mg.parameter([1., 2.])
+    y = mg.scatter_add(g=g, index=[0, 0], shape=(3,))
+    assert y.data.tolist() == [3, 0, 0] and mg.grad(y.sum(), g)[0].data.tolist() == [1, 1]
+    assert mg.scatter_add(np.array(1.), mg.Tensor(0), (2,)).data.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("call", [lambda t: np.logical_xor.reduce(t), lambda t: np.logical_and.reduce(t, initial=True),
+                                  lambda t: np.floor_divide.reduce(t), lambda t: np.less.outer(t, t), lambda t: np.less(t, 1.5, dtype=None)])
+def test_methods_of_what_has_no_gradient_give_plain_answers(call):
+    assert np.array_equal(call(mg.parameter([1., 2.])), call(np.array([1., 2.])))
+
+
+def test_a_graph_is_freed_when_it_is_named():
+    gc.collect()
+    gc.disable()
+    try:
+        ys, _ = mg.unroll(mg.RNNCell(2, 3), np.ones((4, 1, 2)))
+        Graph.of(ys)
+        gone = weakref.ref(ys)
+        del ys, _
+        assert gone() is None
+    finally:
+        gc.enable()

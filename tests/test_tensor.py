@@ -290,7 +290,7 @@ def test_an_index_array_may_change_afterwards():
 
 
 @pytest.mark.parametrize("index, kind, message", [
-    ((0, 0, 0, 0), IndexError, "4 indices for an array of shape \\(2, 3, 4\\)"), (True, TypeError, "single bool"),
+    ((0, 0, 0, 0), IndexError, "array is 3-dimensional, but 4 were indexed"), (True, TypeError, "single bool"),
     ((..., 0.5), IndexError, "getitem got"),
     (5, IndexError, "getitem got \\(2, 3, 4\\).*out of bounds"),
 ])
@@ -464,7 +464,7 @@ def test_wrong_shapes(call, message):
 
 
 def test_a_number_has_no_elements():
-    with pytest.raises(IndexError, match=r"1 indices for an array of shape \(\)"):
+    with pytest.raises(IndexError, match="array is 0-dimensional, but 1 were indexed"):
         mg.parameter(1.0)[0]
 
 

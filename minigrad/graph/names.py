@@ -129,7 +129,8 @@ def _traced(loop: Loop) -> Names:
 
     def watch(out: Any) -> None:                             # pragma: no cover
         ops[out.index] = out.op.name, _line(sys._getframe(1), here)
-    here, before = sys._getframe(), sys.gettrace()
+    here: FrameType | None = sys._getframe()
+    before = sys.gettrace()
     try:            # looking at a cell changes nothing in it: its generators draw the same again
         with as_before([(g, g.bit_generator.state) for g in generators_of(loop.cell)], None), _Switch("watch", watch):
             start = _clock()
@@ -140,6 +141,7 @@ def _traced(loop: Loop) -> Names:
                 sys.settrace(before)
     except Exception:      # a cell that cannot run twice is drawn without names
         pass
+    here = None            # a frame that holds itself would keep the graph alive
     names: dict[int, Line] = {}
     for index in {*ops, *found}:
         (op, source), (_, name, call) = ops.get(index, (None, None)), found.get(index, (0, None, None))
@@ -149,7 +151,7 @@ def _traced(loop: Loop) -> Names:
     return names, list(leaves.values())
 
 
-def _line(frame: FrameType | None, here: FrameType) -> tuple[str, int, str] | None:        # pragma: no cover: as above
+def _line(frame: FrameType | None, here: FrameType | None) -> tuple[str, int, str] | None:        # pragma: no cover: as above
     """The line of the cell that an op was recorded in: (function, line number, text)."""
     while frame is not None and frame is not here:
         code = frame.f_code

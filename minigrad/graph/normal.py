@@ -85,9 +85,10 @@ class _Normal:
 
     def product(self, operands: tuple[int, ...], value: np.ndarray, more: dict[str, Any], number: float | None) -> int:
         """Scalar constants multiplied into one, in front; a 1 disappears."""
-        parts = [j for i in operands for j in self.parts(i, PRODUCT)]
-        factors = [i for i in parts if self.nodes[i].kind != "constant" or self.nodes[i].value.ndim]
-        numbers = [self.nodes[i].value for i in parts if i not in factors] + ([] if number is None else [np.asarray(number, value.dtype)])
+        parts = [self.nodes[j] for i in operands for j in self.parts(i, PRODUCT)]
+        factors = [n.id for n in parts if n.kind != "constant" or n.value.ndim]
+        numbers = [n.value for n in parts if n.kind == "constant" and not n.value.ndim]
+        numbers += [] if number is None else [np.asarray(number, value.dtype)]
         if numbers:
             total = np.asarray(functools.reduce(np.multiply, numbers), value.dtype)
             if not factors:

@@ -23,7 +23,9 @@ def axes_from_end(axis: Axis, ndim: int) -> tuple[int, ...]:
     """None, an int or a tuple -> a sorted tuple of negative axes."""
     if axis is None:
         return tuple(range(-ndim, 0))
-    axes = tuple(sorted([axis_from_end(a, ndim) for a in (axis if isinstance(axis, tuple) else (axis,))]))
+    if not isinstance(axis, tuple):
+        return (axis_from_end(axis, ndim),)
+    axes = tuple(sorted([axis_from_end(a, ndim) for a in axis]))
     if len(set(axes)) != len(axes):
         raise ValueError(f"axis {axis} names the same axis twice")
     return axes
@@ -85,7 +87,8 @@ def broadcasted(x: Array, shape: int | Sequence[int]) -> Call:
 
 
 def joined(arrays: Iterable[Array], axis: int = 0) -> Call:
-    arrays, shapes = _several("concatenate", arrays)
+    arrays = _several("concatenate", arrays)
+    shapes = [np.shape(a) for a in arrays]
     if len({len(s) for s in shapes}) > 1:
         raise ValueError(f"concatenate got arrays of shapes {shapes[:6]}; all need the same number of dimensions")
     axis = axis_from_end(axis, len(shapes[0]))
@@ -93,15 +96,15 @@ def joined(arrays: Iterable[Array], axis: int = 0) -> Call:
 
 
 def stacked(arrays: Iterable[Array], axis: int = 0) -> Call:
-    arrays, shapes = _several("stack", arrays)
-    return arrays, dict(axis=axis_from_end(axis, len(shapes[0]) + 1))
+    arrays = _several("stack", arrays)
+    return arrays, dict(axis=axis_from_end(axis, np.ndim(arrays[0]) + 1))
 
 
-def _several(name: str, arrays: Iterable[Array]) -> tuple[tuple[Array, ...], list[Shape]]:
+def _several(name: str, arrays: Iterable[Array]) -> tuple[Array, ...]:
     arrays = tuple(arrays)
     if not arrays:
         raise ValueError(f"{name} got no arrays; at least one is needed")
-    return arrays, [np.shape(a) for a in arrays]
+    return arrays
 
 
 def padded(x: Array, pad_width: Any, mode: str = "constant", constant_values: complex = 0) -> Call:
@@ -123,8 +126,7 @@ def normalised(x: Array, eps: float = 1e-5) -> Call:
 def indexed(x: Array, index: Any) -> Call:
     """Full index tuple with ``...`` first; boolean masks become integer arrays."""
     shape, plain = np.shape(x), tuple([_index(i) for i in (index if isinstance(index, tuple) else (index,))])
-    if any(isinstance(i, np.ndarray) and i.dtype == bool for i in plain):
-        np.broadcast_to(np.False_, shape)[plain]       # NumPy's own check of a mask's shape
+    np.broadcast_to(np.False_, shape)[plain]           # NumPy's own errors
     full: list[Any] = []
     for i in plain:
         if isinstance(i, np.ndarray) and i.dtype == bool:
@@ -132,8 +134,6 @@ def indexed(x: Array, index: Any) -> Call:
         else:
             full.append(i.copy() if isinstance(i, np.ndarray) else i)       # the caller's array may change
     used = sum(i is not None and i is not Ellipsis for i in full)
-    if used > len(shape):
-        raise IndexError(f"{used} indices for an array of shape {shape}")
     at = next((n for n, i in enumerate(full) if i is Ellipsis), len(full))
     full[at:at + 1] = [slice(None)] * (len(shape) - used)
     return (x,), dict(index=(Ellipsis, *full))
@@ -195,7 +195,8 @@ def _loss(name: str, shape: Shape, targets: Array, reduction: str) -> tuple[Arra
 
 
 def cross_entropy(logits: Array, targets: Array, *, mask: Array | None = None, reduction: str = "mean") -> Call:
-    name, shape = "softmax_cross_entropy", np.shape(logits) if type(logits) is list else logits.shape
+    name, shape = "softmax_cross_entropy", getattr(logits, "shape", None)
+    shape = np.shape(logits) if shape is None else shape
     targets, traced = _loss(name, shape, targets, reduction)
     rows, kind = targets.shape, targets.dtype.kind
     if not shape:

@@ -90,4 +90,5 @@ def _rows(x: np.ndarray) -> np.ndarray:
 
 def scatter(g: np.ndarray, index: tuple[Any, ...], shape: Shape) -> np.ndarray:
     """Zeros of ``shape`` (leading axes of g in front) with g added at ``index``: the transpose of indexing."""
+    g = np.asarray(g)
     return At.add([At(index, g, shape)], None, g.ndim - np.empty(shape, bool)[index].ndim)

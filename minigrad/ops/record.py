@@ -74,12 +74,12 @@ def public(record: Op) -> Function:
         handler = HANDLERS.get(type(args[0])) if args else None
         if handler is not None:
             return handler(record, args, kwargs)
-        for a in args:
+        for a in (*args, *kwargs.values()):
             kind = type(a)
             if kind is not np.ndarray and hasattr(kind, "__array_function__"):
                 return a.__array_function__(function, (kind,), args, kwargs)
         try:
-            if args and type(args[0]) is not np.ndarray:
+            if args and (type(args[0]) is not np.ndarray or args[0].dtype.kind not in "biufc"):
                 args = (numbers(args[0])[()], *args[1:])        # a number stays a number
             inputs, attributes = record.call(*args, **kwargs) if record.call else (args, kwargs)
             return record.evaluate(*(np.asarray(x) if isinstance(x, (list, tuple)) else x for x in inputs), **attributes)
@@ -108,7 +108,7 @@ def _explain(error: Exception, name: str, args: Sequence[Any]) -> None:
         return
     given = ", ".join([f"{x.shape}" if isinstance(x, np.ndarray) else repr(x)[:60] for x in args])
     kind = next((k for k in (ValueError, IndexError) if isinstance(error, k)), TypeError)
-    raise kind(f"minigrad: {name} got {given}: {error}") from error
+    raise kind(f"minigrad: {name} got {given}: {str(error).split('() ')[-1]}") from error       # without our inner function's name
 
 
 def composition(*names: str) -> Callable[[Composition], Composition]:

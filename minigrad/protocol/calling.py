@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 
 from ..ops import FUNCTIONS, Op, logsumexp
-from .refused import KEYWORDS, PLAIN_FUNCTIONS, no_rule
+from .refused import KEYWORDS, no_rule
 
-_REDUCTIONS = {np.add: np.sum, np.multiply: np.prod, np.maximum: np.max, np.minimum: np.min, np.logaddexp: logsumexp,
-               np.logical_and: np.all, np.logical_or: np.any}
+_REDUCTIONS = {np.add: np.sum, np.multiply: np.prod, np.maximum: np.max, np.minimum: np.min, np.logaddexp: logsumexp}
 _DEFAULTS = {"out": None, "dtype": None, "where": True}         # what these keywords are when they change nothing
 
 
@@ -26,7 +25,7 @@ def rephrased(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dic
         return np.cumsum, inputs, {"axis": 0, **kwargs}
     if method == "__call__" and op is not None and type(op) is not Op:
         return op, inputs, kwargs                               # a composition may know them
-    if not kwargs and method in ("__call__", "outer") and (op is not None or ufunc in PLAIN_FUNCTIONS):
+    if not kwargs and method in ("__call__", "outer") and op is not None:
         a, *others = inputs
         return ufunc, (a if method == "__call__" else np.reshape(a, np.shape(a) + (1,) * np.ndim(others[0])), *others), {}
     raise TypeError(no_rule(ufunc, method, kwargs))
