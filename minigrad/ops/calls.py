@@ -126,7 +126,7 @@ def normalised(x: Array, eps: float = 1e-5) -> Call:
 def indexed(x: Array, index: Any) -> Call:
     """Full index tuple with ``...`` first; boolean masks become integer arrays."""
     shape, plain = np.shape(x), tuple([_index(i) for i in (index if isinstance(index, tuple) else (index,))])
-    np.broadcast_to(np.False_, shape)[plain]           # NumPy's own errors
+    np.empty(shape, bool)[plain]        # NumPy's own errors
     full: list[Any] = []
     for i in plain:
         if isinstance(i, np.ndarray) and i.dtype == bool:

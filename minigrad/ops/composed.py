@@ -74,7 +74,7 @@ def getitem(x: Array, index: Any) -> Array:
     """
     index = index if isinstance(index, tuple) else (index,)
     together = [n for n, i in enumerate(index) if not (i is None or i is Ellipsis or isinstance(i, slice))]    # integers count as arrays
-    if all(isinstance(index[n], (int, np.integer)) for n in together):
+    if all([isinstance(index[n], (int, np.integer)) for n in together]) or len(index) == 1:
         return NotImplemented
     full = indexed(x, index)[1]["index"][1:]
     arrays = [i for i in full if isinstance(i, np.ndarray)]
