@@ -201,7 +201,7 @@ def cross_entropy(logits: Array, targets: Array, *, mask: Array | None = None, r
     rows, kind = targets.shape, targets.dtype.kind
     if not shape:
         raise ValueError(f"{name} got logits without a class axis; expected shape (…, classes)")
-    if getattr(mask, "requires_grad", False):
+    if mask is not None and getattr(mask, "requires_grad", False):
         raise TypeError(f"{name} got a mask that requires gradients; a mask is a constant: pass mask.data, or multiply "
                         "the losses of reduction='none' by it")
     if rows == shape[:-1] and kind in "iu":
