@@ -481,3 +481,9 @@ def test_parts_of_several_dtypes_are_added_not_cut():
     x = mg.parameter(rng.normal(size=(2, WIDE)).astype(np.float32))
     loss = (x[:, :300] * np.float32(2)).sum() + (x[:, 300:].astype(np.float64) * 3.0).sum()
     assert (mg.grad(loss, x)[0].data == np.repeat([2, 3], 300).astype(np.float32)).all()
+
+
+def test_gradients_record_themselves_only_when_asked():
+    x = mg.parameter([1., 2.])
+    assert not mg.jacobian(x * x, x).requires_grad and mg.jacobian(x * x, x, create_graph=True).requires_grad
+    assert not mg.grad((x * x).sum(), x)[0].requires_grad and mg.grad((x * x).sum(), x, create_graph=True)[0].requires_grad
