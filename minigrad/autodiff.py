@@ -257,12 +257,10 @@ def grad(output: Value, inputs: Tensor | Sequence[Tensor], *, cotangent: Any = N
     inputs = (inputs,) if isinstance(inputs, Tensor) or not np.iterable(inputs) else tuple(inputs)
     _check("grad()", inputs)
     g = _as_cotangent(output, cotangent, "grad()", keep=create_graph)
-    if create_graph:
-        g = g if isinstance(g, Tensor) else _leaf(g)
-        found = _walk([output], [g], wanted={x.index for x in inputs}, graph=True)
-        return tuple(found[x.index][1] if x.index in found else _leaf(np.zeros_like(x.array)) for x in inputs)
-    found = _walk([output], [_plain(g)], wanted={x.index for x in inputs})
-    return tuple(_leaf(np.array(found[x.index][1], x.array.dtype) if x.index in found else np.zeros_like(x.array)) for x in inputs)
+    g = _plain(g) if not create_graph else g if isinstance(g, Tensor) else _leaf(g)
+    found = _walk([output], [g], wanted={x.index for x in inputs}, graph=create_graph)
+    gradients = [found[x.index][1] if x.index in found else np.zeros_like(x.array) for x in inputs]
+    return tuple([g if isinstance(g, Tensor) else _leaf(np.array(g, x.array.dtype)) for g, x in zip(gradients, inputs)])
 
 
 def jacobian(output: Value, input: Tensor, *, create_graph: bool = False) -> Tensor:
@@ -283,10 +281,8 @@ def jacobian(output: Value, input: Tensor, *, create_graph: bool = False) -> Ten
         return _leaf(np.zeros(shape, input.array.dtype))
     rows = np.eye(n, dtype=output.array.dtype).reshape((n,) + output.array.shape)
     found = _walk([output], [_leaf(rows) if create_graph else rows], wanted={input.index}, graph=create_graph, lead=1)
-    if input.index not in found:
-        return _leaf(np.zeros(shape, input.array.dtype))
-    g = found[input.index][1]
-    return g.reshape(shape) if create_graph else _leaf(np.array(g, input.array.dtype).reshape(shape))
+    _, g = found.get(input.index, (input, np.zeros(shape)))
+    return g.reshape(shape) if isinstance(g, Tensor) else _leaf(np.array(g, input.array.dtype).reshape(shape))
 
 
 def cotangents(root: Value, cotangent: Any = None) -> dict[int, ndarray]:

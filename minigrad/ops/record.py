@@ -6,7 +6,7 @@ The ops themselves stand in ``table.py``. Nothing here knows Tensor: a function 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Sequence, TypeVar
+from typing import Any, Sequence
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from .calls import Array, Call
 
 Function = Callable[..., Any]
 Rule = Callable[..., Any]               # (g, y, *arguments, **attributes) -> the gradient of one argument
-Composition = TypeVar("Composition", bound=Function)
 
 TABLE: dict[str, Op] = {}               # name -> Op
 HANDLERS: dict[type, Function] = {}     # a type -> how it records (op, args, kwargs): the short way of ``__array_function__``
@@ -109,20 +108,6 @@ def _explain(error: Exception, name: str, args: Sequence[Any]) -> None:
     given = ", ".join([f"{x.shape}" if isinstance(x, np.ndarray) else repr(x)[:60] for x in args])
     kind = next((k for k in (ValueError, IndexError) if isinstance(error, k)), TypeError)
     raise kind(f"minigrad: {name} got {given}: {str(error).split('() ')[-1]}") from error       # without our inner function's name
-
-
-def composition(*names: str) -> Callable[[Composition], Composition]:
-    """Decorator: NumPy's functions of these names, called on Tensors, run this composition of ops; a gradient of its own is not needed."""
-    def enter(function: Composition) -> Composition:
-        FUNCTIONS.update((known, function) for known in map(numpys, names) if known)
-        return function
-    return enter
-
-
-def numpys(name: str) -> Function | None:
-    """``linalg.norm`` -> np.linalg.norm; None if this NumPy has no such function."""
-    room, _, name = name.rpartition(".")
-    return getattr(getattr(np, room) if room else np, name, None)
 
 
 # ---- what many rules need ------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Sequence
 import numpy as np
 
 from ..ops.calls import Array, Axis, axes_from_end, axis_from_start
-from ..ops.record import composition
+from .composition import composition
 
 
 def floating(x: Array) -> Array:

@@ -11,7 +11,7 @@ from typing import Literal, Sequence
 import numpy as np
 
 from ..ops.calls import Array, Axis, axis_from_start
-from ..ops.record import composition
+from .composition import composition
 from .arithmetic import floating, root
 
 

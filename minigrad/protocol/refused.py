@@ -13,7 +13,7 @@ from typing import Any, Callable, Iterable
 
 import numpy as np
 
-from ..ops.record import numpys
+from .composition import numpys
 
 PLAIN = {
     "what it is": """shape ndim size result_type common_type can_cast min_scalar_type iscomplexobj isrealobj may_share_memory shares_memory

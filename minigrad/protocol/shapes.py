@@ -10,7 +10,7 @@ from typing import Any, Callable, Iterable, Sequence
 import numpy as np
 
 from ..ops.calls import Array, Shape, axes_from_end, axis_from_start
-from ..ops.record import composition
+from .composition import composition
 
 Axes = int | tuple[int, ...] | list[int] | range        # one or several
 Parts = int | Sequence[int]                             # how many, or where to cut
