@@ -165,7 +165,7 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """The same values as a leaf without history: nothing flows back through it."""
-        return _fill(_new(Tensor), self.array.copy(), name=self.name)
+        return _leaf(self.array.copy(), name=self.name)
 
     def copy(self) -> Tensor:
         return record(TABLE["multiply"], (self, 1))
@@ -387,7 +387,7 @@ def _without_gradient(function: Callable[..., Any], args: tuple[Any, ...], kwarg
         raise
 
 
-def _fill(out: Tensor, array: ndarray, requires_grad: bool = False, name: str | None = None) -> Tensor:
+def _fill(out: Tensor, array: ndarray, requires_grad: bool, name: str | None) -> Tensor:
     """Make ``out`` a leaf around an array, which is not copied."""
     out.array, out.requires_grad, out.name = array, requires_grad, name
     out.op = out.attributes = out.grad = None
@@ -396,9 +396,9 @@ def _fill(out: Tensor, array: ndarray, requires_grad: bool = False, name: str | 
     return out
 
 
-def _leaf(array: ndarray) -> Tensor:
-    """A constant Tensor around an array, which is not copied."""
-    return _fill(_new(Tensor), array)
+def _leaf(array: ndarray, requires_grad: bool = False, name: str | None = None) -> Tensor:
+    """A Tensor around an array, which is not copied."""
+    return _fill(_new(Tensor), array, requires_grad, name)
 
 
 def _plain(x: Any) -> Any:

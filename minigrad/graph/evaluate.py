@@ -79,12 +79,7 @@ def adjoint(graph: Graph, wanted: Sequence[int] | None = None, cotangent: Any = 
     """
     if wanted is None:
         wanted = [i for i in graph.inputs if graph.nodes[i].requires_grad] or [n.id for n in graph.nodes if n.kind == "parameter"]
-    leaves = {}
-    for node in graph.nodes:
-        if node.op is None and node.kind != "constant":
-            leaf = _leaf(node.value)
-            leaf.requires_grad, leaf.name = node.requires_grad, node.name
-            leaves[node.id] = leaf
+    leaves = {n.id: _leaf(n.value, n.requires_grad, n.name) for n in graph.nodes if n.op is None and n.kind != "constant"}
     values = replay(graph, leaves)
     root = values[graph.outputs[0]]
     given = _leaf(np.ones(root.shape, root.dtype)) if cotangent is None else Tensor(cotangent, name="cotangent")
