@@ -363,3 +363,17 @@ def test_products_along_other_axes_and_of_what_is_no_matrix():
     assert np.allclose(np.linalg.multi_dot([v, A, v]).data, v @ A.data @ v)
     with pytest.raises(ValueError, match="the first and the last may be vectors"):
         np.linalg.multi_dot([A, v, A])
+
+
+def test_a_ufunc_that_is_a_composition_takes_its_keywords():
+    rng = np.random.default_rng(3)
+    a, b = mg.parameter(rng.normal(size=(3, 2))), rng.normal(size=(3, 2))
+    y = np.vecdot(a, b, axis=0)
+    assert np.allclose(y.data, (a.data * b).sum(0)) and np.array_equal(mg.grad(y.sum(), a)[0].data, b)
+    with pytest.raises(ValueError, match="vecdot got shapes .*expected equal lengths along axis 0"):
+        np.vecdot(a, b[:2], axis=0)
+
+
+def test_errors_on_plain_arrays_name_the_function_once():
+    with pytest.raises(ValueError, match="^softmax_cross_entropy got target 5 at .*expected class numbers 0 … 1$"):
+        mg.softmax_cross_entropy(np.ones((1, 2)), [5])
