@@ -288,7 +288,7 @@ class Tensor:
             if op is not None:
                 at_once = ufunc in _DIRECT or op is _matmul and type(inputs[0]) is ndarray and inputs[0].ndim > 1 < self.array.ndim
                 return record(op, inputs) if at_once else _apply(op, inputs, kwargs)
-        if ufunc in PLAIN_FUNCTIONS and "out" not in kwargs:
+        if ufunc in PLAIN_FUNCTIONS and method != "at" and "out" not in kwargs:         # those would write into a Tensor
             return _without_gradient(ufunc if method == "__call__" else getattr(ufunc, method), inputs, kwargs)
         return _apply(*rephrased(ufunc, method, inputs, kwargs))
 
@@ -298,6 +298,8 @@ class Tensor:
             return _apply(op, args, kwargs)
         if function not in PLAIN_FUNCTIONS:
             raise TypeError(no_rule(function))
+        if isinstance(kwargs.get("out"), Tensor):
+            raise TypeError(no_rule(function, keywords=["out"]))
         return _without_gradient(function, args, kwargs)
 
 

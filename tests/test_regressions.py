@@ -329,3 +329,12 @@ def test_a_graph_is_freed_when_it_is_named():
         assert gone() is None
     finally:
         gc.enable()
+
+
+def test_a_ufunc_never_writes_into_a_tensor():
+    t = mg.Tensor([1.5, 2.5])
+    for write in (lambda: np.ceil.at(t, [0]), lambda: np.floor_divide.at(t, [0], 2.), lambda: np.ceil(t, out=t), lambda: np.add.at(t, [0], 1.),
+                  lambda: np.round(np.array([1.4, 2.4]), out=t), lambda: np.max(t, axis=0, out=t)):
+        with pytest.raises(TypeError, match="written into|asked to write|out"):
+            write()
+    assert t.data.tolist() == [1.5, 2.5]
