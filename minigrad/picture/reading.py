@@ -1,4 +1,5 @@
-"""Reading a recorded graph for a picture: which steps are shown, what belongs to a step, what comes before and after.
+"""Reading a recorded graph for a picture: which steps are shown, what belongs to a step (steps.py), what comes before and after
+(around.py), and which part each mark plays.
 
 The result is a `Story`.  Only the steps that are shown are looked at closely, so a hundred thousand folded steps cost
 one light pass.
@@ -10,14 +11,14 @@ from typing import Any, Callable
 
 from . import marks as marking
 from . import text
+from .around import Around, flat
 from .marks import Mark
-from .recorded import Recorded
-from .story import Column, Parameter, Rail, Story
+from .story import Column, Parameter, Story
 
 LARGEST = 400  # marks of a graph without time; earlier ones are summed up in one mark
 
 
-class Reader(Recorded):
+class Reader(Around):
     """Builds the story; one instance per picture."""
 
     # --- the story --------------------------------------------------------------------------------------------------
@@ -31,7 +32,6 @@ class Reader(Recorded):
         looked_at = shown | {s + 1 for s in shown} | {s - 1 for s in shown}  # a state is what the next step uses
         buckets: dict[tuple[Any, int], list[int]] = {}
         outside: list[int] = []
-        self.ended: set[int] = set()   # what is computed from a finished sum over time comes after the loop
         for number, node in enumerate(self.nodes):
             if number in self.chained:
                 continue
@@ -58,274 +58,6 @@ class Reader(Recorded):
         story.parameters = self._parameters(story)
         self._roles(story)
         return story
-
-    def _initial(self, buckets: dict[tuple[Any, int], list[int]]) -> set[tuple[int, int]]:
-        """(node, operand position) pairs of the first step that read the initial state."""
-        found: set[tuple[int, int]] = set()
-        for loop in self.loops:
-            begin = self.begin(loop)
-            first, second = buckets.get((loop, begin), []), buckets.get((loop, begin + self.forward[loop]), [])
-            for number in first:
-                for position, operand in enumerate(self.nodes[number].inputs):
-                    if self.nodes[operand].step == 0:
-                        found.add((number, position))
-            # Where the second step reads the first, the first reads the initial state.
-            for a, b in zip(first, second):
-                if marking.op_name(self.nodes[a]) != marking.op_name(self.nodes[b]):
-                    break
-                for position, (i, j) in enumerate(zip(self.nodes[a].inputs, self.nodes[b].inputs)):
-                    later = self.nodes[self.source(j)]
-                    here = self.nodes[self.source(i)]
-                    if later.step == begin and later.loop == loop and not (here.step and here.loop == loop):
-                        found.add((a, position))
-        return found
-
-    def _post(self, outside: list[int], buckets: dict[tuple[Any, int], list[int]]) -> list[int]:
-        """Nodes after the loops: what depends on a step but belongs to none; with the running sums' last nodes."""
-        late = self.late = set()
-        order: list[int] = []
-        for number in sorted(outside + list(self.chains)):
-            if number in self.chains:
-                late.add(number)
-                order.append(number)
-                continue
-            node = self.nodes[number]
-            if node.op is None:
-                continue
-            sources = map(self.source, node.inputs)
-            if number in self.ended or any(self.nodes[i].step or i in late for i in sources):
-                late.add(number)
-                if self.source(number) == number:
-                    order.append(number)
-        # A stack from which every value is drawn directly is not drawn itself.
-        used: set[int] = set(self.outputs)
-        for ids in buckets.values():
-            used.update(self.source(self.nodes[n].inputs[0]) for n in ids
-                        if self.source(n) == n and self._picks(self.nodes[n]))
-        kept: list[int] = []
-        for number in reversed(order):
-            if number in used or number in self.chains:
-                kept.append(number)
-                operands = self.chains.get(number, self.nodes[number].inputs)
-                used.update(self.source(i) for i in operands)
-        return kept[::-1]
-
-    def _column(self, place: tuple[Any, int], ids: list[int], initial: set[tuple[int, int]],
-                keep: frozenset[int]) -> Column:
-        loop, step = place
-        column = Column(loop, step)
-        inside: list[int] = []
-        picked: dict[int, int] = {}     # a getitem of something outside time -> drawn as an input
-        for number in ids:
-            node = self.nodes[number]
-            source = self.source(number)
-            if source != number:
-                continue
-            if node.op is not None and self.fixed(number):
-                continue
-            if self._picks(node):
-                picked[number] = node.inputs[0]
-            inside.append(number)
-        local = set(inside)
-        slots: dict[int, int] = {}
-        outer: dict[int, int] = {}
-
-        def refer(number: int, position: int, operand: int) -> Any:
-            target = self.source(operand)
-            node = self.nodes[target]
-            if number in picked:
-                return text.label("")
-            if target in local:
-                return ("mark", target)
-            past = (number, position) in initial or (
-                bool(node.step) and node.step == step - self.forward[loop] and node.loop == loop)
-            if past:
-                return ("past", slots.setdefault(target, len(slots)))
-            if marking.is_constant(node):
-                return marking.constant_label(node)
-            if self.fixed(target):
-                return marking.formula(self.graph, node)
-            return ("outer", outer.setdefault(target, len(outer)))
-
-        column.marks, column.where = marking.build(self.graph, inside, refer, self.uses, self.keys, keep)
-        column.pasts = list(slots)
-        column.cuts = {self.cuts[i] for n in inside for i in self.nodes[n].inputs if i in self.cuts}
-        for mark in column.marks:
-            if mark.nodes[-1] in picked:
-                from_ = self.nodes[picked[mark.nodes[-1]]]
-                name = mark.name or from_.name
-                mark.name, mark.role, mark.circle, mark.boxed, mark.sources = name, "input", True, False, []
-                mark.words = text.name_label(name) if name else text.label("x")
-                if from_.op is not None and self.later(from_.id):   # computed from another loop
-                    mark.name, mark.role, mark.words = from_.name or name, "elsewhere", text.name_label(
-                        from_.name or name or "x")
-        named = {mark.name for mark in column.marks}
-        for mark in column.marks:
-            if mark.role == "input" and mark.name is None and "x" in named:
-                mark.words = text.label("c")   # a constant that was computed, beside the author's x
-        # What comes from elsewhere stands at the foot of the column under its own name.
-        for target, count in outer.items():
-            column.elsewhere[target] = len(column.marks)
-            node = self.nodes[target]
-            key = self.keys.of(("elsewhere", count), {})
-            name = node.name or ("c" if node.step is None else "s")
-            role = "input" if node.op is None and node.step != 0 else "elsewhere"
-            own = role == "input" and self.uses[target] == 1   # a target, say: every step has one of its own
-            column.marks.append(Mark(key, role, text.name_label(name, node.step), name if own else node.name,
-                                     (target,), circle=True, boxed=False, op="" if own else "elsewhere"))
-        for mark in column.marks:
-            mark.sources = [("mark", column.elsewhere[list(outer)[n]]) if kind == "outer" else (kind, n)
-                            for kind, n in mark.sources]
-        return column
-
-    def _picks(self, node: Any) -> bool:
-        """Whether the node takes this step's part out of a whole sequence: an input."""
-        if marking.op_name(node) != "getitem":
-            return False
-        sequence = self.nodes[self.source(node.inputs[0])]
-        if sequence.step is not None:                    # a value of a step, or a part of the initial state
-            return False
-        if not self.fixed(sequence.id):
-            return True
-        index = marking.index_of(node)
-        items = index if isinstance(index, tuple) else (index,)
-        return sequence.op is None and any(isinstance(i, int) for i in items)
-
-    def later(self, number: int) -> bool:
-        """Whether a node outside time depends on a step."""
-        return number in self.late
-
-    def _states(self, columns: dict[tuple[Any, int], Column]) -> tuple[dict[Any, Any], dict[Any, Any], dict[Any, Any]]:
-        """Per loop and slot: the keys of the marks that are the state, its name, and the initial value."""
-        states: dict[Any, dict[int, list[int]]] = {loop: {} for loop in self.loops}
-        names: dict[Any, dict[int, str]] = {loop: {} for loop in self.loops}
-        initial: dict[Any, dict[int, int]] = {loop: {} for loop in self.loops}
-        for (loop, step), column in columns.items():
-            before = columns.get((loop, step - self.forward[loop]))
-            for slot, target in enumerate(column.pasts):
-                if step == self.begin(loop):
-                    initial[loop][slot] = target
-                    if self.nodes[target].step == 0 and self.nodes[target].name:
-                        names[loop].setdefault(slot, self.nodes[target].name.removesuffix("_0"))
-                elif before is not None and target in before.where:
-                    mark = before.marks[before.where[target]]
-                    keys = states[loop].setdefault(slot, [])
-                    if mark.key not in keys:
-                        keys.append(mark.key)
-                    if mark.name:
-                        names[loop][slot] = mark.name
-        return states, names, initial
-
-    def _after(self, story: Story, post: list[int]) -> None:
-        """Marks after the loops, and the rails that lead to them."""
-        local = set(post)
-        numbers: dict[tuple[Any, int], int] = {}
-        gathered: dict[int, list[int]] = {}
-        last = {loop: story.columns.get((loop, self.end(loop))) for loop in self.loops}
-        final = {loop: {mark.nodes[-1] for mark in (last[loop].marks if last[loop] else [])  # type: ignore[union-attr]
-                        if mark.key in _flat(story.states[loop])} for loop in self.loops}
-
-        def refer(number: int, position: int, operand: int) -> Any:
-            target = self.source(operand)
-            node = self.nodes[target]
-            if target in local:
-                return ("mark", target)
-            if node.op is not None and self.fixed(target):
-                return marking.formula(self.graph, node)
-            if node.step:
-                if target in final.get(node.loop, ()) and len(self.nodes[number].inputs) < 4 \
-                        and marking.op_name(self.nodes[number]) != "stack":
-                    return ("step", numbers.setdefault((node.loop, target), len(numbers)))
-                gathered.setdefault(number, []).append(target)
-                return ("rail", number)
-            if marking.is_constant(node):
-                return marking.constant_label(node)
-            if self.fixed(target):
-                return marking.formula(self.graph, node)
-            return ("outer", target)
-
-        # The last node of a running sum stands for all of it: its terms are its operands.
-        parts: list[int] = []
-        for number in post:
-            if number not in self.chains:
-                for operand in self.nodes[number].inputs:
-                    target = self.source(operand)
-                    if target not in local and not self.nodes[target].step and not self.fixed(target) \
-                            and not marking.is_constant(self.nodes[target]):
-                        parts.append(target)
-        sources = self._upstream(parts)
-        local |= set(sources)
-        chains = self.chains
-        reader = self
-
-        class View:
-            """The graph with running sums as single nodes."""
-            nodes = _Summed(reader.nodes, chains)
-
-        story.after, story.after_where = marking.build(View, sorted(set(sources) | set(post)), refer, self.uses,
-                                                       self.keys, frozenset(self.outputs) | frozenset(chains))
-        for mark in story.after:
-            mark.sources = list(dict.fromkeys(mark.sources))
-            if mark.nodes[-1] in chains:
-                mark.role, mark.op = "total" if mark.nodes[-1] in self.outputs else "loss", "total"
-                term = next((self.nodes[t].name for t in chains[mark.nodes[-1]] if self.nodes[t].name), None)
-                mark.words = text.join("Σ ", text.name_label(term)) if term else text.label("Σ")
-                for words in list(dict.fromkeys(mark.sums))[:1]:   # a penalty on the weights, say
-                    mark.words = text.join(mark.words, " + ", words)
-        story.after_inputs = {n: place for place, n in numbers.items()}
-        shown = set(story.shown)
-        for number, targets in gathered.items():
-            by_loop: dict[Any, dict[int, list[int]]] = {}
-            counts: dict[Any, int] = {}
-            for target in targets:
-                node = self.nodes[target]
-                counts[node.loop] = counts.get(node.loop, 0) + 1
-                if node.step in shown:
-                    terms = by_loop.setdefault(node.loop, {}).setdefault(node.step, [])
-                    if target not in terms:
-                        terms.append(target)
-            for loop in self.loops:
-                if loop in counts:
-                    story.rails.append(Rail(loop, number, by_loop.get(loop, {}), number in chains, counts[loop]))
-
-    def _upstream(self, starts: list[int]) -> list[int]:
-        """These nodes and all that they are made of, without parameters and constants."""
-        seen: set[int] = set()
-        stack = list(starts)
-        while stack:
-            number = stack.pop()
-            node = self.nodes[number]
-            if number in seen or node.step or number in self.late or self.fixed(number) or marking.is_constant(node):
-                continue
-            seen.add(number)
-            stack.extend(map(self.source, node.inputs))
-        return sorted(seen)
-
-    def _before(self, story: Story) -> None:
-        """What the initial states (and values picked in every step) are computed from."""
-        starts = []
-        for slots in story.initial.values():
-            starts += [number for number in slots.values() if self.nodes[number].op is not None]
-        for column in story.columns.values():
-            for mark in column.marks:
-                if mark.role == "input" and mark.nodes and self.nodes[mark.nodes[-1]].op is not None:
-                    source = self.source(self.nodes[mark.nodes[-1]].inputs[0])
-                    if self.nodes[source].op is not None and source not in self.late:
-                        starts.append(source)
-                        story.picked.setdefault((column.loop, source), {})[column.step] = mark.nodes[-1]
-            starts += [n for n in column.elsewhere if self.nodes[n].op is not None and not self.nodes[n].step]
-        needed = [n for n in self._upstream(starts)]
-        local = set(needed)
-
-        def refer(number: int, position: int, operand: int) -> Any:
-            target = self.source(operand)
-            node = self.nodes[target]
-            if target in local:
-                return ("mark", target)
-            return marking.constant_label(node) if marking.is_constant(node) else marking.formula(self.graph, node)
-
-        keep = frozenset(starts)
-        story.before, story.before_where = marking.build(self.graph, needed, refer, self.uses, self.keys, keep)
 
     def _parameters(self, story: Story) -> list[Parameter]:
         """Every parameter once, in the order of first use."""
@@ -356,7 +88,7 @@ class Reader(Recorded):
                   for node in terms}
         stacked = {n for (_, n), rail in railed.items() if not rail.adds}
         for (loop, step), column in story.columns.items():
-            keys = _flat(story.states[loop])
+            keys = flat(story.states[loop])
             named = story.state_names[loop]
             names = {key: named.get(slot) for slot, some in story.states[loop].items() for key in some}
             for mark in column.marks:
@@ -436,26 +168,3 @@ class Reader(Recorded):
         shown = {n for mark in column.marks for n in mark.nodes}
         story.parameters = [p for p in story.parameters if p.node not in shown]
         return story
-
-
-def _flat(states: dict[int, list[int]]) -> set[int]:
-    return {key for keys in states.values() for key in keys}
-
-
-class _Summed:
-    """`nodes` in which the last node of a running sum has the terms as operands."""
-
-    def __init__(self, nodes: Any, chains: dict[int, list[int]]) -> None:
-        self._nodes, self._chains = nodes, chains
-
-    def __getitem__(self, number: int) -> Any:
-        node = self._nodes[number]
-        return _Sum(node, tuple(self._chains[number])) if number in self._chains else node
-
-
-class _Sum:
-    """A running sum as one node."""
-
-    def __init__(self, node: Any, terms: tuple[int, ...]) -> None:
-        self.op, self.kind, self.name, self.value = node.op, node.kind, node.name, node.value
-        self.attributes, self.inputs, self.id = node.attributes, terms, node.id

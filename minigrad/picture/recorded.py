@@ -37,6 +37,7 @@ class Recorded:
         self.chains: dict[int, list[int]] = {}
         self.derived: dict[int, bool] = {}
         self.late: set[int] = set()            # nodes outside time that depend on a step
+        self.ended: set[int] = set()           # what is computed from a finished sum over time: it comes after the loop
         self.starts: set[int] = set()          # nodes that read an initial state
         self.cuts: dict[int, int] = {}         # leaf -> the value that it is, without its history (mg.detach)
 
