@@ -32,13 +32,13 @@ def name_nodes(graph: Graph, aliases: dict[int, Tensor]) -> None:
     aliases  {id of a Tensor: the Tensor that stands for it in the graph}, where a scan was unfolded
     """
     by_tensor = {id(n.tensor): n for n in graph.nodes if n.tensor is not None}
+    leaf_nodes = {i: n for i, n in by_tensor.items() if n.op is None}
     placed = [(n, n.tensor.place) for n in by_tensor.values() if n.tensor.place is not None]
     names = {}
     for loop in {place.loop.id: place.loop for _, place in placed}.values():
         names[loop.id], leaves = _traced(loop) if loop.cell is not None else _of_a_loop(loop)
         bound = {line[0] for line in names[loop.id].values()}
         states = flatten(loop.initial) if loop.cell is not None else [x for name, x in leaves if name in bound]
-        leaf_nodes = {i: n for i, n in by_tensor.items() if n.op is None}
         for given, leaf in leaves:
             if id(leaf) in leaf_nodes:
                 leaf_nodes[id(leaf)].name = leaf_nodes[id(leaf)].name or given

@@ -69,11 +69,11 @@ class _Normal:
         if all([self.nodes[self.new[i]].kind == "constant" for i in operands]) and node.id not in self.inputs:
             return self.constant(value)
         if name == "add":
-            return self.add(SUM, self.sorted(self.parts(operands[0], SUM) + self.parts(operands[1], SUM)), {}, value, **more)
+            return self.add(SUM, self.in_order(self.parts(operands[0], SUM) + self.parts(operands[1], SUM)), {}, value, **more)
         if name == "subtract":
             other = self.nodes[self.new[operands[1]]].value
             minus = self.product(operands[1:], -(other.astype(value.dtype) if other.dtype.kind in "bu" else other), {}, -1.0)
-            return self.add(SUM, self.sorted((*self.parts(operands[0], SUM), minus)), {}, value, **more)
+            return self.add(SUM, self.in_order((*self.parts(operands[0], SUM), minus)), {}, value, **more)
         if name in ("multiply", "negative"):
             return self.product(operands, value, more, -1.0 if name == "negative" else None)
         return self.add(node.op, tuple([self.new[i] for i in operands]), node.attributes, value, **more)
@@ -85,9 +85,9 @@ class _Normal:
 
     def product(self, operands: tuple[int, ...], value: np.ndarray, more: dict[str, Any], number: float | None) -> int:
         """Scalar constants multiplied into one, in front; a 1 disappears."""
-        parts = [self.nodes[j] for i in operands for j in self.parts(i, PRODUCT)]
-        factors = [n.id for n in parts if n.kind != "constant" or n.value.ndim]
-        numbers = [n.value for n in parts if n.kind == "constant" and not n.value.ndim]
+        nodes = [self.nodes[j] for i in operands for j in self.parts(i, PRODUCT)]
+        factors = [n.id for n in nodes if n.kind != "constant" or n.value.ndim]
+        numbers = [n.value for n in nodes if n.kind == "constant" and not n.value.ndim]
         numbers += [] if number is None else [np.asarray(number, value.dtype)]
         if numbers:
             total = np.asarray(functools.reduce(np.multiply, numbers), value.dtype)
@@ -97,9 +97,9 @@ class _Normal:
                 factors.append(self.constant(total))
             elif len(factors) == 1 and self.nodes[factors[0]].value.shape == value.shape:
                 return factors[0]
-        return self.add(PRODUCT, self.sorted(factors), {}, value, **more)
+        return self.add(PRODUCT, self.in_order(factors), {}, value, **more)
 
-    def sorted(self, ids: Iterable[int]) -> tuple[int, ...]:
+    def in_order(self, ids: Iterable[int]) -> tuple[int, ...]:
         """Constants first, then parameters, inputs, and what was computed, each in the order it was made."""
         return tuple(sorted(ids, key=lambda i: (("constant", "parameter", "input", "op").index(self.nodes[i].kind), i)))
 

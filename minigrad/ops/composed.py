@@ -81,9 +81,10 @@ def getitem(x: Array, index: Any) -> Array:
     basic = tuple([slice(None) if isinstance(i, np.ndarray) else i for i in full])
     rest = [i if isinstance(i, np.ndarray) else slice(None) for i in full if not isinstance(i, int)]
     apart = together[-1] - together[0] >= len(together)
-    if not arrays or not apart and all([i == slice(None) for i in basic]):
+    whole = all([i == slice(None) for i in basic])
+    if not arrays or whole and not apart:
         return NotImplemented
-    x = x if all([i == slice(None) for i in basic]) else x[basic]
+    x = x if whole else x[basic]
     if not apart:
         return x[tuple(rest)]
     order = sorted(range(len(rest)), key=lambda n: not isinstance(rest[n], np.ndarray))
