@@ -57,14 +57,12 @@ def gelu_slope(x: np.ndarray) -> np.ndarray:
 
 
 # ---- choices: equal candidates share the gradient --------------------------------------------------------------------
-def _wins(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return (real(a) > real(b)) + 0.5 * (real(a) == real(b))
+def _won(g: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return g * ((real(a) > real(b)) + 0.5 * (real(a) == real(b))).astype(g.dtype)
 
 
-maximum = op(values.maximum, lambda g, y, a, b: g * _wins(a, b).astype(g.dtype), lambda g, y, a, b: g * _wins(b, a).astype(g.dtype),
-             reads="max({0}, {1})", serves=(np.maximum,))
-minimum = op(values.minimum, lambda g, y, a, b: g * _wins(b, a).astype(g.dtype), lambda g, y, a, b: g * _wins(a, b).astype(g.dtype),
-             reads="min({0}, {1})", serves=(np.minimum,))
+maximum = op(np.maximum, lambda g, y, a, b: _won(g, a, b), lambda g, y, a, b: _won(g, b, a), reads="max({0}, {1})")
+minimum = op(np.minimum, lambda g, y, a, b: _won(g, b, a), lambda g, y, a, b: _won(g, a, b), reads="min({0}, {1})")
 where = op(np.where,     None, lambda g, y, c, a, b: np.where(c, g, 0), lambda g, y, c, a, b: np.where(c, 0, g),
            reads="where({0}, {1}, {2})", serves=(np.where,), compose=composed.where)
 
@@ -92,8 +90,8 @@ mean = op(np.mean,       lambda g, y, x, axis, keepdims: spread(_kept(g, axis, k
 var = op(values.var,     lambda g, y, x, axis, keepdims, ddof:
          _kept(g, axis, keepdims) * (x - np.mean(x, axis=axis, keepdims=True)) * (2 / (values.size(x, axis) - ddof)),
          reads="var({0})", call=calls.variance, serves=(np.var,))
-max = op(values.amax,    _share, reads="max({0})", name="max", call=calls.reduction, serves=(np.max, np.amax))
-min = op(values.amin,    _share, reads="min({0})", name="min", call=calls.reduction, serves=(np.min, np.amin))
+max = op(np.max,         _share, reads="max({0})", name="max", call=calls.reduction, serves=(np.max, np.amax))
+min = op(np.min,         _share, reads="min({0})", name="min", call=calls.reduction, serves=(np.min, np.amin))
 logsumexp = op(values.logsumexp, lambda g, y, x, axis, keepdims: _kept(g, axis, keepdims) * np.exp(x - _kept(y, axis, keepdims)),
                reads="logsumexp({0})", call=calls.reduction)
 softmax = op(values.softmax, lambda g, y, x, axis: y * (g - np.sum(g * y, axis=axis, keepdims=True)),

@@ -13,14 +13,6 @@ def absolute(x: np.ndarray) -> np.ndarray:
     return np.where(x.real < 0, -x, x) if np.iscomplexobj(x) else np.absolute(x)
 
 
-def maximum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.where(np.real(a) >= np.real(b), a, b) if np.iscomplexobj(a) or np.iscomplexobj(b) else np.maximum(a, b)
-
-
-def minimum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.where(np.real(a) <= np.real(b), a, b) if np.iscomplexobj(a) or np.iscomplexobj(b) else np.minimum(a, b)
-
-
 def sigmoid(x: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-x)), as ½ tanh(½x) + ½: never overflows, and NumPy's tanh is fast."""
     half = HALVES.get(x.dtype, HALF) if type(x) is np.ndarray and x.ndim else HALF
@@ -98,24 +90,9 @@ def size(x: np.ndarray, axes: tuple[int, ...] | range) -> int:
     return math.prod([x.shape[a] for a in axes])
 
 
-def _extreme(x: np.ndarray, axis: tuple[int, ...], keepdims: bool, sign: int) -> np.ndarray:
-    """max (sign 1) or min (-1) of complex arrays by their real part, one axis after the other (never lexicographic)."""
-    for a in axis:
-        x = np.take_along_axis(x, np.expand_dims(np.argmax(sign * x.real, axis=a), a), axis=a)
-    return x if keepdims else np.squeeze(x, axis=axis)
-
-
-def amax(x: np.ndarray, axis: tuple[int, ...], keepdims: bool) -> np.ndarray:
-    return _extreme(x, axis, keepdims, 1) if np.iscomplexobj(x) else np.max(x, axis=axis, keepdims=keepdims)
-
-
-def amin(x: np.ndarray, axis: tuple[int, ...], keepdims: bool) -> np.ndarray:
-    return _extreme(x, axis, keepdims, -1) if np.iscomplexobj(x) else np.min(x, axis=axis, keepdims=keepdims)
-
-
 def _top(x: np.ndarray, axis: tuple[int, ...]) -> np.ndarray | float:
     """The maximum, kept, of the real part; 0 of nothing."""
-    return amax(x, axis, True).real if x.size else 0.0
+    return np.max(x.real, axis=axis, keepdims=True) if x.size else 0.0
 
 
 def logsumexp(x: np.ndarray, axis: tuple[int, ...], keepdims: bool = False) -> np.ndarray:
