@@ -8,7 +8,7 @@ from typing import Any, Sequence
 
 import numpy as np
 
-from .calls import Array, Axis, axes_from_end, cross_entropy, indexed
+from .calls import Array, Axis, _index, axes_from_end, cross_entropy
 from .record import TABLE
 
 
@@ -67,25 +67,12 @@ def prod(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 
 
 def getitem(x: Array, index: Any) -> Array:
-    """Basic indices first when arrays are mixed in; arrays that stand apart are brought together in front.
+    """Arrays that stand apart from each other: NumPy brings their axes to the front, where leading axes of gradients belong.
 
-    That is where NumPy has the axes of arrays between which a slice, a new axis or ``...`` stands, of length 0 too; leading axes of
-    gradients belong there, so the array is transposed and only then indexed.
+    They become one array of places among the elements in a row.
     """
-    index = index if isinstance(index, tuple) else (index,)
-    together = [n for n, i in enumerate(index) if not (i is None or i is Ellipsis or isinstance(i, slice))]    # integers count as arrays
-    if all([isinstance(index[n], (int, np.integer)) for n in together]) or len(index) == 1:
+    parts = [_index(i) for i in (index if isinstance(index, tuple) else (index,))]
+    arrays = [n for n, i in enumerate(parts) if isinstance(i, (np.ndarray, int))]       # integers count as arrays beside arrays
+    if all([isinstance(parts[n], int) for n in arrays]) or arrays[-1] - arrays[0] < len(arrays):
         return NotImplemented
-    full = indexed(x, index)[1]["index"][1:]
-    arrays = [i for i in full if isinstance(i, np.ndarray)]
-    basic = tuple([slice(None) if isinstance(i, np.ndarray) else i for i in full])
-    rest = [i if isinstance(i, np.ndarray) else slice(None) for i in full if not isinstance(i, int)]
-    apart = together[-1] - together[0] >= len(together)
-    whole = all([i == slice(None) for i in basic])
-    if not arrays or whole and not apart:
-        return NotImplemented
-    x = x if whole else x[basic]
-    if not apart:
-        return x[tuple(rest)]
-    order = sorted(range(len(rest)), key=lambda n: not isinstance(rest[n], np.ndarray))
-    return (x if order == list(range(len(rest))) else np.transpose(x, order))[tuple(arrays)]
+    return np.reshape(x, -1)[np.arange(np.size(x)).reshape(np.shape(x))[tuple(parts)]]
