@@ -242,7 +242,7 @@ def test_nothing_along_an_axis():
     (lambda x: x.sum(axis=""), TypeError, "minigrad: sum got x .*'str' object cannot be interpreted as an integer"),
     (lambda x: np.average(x, weights=0 * x), ValueError, "whose sum is zero"), (lambda x: np.diff(x, -1), ValueError, "n=-1; expected 0 or more"),
     (lambda x: x[np.array(0.5)], TypeError, "minigrad: getitem got x"), (lambda x: np.repeat(x, np.array(1.5)), TypeError, "repeats of dtype float64; expected integers"),
-    (lambda x: x.reshape({}), TypeError, "reshape got shape {}; expected integers"),
+    (lambda x: x.reshape({}), TypeError, "reshape got x .*{}: expected a sequence of integers"),
     (lambda x: x @ [[1], [1, 2]], ValueError, "minigrad: matmul got x"), (lambda x: np.polyval(x, x), ValueError, "expected a vector"),
     (lambda x: np.rot90(x, axes=(1, -1)), ValueError, "two different ones"), (lambda x: np.vsplit(x[0], 1), ValueError, "at least two axes"),
     (lambda x: np.vecdot(x, x[0, :1]), ValueError, "equal lengths along axis -1"), (lambda x: np.vdot(x, x[0]), ValueError, "as many elements in both"),
@@ -307,7 +307,7 @@ def test_append_and_cross_along_an_axis():
 
 
 def test_a_shape_of_nothing_leaves_minus_one_open():
-    with pytest.raises(ValueError, match=r"reshape got \(0, 3\): cannot reshape array of size 0"):
+    with pytest.raises(ValueError, match=r"reshape got \(0, 3\), \(-1, 0\): cannot reshape array of size 0"):
         mg.parameter(np.zeros((0, 3))).reshape(-1, 0)
 
 
@@ -336,7 +336,7 @@ def test_a_median_over_several_axes(axis):
                                             (np.squeeze, (0, 0)), (np.squeeze, (0, -3)), (np.median, (1, 1))])
 def test_an_axis_is_named_once(function, axis):
     for x in (np.ones((1, 2, 3)), mg.parameter(np.ones((1, 2, 3)))):
-        with pytest.raises(ValueError, match="repeated|duplicate|names the same axis twice"):
+        with pytest.raises(ValueError, match="repeated|duplicate"):
             function(x, axis)
 
 

@@ -433,10 +433,10 @@ W23 = np.ones((2, 3))
 
 @pytest.mark.parametrize("call, message", [
     (lambda w: np.sum(w, axis=2), "axis 2 is out of bounds for array of dimension 2"),
-    (lambda w: np.sum(w, axis=(0, -2)), "names the same axis twice"),
-    (lambda w: w.reshape(4, 2), r"reshape cannot turn shape \(2, 3\) \(6 elements\) into \(4, 2\)"),
-    (lambda w: w.reshape(4, -1), r"reshape cannot turn shape \(2, 3\) \(6 elements\) into \(4, -1\)"),
-    (lambda w: w.transpose(0, 0), "each axis is needed once"),
+    (lambda w: np.sum(w, axis=(0, -2)), r"sum got W_x \(2, 3\), axis=\(0, -2\): repeated axis"),
+    (lambda w: w.reshape(4, 2), r"reshape got W_x \(2, 3\), \(4, 2\): cannot reshape array of size 6 into shape \(4,2\)"),
+    (lambda w: w.reshape(4, -1), r"reshape got W_x \(2, 3\), \(4, -1\): cannot reshape array of size 6 into shape"),
+    (lambda w: w.transpose(0, 0), r"transpose got W_x \(2, 3\), \(0, 0\): repeated axis"), (lambda w: w.transpose([0]), "each axis is needed once"),
     (lambda w: np.squeeze(w, 0), r"squeeze got axis 0 of shape \(2, 3\)"),
     (lambda w: np.split(w, 2, axis=1), "axis of length 3 into 2 equal parts"),
     (lambda w: np.pad(w, 1, mode="edge"), "mode='constant' only"),
@@ -474,10 +474,9 @@ def test_own_functions_take_arrays_lists_and_tensors_alike():
     assert np.array_equal(mg.sigmoid(mg.Tensor(values)).data, mg.sigmoid(np.array(values)))
     assert "1 / (1 + exp(-x))" in mg.sigmoid.__doc__
     assert repr(mg.ops.TABLE["tanh"]) == "<op tanh>"
-    with pytest.raises(ValueError, match="concatenate got no arrays"):
-        mg.ops.TABLE["concatenate"].call([])
-    with pytest.raises(ValueError, match="stack got no arrays"):
-        mg.ops.TABLE["stack"].call([])
+    for join in (mg.concatenate, mg.stack):
+        with pytest.raises(ValueError, match="need at least one array"):
+            join([])
 
 
 def test_the_package_finds_readers_late_and_names_what_it_has_not():

@@ -11,34 +11,28 @@ import operator
 from typing import Any, Callable, Iterable, Sequence, SupportsIndex
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_index
+from numpy.lib.array_utils import normalize_axis_tuple
 
 Array = Any                                         # an ndarray or a Tensor, often a number: NumPy's functions take all alike
 Shape = tuple[int, ...]
-Axis = int | tuple[int, ...] | None                 # one, several or all
+Axis = SupportsIndex | tuple[SupportsIndex, ...] | None     # one, several or all
 Call = tuple[tuple[Array, ...], dict[str, Any]]     # inputs, static attributes in normal form
+
+
+def axes_from_start(axis: Axis, ndim: int) -> tuple[int, ...]:
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    if any([isinstance(a, bool) for a in axes]):
+        raise TypeError(f"axis must be an integer, not {axis}")
+    return normalize_axis_tuple(axes, ndim)
 
 
 def axes_from_end(axis: Axis, ndim: int) -> tuple[int, ...]:
     """None, an int or a tuple -> a sorted tuple of negative axes."""
-    if axis is None:
-        return tuple(range(-ndim, 0))
-    if not isinstance(axis, tuple):
-        return (axis_from_end(axis, ndim),)
-    axes = tuple(sorted([axis_from_end(a, ndim) for a in axis]))
-    if len(set(axes)) != len(axes):
-        raise ValueError(f"axis {axis} names the same axis twice")
-    return axes
-
-
-def axis_from_end(axis: SupportsIndex, ndim: int) -> int:
-    return axis_from_start(axis, ndim) - ndim
+    return tuple(range(-ndim, 0)) if axis is None else tuple(sorted([a - ndim for a in axes_from_start(axis, ndim)]))
 
 
 def axis_from_start(axis: SupportsIndex, ndim: int) -> int:
-    if isinstance(axis, bool):
-        raise TypeError(f"axis must be an integer, not {axis}")
-    return normalize_axis_index(operator.index(axis), ndim)
+    return axes_from_start((axis,), ndim)[0]
 
 
 def reduction(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Call:
@@ -54,7 +48,7 @@ def variance(x: Array, axis: Axis = None, ddof: float = 0, keepdims: bool = Fals
 
 
 def along(x: Array, axis: int = -1) -> Call:
-    return (x,), dict(axis=axis_from_end(axis, np.ndim(x)))
+    return (x,), dict(axis=axes_from_end((axis,), np.ndim(x))[0])
 
 
 def flipped(x: Array, axis: Axis = None) -> Call:
@@ -62,24 +56,16 @@ def flipped(x: Array, axis: Axis = None) -> Call:
 
 
 def reshaped(x: Array, shape: int | Sequence[int], *more: int) -> Call:
-    if isinstance(shape, (dict, set, str)):
-        raise TypeError(f"reshape got shape {shape!r}; expected integers")
-    shape = (shape, *more) if isinstance(shape, (int, np.integer)) else tuple(shape)
     old = np.shape(x)
-    size, asked = math.prod(old), math.prod(shape)
-    if -1 in shape and asked < 0 and shape.count(-1) == 1 and size % asked == 0:
-        shape, asked = tuple([-size // asked if n == -1 else int(n) for n in shape]), size
-    if asked != size:
-        raise ValueError(f"reshape cannot turn shape {old} ({size} elements) into {shape}")
-    return (x,), dict(shape=shape, rank=len(old))
+    return (x,), dict(shape=np.empty(old, bool).reshape(shape, *more).shape, rank=len(old))
 
 
 def transposed(x: Array, axes: Sequence[int] | None = None) -> Call:
     n = np.ndim(x)
-    axes = tuple(range(n))[::-1] if axes is None else tuple(axis_from_start(a, n) for a in axes)
-    if len(set(axes)) != n:
+    axes = tuple(range(n))[::-1] if axes is None else axes_from_start(tuple(axes), n)
+    if len(axes) != n:
         raise ValueError(f"transpose got axes {axes} for an array of {n} dimensions; each axis is needed once")
-    return (x,), dict(axes=tuple(a - n for a in axes))
+    return (x,), dict(axes=tuple([a - n for a in axes]))
 
 
 def broadcasted(x: Array, shape: int | Sequence[int]) -> Call:
@@ -87,24 +73,17 @@ def broadcasted(x: Array, shape: int | Sequence[int]) -> Call:
 
 
 def joined(arrays: Iterable[Array], axis: int = 0) -> Call:
-    arrays = _several("concatenate", arrays)
+    arrays = tuple(arrays)
     shapes = [np.shape(a) for a in arrays]
     if len({len(s) for s in shapes}) > 1:
         raise ValueError(f"concatenate got arrays of shapes {shapes[:6]}; all need the same number of dimensions")
-    axis = axis_from_end(axis, len(shapes[0]))
+    axis = axes_from_end((axis,), len(shapes[0]))[0]
     return arrays, dict(axis=axis, starts=(0, *itertools.accumulate([s[axis] for s in shapes])))
 
 
 def stacked(arrays: Iterable[Array], axis: int = 0) -> Call:
-    arrays = _several("stack", arrays)
-    return arrays, dict(axis=axis_from_end(axis, np.ndim(arrays[0]) + 1))
-
-
-def _several(name: str, arrays: Iterable[Array]) -> tuple[Array, ...]:
     arrays = tuple(arrays)
-    if not arrays:
-        raise ValueError(f"{name} got no arrays; at least one is needed")
-    return arrays
+    return arrays, dict(axis=axes_from_end((axis,), np.ndim(arrays[0]) + 1)[0])
 
 
 def padded(x: Array, pad_width: Any, mode: str = "constant", constant_values: complex = 0) -> Call:
@@ -183,32 +162,39 @@ def einsum_normal(subscripts: str, *operands: Array) -> Call:
 _REDUCTIONS = frozenset(("mean", "sum", "none"))
 
 
-def _loss(name: str, shape: Shape, targets: Array, reduction: str) -> tuple[Array, bool]:
-    """(targets as an array or a Tensor, whether their numbers are not known now: who runs the program that is traced looks at them)."""
+def _loss(name: str, x: Array, targets: Array, reduction: str) -> tuple[Array, Array, bool]:
+    """(x, targets, whether the targets' numbers are not known now: who runs the program that is traced looks at them)."""
+    x = x if hasattr(x, "shape") else np.asarray(x)
     if reduction not in _REDUCTIONS:
         raise ValueError(f"{name} got reduction={reduction!r}; expected 'mean', 'sum' or 'none'")
-    if reduction == "mean" and 0 in shape:
-        raise ValueError(f"{name} got nothing, shape {shape}, whose mean does not exist: use reduction='sum'")
+    if reduction == "mean" and 0 in x.shape:
+        raise ValueError(f"{name} got nothing, shape {x.shape}, whose mean does not exist: use reduction='sum'")
     if type(targets) is np.ndarray:
-        return targets, False
-    return targets if hasattr(type(targets), "__array_function__") else np.asarray(targets), getattr(type(targets), "traced", False)
+        return x, targets, False
+    targets = targets if hasattr(type(targets), "__array_function__") else np.asarray(targets)
+    return x, targets, getattr(type(targets), "traced", False)
 
 
 def cross_entropy(logits: Array, targets: Array, *, mask: Array | None = None, reduction: str = "mean") -> Call:
-    name, shape = "softmax_cross_entropy", getattr(logits, "shape", None)
-    shape = np.shape(logits) if shape is None else shape
-    targets, traced = _loss(name, shape, targets, reduction)
-    rows, kind = targets.shape, targets.dtype.kind
+    name = "softmax_cross_entropy"
+    logits, targets, traced = _loss(name, logits, targets, reduction)
+    shape, rows, kind = logits.shape, targets.shape, targets.dtype.kind
     if not shape:
         raise ValueError(f"{name} got logits without a class axis; expected shape (…, classes)")
-    if mask is not None and getattr(mask, "requires_grad", False):
-        raise TypeError(f"{name} got a mask that requires gradients; a mask is a constant: pass mask.data, or multiply "
-                        "the losses of reduction='none' by it")
+    if mask is not None:
+        mask = mask if hasattr(type(mask), "__array_function__") else np.asarray(mask)
+        if mask.shape != shape[:-1]:
+            raise ValueError(f"{name} got a mask of shape {mask.shape}; expected {shape[:-1]}, one entry per row of logits")
+        if getattr(mask, "requires_grad", False):
+            raise TypeError(f"{name} got a mask that requires gradients; a mask is a constant: pass mask.data, or multiply "
+                            "the losses of reduction='none' by it")
+        if reduction == "mean" and not np.any(mask):
+            raise ValueError(f"{name} got a mask without a single unmasked element; their mean does not exist: use reduction='sum'")
     if rows == shape[:-1] and kind in "iu":
-        if mask is not None and np.shape(mask) == rows and not traced:          # what stands in a masked row does not matter
-            targets = np.where(np.asarray(mask), targets, 0)
-        classes = targets if type(targets) is np.ndarray or traced else np.asarray(targets)
-        if not traced and classes.size:
+        if not traced and targets.size:
+            if mask is not None:
+                targets = np.where(np.asarray(mask), targets, 0)        # what stands in a masked row does not matter
+            classes = np.asarray(targets)
             unsigned = classes.astype(np.uintp)                         # a negative one wraps to a huge one
             if unsigned.item(unsigned.argmax()) >= shape[-1]:
                 where = tuple(map(int, np.argwhere((classes < 0) | (classes >= shape[-1]))[0]))
@@ -220,23 +206,13 @@ def cross_entropy(logits: Array, targets: Array, *, mask: Array | None = None, r
         raise ValueError(f"{name} got logits of shape {shape} and targets of shape {rows}, dtype {targets.dtype}; expected "
                          f"integer classes of shape {shape[:-1]} or probabilities of shape {shape}{hint}")
     elif not traced and not getattr(targets, "requires_grad", False):
-        targets, dtype = np.asarray(targets), getattr(logits, "dtype", targets.dtype)
-        targets = targets.astype(dtype if dtype.kind in "fc" else float, copy=False)       # float32 stays float32
-    attributes = {"reduction": reduction, "rank": len(shape) - 1}
-    if mask is None:
-        return (logits, targets), attributes
-    mask = mask if hasattr(type(mask), "__array_function__") else np.asarray(mask)
-    if mask.shape != shape[:-1]:
-        raise ValueError(f"{name} got a mask of shape {mask.shape}; expected {shape[:-1]}, one entry per row of logits")
-    if reduction == "mean" and not np.any(mask):
-        raise ValueError(f"{name} got a mask without a single unmasked element; their mean does not exist: use reduction='sum'")
-    return (logits, targets, mask), attributes
+        targets = np.asarray(targets).astype(logits.dtype if logits.dtype.kind in "fc" else float, copy=False)    # float32 stays float32
+    return (logits, targets) if mask is None else (logits, targets, mask), {"reduction": reduction, "rank": len(shape) - 1}
 
 
 def elementwise_loss(name: str) -> Callable[..., Call]:
     def call(x: Array, targets: Array, *, reduction: str = "mean") -> Call:
-        x = x if hasattr(x, "shape") else np.asarray(x)
-        targets, _ = _loss(name, x.shape, targets, reduction)
+        x, targets, _ = _loss(name, x, targets, reduction)
         if type(targets) is np.ndarray and x.dtype.kind == "f":
             targets = targets.astype(x.dtype, copy=False)       # constants take the predictions' dtype: float32 stays float32
         if targets.shape != x.shape:

@@ -207,34 +207,27 @@ def einsum_rule(i: int, g: np.ndarray, y: np.ndarray, operands: tuple[np.ndarray
 
 # ---- losses --------------------------------------------------------------------------------------------------------
 
-def reduced(rows: np.ndarray, reduction: str, rank: int, count: np.ndarray | float | None = None) -> np.ndarray:
-    """Sum or mean over the last ``rank`` axes; leading axes stay."""
+def reduced(rows: np.ndarray, reduction: str, rank: int, mask: np.ndarray | None = None) -> np.ndarray:
+    """Sum or mean over the last ``rank`` axes, a mean over what is not masked; leading axes stay."""
     if reduction == "none":
         return rows
-    total = np.add.reduce(rows, -1 if rank == 1 else tuple(range(-rank, 0)))
-    return total if reduction == "sum" else total / (size(rows, range(-rank, 0)) if count is None else count)
+    axes = -1 if rank == 1 else tuple(range(-rank, 0))
+    total = np.add.reduce(rows, axes)
+    if reduction == "mean":
+        total = total / (size(rows, range(-rank, 0)) if mask is None else np.add.reduce(mask, axes, rows.dtype))
+    return total
 
 
 def weight(g: np.ndarray, x: np.ndarray, reduction: str, rank: int, mask: np.ndarray | None = None, extra: int = 0) -> np.ndarray:
     """What each element of a loss is multiplied by: g spread over ``rank`` axes (and ``extra`` ones); 1/n for a mean; 0 where masked."""
+    mask = mask if mask is None else mask.astype(g.dtype)
     if reduction == "mean":
-        g = g / (size(x, range(-rank - extra, -extra)) if mask is None else counted(mask, rank))
+        g = g / (size(x, range(-rank - extra, -extra)) if mask is None else np.sum(mask, axis=tuple(range(-rank, 0))))
     if reduction == "none":
         rank = 0
     if g.ndim and rank + extra:
         g = g.reshape(g.shape + (1,) * (rank + extra))
-    return g if mask is None else g * real_mask(mask, g).reshape(mask.shape + (1,) * extra)
-
-
-def real_mask(mask: np.ndarray, like: np.ndarray) -> np.ndarray:
-    mask = np.asarray(getattr(mask, "data", mask) if not isinstance(mask, np.ndarray) else mask)
-    return mask.astype(like.dtype) if mask.dtype.kind in "biu" else mask
-
-
-def counted(mask: np.ndarray, rank: int) -> np.ndarray | float:
-    """How many rows are unmasked, per leading axis."""
-    n = np.add.reduce(mask if type(mask) is np.ndarray else np.asarray(mask.data), tuple(range(-rank, 0)), dtype=float)
-    return float(n) if n.ndim == 0 else n
+    return g if mask is None else g * mask.reshape(mask.shape + (1,) * extra)
 
 
 def positions(classes: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -271,12 +264,9 @@ def softmax_cross_entropy(x: np.ndarray, targets: np.ndarray, mask: np.ndarray |
         rows = rows - z.take(at)
     else:
         rows = rows * np.add.reduce(targets, axis=-1) - np.add.reduce(targets * z, axis=-1)
-    count = None
     if mask is not None:
-        rows = np.where(mask, rows, 0) * (mask if mask.dtype.kind == "f" else 1)
-        if reduction == "mean":
-            count = counted(mask, rank)
-    return reduced(rows, reduction, rank, count), (e, s, at)
+        rows = np.where(mask, rows, 0) * mask.astype(rows.dtype)
+    return reduced(rows, reduction, rank, mask), (e, s, at)
 
 
 def softmax_minus_target(w: np.ndarray, saved: Saved, targets: np.ndarray) -> np.ndarray:
