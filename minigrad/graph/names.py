@@ -9,8 +9,9 @@ import itertools
 import linecache
 import os
 import sys
+from contextlib import suppress
 from types import FrameType
-from typing import Any, Callable
+from typing import Any, Callable, Iterator
 
 import numpy as np
 
@@ -45,15 +46,11 @@ def name_nodes(graph: Graph, aliases: dict[int, Tensor]) -> None:
         for x in states:
             if id(x) in leaf_nodes:
                 leaf_nodes[id(x)].step, leaf_nodes[id(x)].loop = 0, loop.id
-    found, other = [], set()
-    for node, place in placed:
-        name, op, call, source = names[place.loop.id].get(node.tensor.index - place.start, (None,) * 4)
-        if node.kind != "parameter":
-            found.append((node, (place.loop.id, place.step), name, call, source))
-            if op is not None and op != (node.op.name if node.op else None):
-                other.add((place.loop.id, place.step))      # this step went another way than the first: its names are not known
-    for node, where, name, call, source in found:
-        if where not in other or node.op is None:
+    lines = [(node, (place.loop.id, place.step), names[place.loop.id].get(node.tensor.index - place.start, (None,) * 4))
+             for node, place in placed if node.kind != "parameter"]
+    other = {where for node, where, (_, op, *_) in lines if op is not None and op != (node.op.name if node.op else None)}
+    for node, where, (name, _, call, source) in lines:
+        if where not in other or node.op is None:           # the others' step went another way than the first: its names are not known
             node.source = source
             if name is not None and node.name is None:
                 node.name, node.call = name, call
@@ -78,13 +75,15 @@ def _tell_apart(graph: Graph) -> None:
 
 def _callers_variables() -> list[tuple[str, Tensor]]:
     """What the code that asked for the graph calls its values, the outermost caller first: names outside of time."""
-    found: list[list[tuple[str, Tensor]]] = []
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if not frame.f_code.co_filename.startswith(_HOUSE):
-            found.append([(n, x) for n, x in variables(frame) if type(x) is Tensor])
+    frames = [frame for frame in _outwards(sys._getframe(1)) if not frame.f_code.co_filename.startswith(_HOUSE)]
+    return [(name, x) for frame in reversed(frames) for name, x in variables(frame) if type(x) is Tensor]
+
+
+def _outwards(frame: FrameType | None, to: FrameType | None = None) -> Iterator[FrameType]:
+    """The frame, who called it, and so on, as far as ``to``."""
+    while frame is not None and frame is not to:
+        yield frame
         frame = frame.f_back
-    return [pair for variables in reversed(found) for pair in variables]
 
 
 def _of_a_loop(loop: Loop) -> Names:
@@ -104,43 +103,36 @@ def _traced(loop: Loop) -> Names:
 
     def read(frame: FrameType, depth: int, call: int) -> None:               # pragma: no cover: a trace function is not traced itself
         for name, value in frame.f_locals.items():
-            for value, name in ([(value, name)] if type(value) is Tensor else
-                                [(p, n) for n, p in value.parameters().items()] if isinstance(value, Module) and depth == 0 else ()):
-                if name[0] == "_":
+            for name, x in value.parameters().items() if isinstance(value, Module) and depth == 0 else [(name, value)]:
+                if type(x) is not Tensor or name[0] == "_":
                     continue
-                if value.index > start:
-                    if value.index not in found or found[value.index][0] > depth:
-                        found[value.index] = (depth, name, call)
-                else:
-                    leaves.setdefault(id(value), (name, value))
+                if x.index <= start:
+                    leaves.setdefault(id(x), (name, x))
+                elif x.index not in found or found[x.index][0] > depth:
+                    found[x.index] = depth, name, call
 
     def tracer(frame: FrameType, event: str, argument: Any) -> Callable[..., Any] | None:         # pragma: no cover
-        depth, f, call = 0, frame.f_back, next(calls)
-        while f is not None and f is not here:
-            depth, f = depth + 1, f.f_back
-        if frame.f_code.co_filename.startswith(_NAMELESS):
-            return None
+        depth, call = len(list(_outwards(frame.f_back, here))), next(calls)
 
-        def lines(frame: FrameType, event: str, argument: Any) -> Callable[..., Any]:
-            if event != "call":
-                read(frame, depth, call)
-            return lines
-        return lines
+        def line(frame: FrameType, event: str, argument: Any) -> Callable[..., Any]:
+            read(frame, depth, call)
+            return line
+        return None if frame.f_code.co_filename.startswith(_NAMELESS) else line
 
     def watch(out: Any) -> None:                             # pragma: no cover
-        ops[out.index] = out.op.name, _line(sys._getframe(1), here)
+        where = next((f for f in _outwards(sys._getframe(1), here) if not f.f_code.co_filename.startswith(_NAMELESS)), None)
+        ops[out.index] = out.op.name, where and (where.f_code.co_qualname, where.f_lineno,
+                                                 linecache.getline(where.f_code.co_filename, where.f_lineno).strip())
     here: FrameType | None = sys._getframe()
     before = sys.gettrace()
-    try:            # looking at a cell changes nothing in it: its generators draw the same again
-        with as_before([(g, g.bit_generator.state) for g in generators_of(loop.cell)], None), _Switch("watch", watch):
-            start = _clock()
-            sys.settrace(tracer)
-            try:
-                loop.cell(x, state)
-            finally:
-                sys.settrace(before)
-    except Exception:      # a cell that cannot run twice is drawn without names
-        pass
+    # a cell that cannot run twice is drawn without names; looking at a cell changes nothing in it: its generators draw the same again
+    with suppress(Exception), as_before([(g, g.bit_generator.state) for g in generators_of(loop.cell)], None), _Switch("watch", watch):
+        start = _clock()
+        sys.settrace(tracer)
+        try:
+            loop.cell(x, state)
+        finally:
+            sys.settrace(before)
     here = None            # a frame that holds itself would keep the graph alive
     names: dict[int, Line] = {}
     for index in {*ops, *found}:
@@ -149,16 +141,6 @@ def _traced(loop: Loop) -> Names:
     if id(x) in leaves:
         names[-1] = (leaves[id(x)][0], None, 0, None)       # x is made just before its step begins
     return names, list(leaves.values())
-
-
-def _line(frame: FrameType | None, here: FrameType | None) -> tuple[str, int, str] | None:        # pragma: no cover: as above
-    """The line of the cell that an op was recorded in: (function, line number, text)."""
-    while frame is not None and frame is not here:
-        code = frame.f_code
-        if not code.co_filename.startswith(_NAMELESS):
-            return code.co_qualname, frame.f_lineno, linecache.getline(code.co_filename, frame.f_lineno).strip()
-        frame = frame.f_back
-    return None
 
 
 _HOUSE = str(sys.modules["minigrad.tensor"].__file__).rsplit("tensor.py", 1)[0]

@@ -19,10 +19,22 @@ Axis = SupportsIndex | tuple[SupportsIndex, ...] | None     # one, several or al
 Call = tuple[tuple[Array, ...], dict[str, Any]]     # inputs, static attributes in normal form
 
 
+def numbers(x: Any, what: str = "") -> np.ndarray:
+    """What ops take besides Tensors, as an array; ``what`` says in errors who asks."""
+    try:
+        array = np.asarray(x)
+    except ValueError as error:
+        raise ValueError(f"{what}expected a rectangular array of numbers, not {type(x).__name__} {repr(x)[:40]}: {error}") from None
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"{what}expected a Tensor, an array or a number, not {type(x).__name__} {repr(x)[:40]}")
+    return array
+
+
 def axes_from_start(axis: Axis, ndim: int) -> tuple[int, ...]:
     axes = axis if isinstance(axis, tuple) else (axis,)
-    if any([isinstance(a, bool) for a in axes]):
-        raise TypeError(f"axis must be an integer, not {axis}")
+    for a in axes:
+        if isinstance(a, bool):
+            raise TypeError(f"axis must be an integer, not {a}")
     return normalize_axis_tuple(axes, ndim)
 
 
@@ -182,7 +194,8 @@ def cross_entropy(logits: Array, targets: Array, *, mask: Array | None = None, r
     if not shape:
         raise ValueError(f"{name} got logits without a class axis; expected shape (…, classes)")
     if mask is not None:
-        mask = mask if hasattr(type(mask), "__array_function__") else np.asarray(mask)
+        if type(mask) is np.ndarray or not hasattr(type(mask), "__array_function__"):
+            mask = numbers(mask, f"{name}: mask: ")
         if mask.shape != shape[:-1]:
             raise ValueError(f"{name} got a mask of shape {mask.shape}; expected {shape[:-1]}, one entry per row of logits")
         if getattr(mask, "requires_grad", False):

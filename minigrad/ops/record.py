@@ -10,7 +10,7 @@ from typing import Any, Sequence
 
 import numpy as np
 
-from .calls import Array, Call
+from .calls import Array, Call, numbers
 
 Function = Callable[..., Any]
 Rule = Callable[..., Any]               # (g, y, *arguments, **attributes) -> the gradient of one argument
@@ -88,17 +88,6 @@ def public(record: Op) -> Function:
     function.__name__ = function.__qualname__ = record.name
     function.__doc__ = record.value.__doc__
     return function
-
-
-def numbers(x: Any, what: str = "") -> np.ndarray:
-    """What ops take besides Tensors, as an array; ``what`` says in errors who asks."""
-    try:
-        array = np.asarray(x)
-    except ValueError as error:
-        raise ValueError(f"{what}expected a rectangular array of numbers, not {type(x).__name__} {repr(x)[:40]}: {error}") from None
-    if array.dtype.kind not in "biufc":
-        raise TypeError(f"{what}expected a Tensor, an array or a number, not {type(x).__name__} {repr(x)[:40]}")
-    return array
 
 
 def _explain(error: Exception, name: str, args: Sequence[Any]) -> None:

@@ -308,3 +308,21 @@ def test_what_stands_in_a_masked_row_does_not_matter(classes):
     x = n(3, classes)
     loss = mg.softmax_cross_entropy(Tensor(x), [0, 99, -1], mask=np.array([True, False, False]), reduction="sum")
     assert loss.item() == mg.softmax_cross_entropy(Tensor(x[:1]), [0], reduction="sum").item()
+
+
+@pytest.mark.parametrize("mask", [[True, False, True], [1, 0, 1], [0.25, 0.0, 2.0], Tensor([2, 0, 3]), Tensor([0.25, 0.0, 2.0])])
+def test_a_mask_leaves_the_loss_in_the_dtype_of_its_logits(mask):
+    x, w = n(3, 4), np.asarray(mask, float)
+    each = mg.softmax_cross_entropy(Tensor(x), [1, 0, 3], reduction="none").data
+    for dtype, bound in ((np.float32, 1e-6), (np.float64, 1e-14)):
+        p = mg.parameter(x.astype(dtype))
+        loss = mg.softmax_cross_entropy(p, [1, 0, 3], mask=mask)
+        assert loss.dtype == dtype and error(loss, (w * each).sum() / w.sum()) <= bound
+        g, = mg.grad(loss, p)
+        assert g.dtype == dtype and error(g, (np.exp(x) / np.exp(x).sum(-1, keepdims=True) - np.eye(4)[[1, 0, 3]]) * w[:, None] / w.sum()) <= bound
+
+
+def test_a_mask_is_made_of_numbers():
+    for mask in (["a", "b"], [None, 1], [[1], [1, 2]]):
+        with pytest.raises((TypeError, ValueError), match="softmax_cross_entropy: mask: expected a"):
+            mg.softmax_cross_entropy(Tensor(n(2, 3)), [0, 1], mask=mask)
