@@ -311,6 +311,14 @@ def test_a_shape_of_nothing_leaves_minus_one_open():
         mg.parameter(np.zeros((0, 3))).reshape(-1, 0)
 
 
+def test_complex_numbers_are_compared_by_their_real_part_alone():
+    """What complex step puts into the imaginary part must not decide which operand wins: of equal ones it is the first."""
+    a, b = mg.Tensor(np.array([1 + 2j, 1 - 2j])), mg.Tensor(np.array([1 - 1j, 1 + 1j]))
+    for choose in (np.minimum, np.maximum):
+        assert np.array_equal(choose(a, b).data, a.data)
+        assert np.array_equal(choose(a, b + 1).data, a.data if choose is np.minimum else (b + 1).data)
+
+
 def test_a_norm_of_an_order_is_of_vectors_and_matrices():
     for shape in ((2, 2, 3), ()):
         with pytest.raises(ValueError, match=f"norm with ord=2 and no axis takes a vector or a matrix, got shape {re.escape(str(shape))}"):

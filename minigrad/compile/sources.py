@@ -44,7 +44,7 @@ class Sources:
     def _include(self, name: str, thing: Any) -> None:
         if name in self.parts or isinstance(thing, types.ModuleType):
             return
-        if name == "absolute":      # ours differs from NumPy's for complex numbers only
+        if name in ("absolute", "maximum", "minimum"):      # ours differ from NumPy's for complex numbers only
             self.parts[name] = f"{name} = np.{name}"
             return
         thing = inspect.unwrap(thing) if callable(thing) else thing         # without its cache

@@ -61,8 +61,8 @@ def _won(g: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return g * ((real(a) > real(b)) + 0.5 * (real(a) == real(b))).astype(g.dtype)
 
 
-maximum = op(np.maximum, lambda g, y, a, b: _won(g, a, b), lambda g, y, a, b: _won(g, b, a), reads="max({0}, {1})")
-minimum = op(np.minimum, lambda g, y, a, b: _won(g, b, a), lambda g, y, a, b: _won(g, a, b), reads="min({0}, {1})")
+maximum = op(values.maximum, lambda g, y, a, b: _won(g, a, b), lambda g, y, a, b: _won(g, b, a), reads="max({0}, {1})", serves=(np.maximum,))
+minimum = op(values.minimum, lambda g, y, a, b: _won(g, b, a), lambda g, y, a, b: _won(g, a, b), reads="min({0}, {1})", serves=(np.minimum,))
 where = op(np.where,     None, lambda g, y, c, a, b: np.where(c, g, 0), lambda g, y, c, a, b: np.where(c, 0, g),
            reads="where({0}, {1}, {2})", serves=(np.where,), compose=composed.where)
 

@@ -13,6 +13,14 @@ def absolute(x: np.ndarray) -> np.ndarray:
     return np.where(x.real < 0, -x, x) if np.iscomplexobj(x) else np.absolute(x)
 
 
+def maximum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.where(np.real(a) >= np.real(b), a, b) if np.iscomplexobj(a) or np.iscomplexobj(b) else np.maximum(a, b)
+
+
+def minimum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.where(np.real(a) <= np.real(b), a, b) if np.iscomplexobj(a) or np.iscomplexobj(b) else np.minimum(a, b)
+
+
 def sigmoid(x: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-x)), as ½ tanh(½x) + ½: never overflows, and NumPy's tanh is fast."""
     half = HALVES.get(x.dtype, HALF) if type(x) is np.ndarray and x.ndim else HALF
