@@ -206,9 +206,6 @@ class Tensor:
         """Pickling and copying give a leaf with a fresh index: history is not copied."""
         return Tensor, (self.array, self.requires_grad, self.name)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
-        return memo.setdefault(id(self), Tensor(self.array, self.requires_grad, self.name))
-
     # ---- what would cut the graph silently raises -----------------------------------------------------------------
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> ndarray:
         if self.requires_grad:

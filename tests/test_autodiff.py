@@ -164,6 +164,16 @@ def test_jacobian_shapes_of_scalars_and_of_the_unreached():
     assert mg.jacobian(x[:0], x).shape == (0, 2)
 
 
+@pytest.mark.parametrize("f", [
+    lambda x: x[:0] @ x.mT @ x, lambda x: mg.softmax(x[:0]), lambda x: np.max(x[:0], axis=-1), lambda x: np.var(x[:0], axis=-1), lambda x: x[[], 1],
+    lambda x: np.stack([x[:0], x[1:1]]), lambda x: mg.softmax_cross_entropy(x[:0], np.zeros(0, int), reduction="none"),
+    lambda x: mg.softmax_cross_entropy(x[:0], np.zeros((0, 3)), mask=np.zeros(0), reduction="none")])
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_the_jacobian_of_nothing_is_nothing(f, create_graph):
+    x = mg.parameter(np.ones((4, 3)))
+    assert mg.jacobian(f(x), x, create_graph=create_graph).shape == f(x).shape + (4, 3)
+
+
 # ---- no_grad ---------------------------------------------------------------------------------------------------------
 def test_no_grad_as_context_and_decorator():
     w = mg.parameter(1.0)

@@ -283,7 +283,7 @@ def softmax_minus_target(w: np.ndarray, saved: Saved, targets: np.ndarray) -> np
     if at is None:
         return (e / s * np.add.reduce(targets, axis=-1, keepdims=True) - targets) * w
     error = np.multiply(e, w / s, order="C")
-    in_a_row = error.reshape(error.shape[:error.ndim - e.ndim] + (-1,))
+    in_a_row = error.reshape(error.shape[:error.ndim - e.ndim] + (e.size,))
     if error.ndim > e.ndim:                             # leading axes of g alone
         in_a_row[..., at] -= w[..., 0] if w.ndim else w
     else:
