@@ -43,7 +43,7 @@ def stop_gradient(x: _Any) -> _Any:
 
 
 _LATER = {"draw": ("picture", "draw"), "Drawing": ("picture", "Drawing"), "check": ("check", None), "train": ("train", None),
-          "graph": ("graph", None), "taps": ("graph", "taps"), "scan": ("compile", "scan"), "derive": ("derivation", "derive"),
+          "graph": ("graph", None), "taps": ("queries", "taps"), "scan": ("compile", "scan"), "derive": ("derivation", "derive"),
           "tableau": ("derivation", "tableau"), "lower": ("lower", None), "explore": ("picture", "explore"),
           "custom_gradient": ("custom", "custom_gradient")}
 

@@ -16,7 +16,7 @@ import numpy as np
 
 import minigrad as mg
 
-from .graph.cost import cost
+from .queries import cost
 from .nested import Nested, flatten, rebuild
 from .recurrent.state import called
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..graph import Node
-from ..graph.words import Symbol, atom
+from ..formulas import Symbol, atom
 
 if TYPE_CHECKING:
     from .edges import Edge, Edges

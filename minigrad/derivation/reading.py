@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..graph import Graph
-from ..graph.cost import MOVES
+from ..queries.cost import MOVES
 from ..graph.edges import through
 
 ALL = None                                      # the column of what belongs to no step

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..autodiff import grad
 from ..files import write
-from ..graph import taps
+from ..queries import taps
 from ..module import write_npz
 from ..nested import Nested, flatten, rebuild
 from ..recurrent import unroll

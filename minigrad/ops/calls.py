@@ -31,7 +31,7 @@ def numbers(x: Any, what: str = "") -> np.ndarray:
 
 
 def axes_from_start(axis: Axis, ndim: int) -> tuple[int, ...]:
-    axes = axis if isinstance(axis, tuple) else (axis,)
+    axes: tuple[Any, ...] = axis if isinstance(axis, tuple) else (axis,)
     for a in axes:
         if isinstance(a, bool):
             raise TypeError(f"axis must be an integer, not {a}")

@@ -57,12 +57,12 @@ def gelu_slope(x: np.ndarray) -> np.ndarray:
 
 
 # ---- choices: equal candidates share the gradient --------------------------------------------------------------------
-def _won(g: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def won(g: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return g * ((real(a) > real(b)) + 0.5 * (real(a) == real(b))).astype(g.dtype)
 
 
-maximum = op(values.maximum, lambda g, y, a, b: _won(g, a, b), lambda g, y, a, b: _won(g, b, a), reads="max({0}, {1})", serves=(np.maximum,))
-minimum = op(values.minimum, lambda g, y, a, b: _won(g, b, a), lambda g, y, a, b: _won(g, a, b), reads="min({0}, {1})", serves=(np.minimum,))
+maximum = op(values.maximum, lambda g, y, a, b: won(g, a, b), lambda g, y, a, b: won(g, b, a), reads="max({0}, {1})", serves=(np.maximum,))
+minimum = op(values.minimum, lambda g, y, a, b: won(g, b, a), lambda g, y, a, b: won(g, a, b), reads="min({0}, {1})", serves=(np.minimum,))
 where = op(np.where,     None, lambda g, y, c, a, b: np.where(c, g, 0), lambda g, y, c, a, b: np.where(c, 0, g),
            reads="where({0}, {1}, {2})", serves=(np.where,), compose=composed.where)
 

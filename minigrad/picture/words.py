@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..graph.words import Symbol
+from ..formulas import Symbol
 from . import marks as marking, text
 
 DEEP = 4                 # ops in one formula, one inside the other

@@ -13,7 +13,7 @@ import minigrad as mg
 from minigrad.derivation import command
 from minigrad.derivation.derive import Derivation, derive
 from minigrad.derivation.notation import Text
-from minigrad.graph.taps import taps
+from minigrad.queries import taps
 from minigrad.nested import flatten, rebuild
 from minigrad.ops import FUNCTIONS, TABLE, op
 from tests.derivation.equations import NABLA, value

@@ -12,7 +12,7 @@ import pytest
 from minigrad.doctor import EXTRAS
 
 HOUSE = Path(__file__).parent.parent.parent
-ROOMS = "picture", "check", "train", "graph", "compile", "derivation", "lower", "report", "custom", "doctor"
+ROOMS = "picture", "check", "train", "graph", "compile", "derivation", "lower", "report", "custom", "doctor", "queries", "formulas"
 SMALL = "__future__, contextlib, functools, gc, heapq, importlib.util, inspect, itertools, operator, threading, weakref"      # most of it NumPy's too
 NAMES = {"scikit-learn": "sklearn", "pytest-cov": "pytest_cov", "myst-parser": "myst_parser"}      # where import calls a package otherwise
 

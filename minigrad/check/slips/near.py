@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ...graph.words import atom
+from ...formulas import atom
 from ..edges import Edge
 from ..perturb import Reverse
 

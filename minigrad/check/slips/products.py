@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...graph.words import atom
+from ...formulas import atom
 from ..edges import Edge, Steps
 from ..perturb import Run
 from . import near

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...graph.words import atom
+from ...formulas import atom
 from ...ops import values
 from ..edges import Edge, Steps, Way, product
 from ..perturb import Run

@@ -4,7 +4,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.graph import Graph
-from minigrad.graph.taps import taps
+from minigrad.queries import taps
 from minigrad.recurrent.wrappers import dropout, zoneout
 
 T, B, D, H = 5, 2, 3, 4

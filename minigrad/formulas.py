@@ -6,7 +6,7 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ..ops import FUNCTIONS
+from .ops import FUNCTIONS
 
 
 class Symbol:

@@ -3,9 +3,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..graph import Graph
 from ..nested import Nested, flatten
 from ..tensor import Tensor
-from .data import Graph
 
 
 def taps(root: Nested, *names: str) -> dict[str, list[Tensor]]:

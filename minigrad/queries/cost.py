@@ -13,12 +13,11 @@ from __future__ import annotations
 from math import prod
 from typing import Any, NamedTuple
 
+from ..graph import Graph, Node, trace
+from ..graph.normal import PRODUCT, SUM
 from ..nested import Nested, flatten, rebuild
 from ..ops import TABLE
 from ..tensor import Tensor
-from .data import Graph, Node
-from .evaluate import trace
-from .normal import PRODUCT, SUM
 
 MOVES = {"astype", "broadcast_to", "concatenate", "flip", "getitem", "pad", "reshape", "scatter_add", "stack", "transpose", "tril", "triu",
          "where"}

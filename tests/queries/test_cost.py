@@ -4,7 +4,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.graph import Graph, adjoint, normal_form, trace
-from minigrad.graph.cost import cost
+from minigrad.queries import cost
 
 D, H = 5, 7
 

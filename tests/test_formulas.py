@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.graph.words import Symbol, atom
+from minigrad.formulas import Symbol, atom
 
 TWO = [operator.add, operator.sub, operator.mul, operator.truediv, operator.matmul, np.add, np.subtract, np.multiply, np.divide, np.matmul]
 ONE = [operator.neg, lambda x: x.mT, lambda x: x ** 2, lambda x: 1 + x, lambda x: 1 - x, lambda x: 2 * x, lambda x: 1 * x, lambda x: 3 / x, lambda x: x - 2,
