@@ -244,8 +244,7 @@ class Tensor:
     def __pos__(self) -> Tensor:
         return self
 
-    def __abs__(self) -> Value:
-        return record(TABLE["absolute"], (self,))
+    __abs__ = _method(np.absolute)
 
     def __getitem__(self, index: Any) -> Value:
         if type(index) is int:      # the commonest: one step of a sequence

@@ -14,18 +14,9 @@ from ..ops import Op
 from .data import Graph, Node
 
 
-def _sum_rule(i: int, g: Any, y: Any, terms: Any) -> Any:
-    return g
-
-
-def _product_rule(i: int, g: Any, y: Any, factors: Any) -> Any:
-    for j, f in enumerate(factors):
-        g = g if j == i else g * f
-    return g
-
-
-SUM = Op("sum_of", lambda *terms: functools.reduce(np.add, terms), (_sum_rule,), "{+}", variadic=True)
-PRODUCT = Op("product_of", lambda *factors: functools.reduce(np.multiply, factors), (_product_rule,), "{·}", variadic=True)
+SUM = Op("sum_of", lambda *terms: functools.reduce(np.add, terms), (lambda i, g, y, terms: g,), "{+}", variadic=True)
+PRODUCT = Op("product_of", lambda *factors: functools.reduce(np.multiply, factors),
+             (lambda i, g, y, factors: functools.reduce(np.multiply, [f for j, f in enumerate(factors) if j != i], g),), "{·}", variadic=True)
 
 
 def normal_form(graph: Graph) -> Graph:
