@@ -16,7 +16,7 @@ from .data import Graph, Node
 
 SUM = Op("sum_of", lambda *terms: functools.reduce(np.add, terms), (lambda i, g, y, terms: g,), "{+}", variadic=True)
 PRODUCT = Op("product_of", lambda *factors: functools.reduce(np.multiply, factors),
-             (lambda i, g, y, factors: functools.reduce(np.multiply, [f for j, f in enumerate(factors) if j != i], g),), "{·}", variadic=True)
+             (lambda i, g, y, xs: functools.reduce(np.multiply, [x for j, x in enumerate(xs) if j != i], g),), "{·}", variadic=True)
 
 
 def normal_form(graph: Graph) -> Graph:
