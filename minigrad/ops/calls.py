@@ -11,7 +11,7 @@ import operator
 from typing import Any, Callable, Iterable, Sequence, SupportsIndex
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_tuple
+from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 Array = Any                                         # an ndarray or a Tensor, often a number: NumPy's functions take all alike
 Shape = tuple[int, ...]
@@ -30,21 +30,21 @@ def numbers(x: Any, what: str = "") -> np.ndarray:
     return array
 
 
-def axes_from_start(axis: Axis, ndim: int) -> tuple[int, ...]:
-    axes: tuple[Any, ...] = axis if isinstance(axis, tuple) else (axis,)
-    for a in axes:
-        if isinstance(a, bool):
-            raise TypeError(f"axis must be an integer, not {a}")
-    return normalize_axis_tuple(axes, ndim)
+def axis_from_start(axis: SupportsIndex, ndim: int) -> int:
+    if isinstance(axis, bool):
+        raise TypeError(f"axis must be an integer, not {axis}")
+    return normalize_axis_index(operator.index(axis), ndim)
+
+
+def axis_from_end(axis: SupportsIndex, ndim: int) -> int:
+    return axis_from_start(axis, ndim) - ndim
 
 
 def axes_from_end(axis: Axis, ndim: int) -> tuple[int, ...]:
     """None, an int or a tuple -> a sorted tuple of negative axes."""
-    return tuple(range(-ndim, 0)) if axis is None else tuple(sorted([a - ndim for a in axes_from_start(axis, ndim)]))
-
-
-def axis_from_start(axis: SupportsIndex, ndim: int) -> int:
-    return axes_from_start((axis,), ndim)[0]
+    if isinstance(axis, tuple):
+        return tuple(sorted([a - ndim for a in normalize_axis_tuple([axis_from_start(a, ndim) for a in axis], ndim)]))
+    return tuple(range(-ndim, 0)) if axis is None else (axis_from_end(axis, ndim),)
 
 
 def reduction(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Call:
@@ -60,7 +60,7 @@ def variance(x: Array, axis: Axis = None, ddof: float = 0, keepdims: bool = Fals
 
 
 def along(x: Array, axis: int = -1) -> Call:
-    return (x,), dict(axis=axes_from_end((axis,), np.ndim(x))[0])
+    return (x,), dict(axis=axis_from_end(axis, np.ndim(x)))
 
 
 def flipped(x: Array, axis: Axis = None) -> Call:
@@ -74,7 +74,7 @@ def reshaped(x: Array, shape: int | Sequence[int], *more: int) -> Call:
 
 def transposed(x: Array, axes: Sequence[int] | None = None) -> Call:
     n = np.ndim(x)
-    axes = tuple(range(n))[::-1] if axes is None else axes_from_start(tuple(axes), n)
+    axes = tuple(range(n))[::-1] if axes is None else normalize_axis_tuple([axis_from_start(a, n) for a in axes], n)
     if len(axes) != n:
         raise ValueError(f"transpose got axes {axes} for an array of {n} dimensions; each axis is needed once")
     return (x,), dict(axes=tuple([a - n for a in axes]))
@@ -89,13 +89,13 @@ def joined(arrays: Iterable[Array], axis: int = 0) -> Call:
     shapes = [np.shape(a) for a in arrays]
     if len({len(s) for s in shapes}) > 1:
         raise ValueError(f"concatenate got arrays of shapes {shapes[:6]}; all need the same number of dimensions")
-    axis = axes_from_end((axis,), len(shapes[0]))[0]
+    axis = axis_from_end(axis, len(shapes[0]))
     return arrays, dict(axis=axis, starts=(0, *itertools.accumulate([s[axis] for s in shapes])))
 
 
 def stacked(arrays: Iterable[Array], axis: int = 0) -> Call:
     arrays = tuple(arrays)
-    return arrays, dict(axis=axes_from_end((axis,), np.ndim(arrays[0]) + 1)[0])
+    return arrays, dict(axis=axis_from_end(axis, np.ndim(arrays[0]) + 1))
 
 
 def padded(x: Array, pad_width: Any, mode: str = "constant", constant_values: complex = 0) -> Call:
