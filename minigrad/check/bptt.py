@@ -17,7 +17,7 @@ import numpy as np
 
 from ..autodiff import _walk
 from ..graph import Graph
-from ..graph.edges import through
+from ..graph.evaluate import through
 from ..tensor import Tensor
 from .heat import as_svg, as_text, plot
 from .page import framed

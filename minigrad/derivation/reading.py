@@ -8,7 +8,7 @@ import numpy as np
 
 from ..graph import Graph
 from ..queries.cost import MOVES
-from ..graph.edges import through
+from ..graph.evaluate import through
 
 ALL = None                                      # the column of what belongs to no step
 SHORT = 30                                      # of a formula that needs no name

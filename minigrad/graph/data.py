@@ -80,11 +80,10 @@ class Graph:
                               step=place.step if place else None, loop=place.loop.id if place else None,
                               tensor=t, requires_grad=t.requires_grad))
         graph = cls(nodes, [ids[id(r)] for r in roots], [ids[id(x)] for x in inputs])
-        from .names import name_nodes
-        from .places import place_nodes
         if names:
+            from .names import name_nodes
             name_nodes(graph, aliases)
-        place_nodes(graph)
+        _place(graph)
         return graph
 
     def through(self, id: int) -> int:
@@ -106,3 +105,20 @@ class Graph:
             for position, i in enumerate(node.inputs):
                 users[i].append((node.id, position))
         return users
+
+
+def _place(graph: Graph) -> None:
+    """An op outside a step takes the place of its inputs if they share one; taking a step out of a stack takes that step's."""
+    nodes = graph.nodes
+    for node in nodes:
+        if node.op is None or node.step is not None or node.tensor is None or node.tensor.place is not None:
+            continue
+        source = graph.through(node.id)
+        if source != node.id:
+            node.step, node.loop = nodes[source].step, nodes[source].loop
+            continue
+        places = {(nodes[i].step, nodes[i].loop) for i in node.inputs if nodes[i].kind not in ("parameter", "constant")}
+        if len(places) == 1:
+            (node.step, node.loop), = places
+        if node.step == 0:
+            node.step = node.loop = None

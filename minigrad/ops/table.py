@@ -149,24 +149,17 @@ tril = op(np.tril,       lambda g, y, x, k: np.tril(g, k), reads="tril({0})", ca
 
 
 # ---- shapes ---------------------------------------------------------------------------------------------------------
-def _joined(i: int, g: np.ndarray, y: np.ndarray, arrays: tuple[np.ndarray, ...], axis: int, starts: tuple[int, ...]) -> np.ndarray:
-    """Each part of a concatenation gets its own slice of g."""
-    return g[(Ellipsis, slice(starts[i], starts[i + 1])) + (slice(None),) * (-axis - 1)]
-
-
-def _stacked(i: int, g: np.ndarray, y: np.ndarray, arrays: tuple[np.ndarray, ...], axis: int) -> np.ndarray:
-    return g[(Ellipsis, i) + (slice(None),) * (-axis - 1)]
-
-
 reshape = op(values.reshape, lambda g, y, x, shape, rank: values.reshape(g, np.shape(x)[np.ndim(x) - rank:], len(shape)),
              reads="reshape({0})", call=calls.reshaped, serves=(np.reshape,))
 transpose = op(values.transpose, lambda g, y, x, axes: np.transpose(g, values.permutation(np.ndim(g), values.inverse(axes))),
                reads="{0}ᵀ", call=calls.transposed, serves=(np.transpose,))
 broadcast_to = op(np.broadcast_to, lambda g, y, x, shape: g, reads="{0}", call=calls.broadcasted, serves=(np.broadcast_to,))
-concatenate = op(lambda *arrays, axis, starts: np.concatenate(arrays, axis), _joined, variadic=True, name="concatenate",
-                 reads="[{*}]", call=calls.joined, serves=(np.concatenate,), compose=composed.concatenate)
-stack = op(values.stack, _stacked, variadic=True, name="stack",
-           reads="stack({*})", call=calls.stacked, serves=(np.stack,))
+concatenate = op(lambda *arrays, axis, starts: np.concatenate(arrays, axis),
+                 lambda i, g, y, arrays, axis, starts: g[(Ellipsis, slice(*starts[i:i + 2])) + (slice(None),) * (-axis - 1)],
+                 variadic=True, name="concatenate", reads="[{*}]", call=calls.joined, serves=(np.concatenate,),
+                 compose=composed.concatenate)
+stack = op(values.stack, lambda i, g, y, arrays, axis: g[(Ellipsis, i) + (slice(None),) * (-axis - 1)], variadic=True,
+           name="stack", reads="stack({*})", call=calls.stacked, serves=(np.stack,))
 flip = op(np.flip,       lambda g, y, x, axis: np.flip(g, axis), reads="flip({0})", call=calls.flipped, serves=(np.flip,))
 pad = op(values.pad,     lambda g, y, x, pads, fill: g[values.unpad(pads)], reads="pad({0})", call=calls.padded, serves=(np.pad,))
 getitem = op(lambda x, index: x[index], lambda g, y, x, index: At(index, g, np.shape(x)), reads="{0}[{index}]", call=calls.indexed,

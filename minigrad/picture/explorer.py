@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..files import write
-from ..graph.edges import through
+from ..graph.evaluate import through
 from . import describe, folded as folding, heat as heating, marks as marking, text, zoom
 from .drawing import graph_of
 from .layout import Layout

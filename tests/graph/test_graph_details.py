@@ -4,7 +4,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.graph import Graph, Node, adjoint, normal_form, replay, trace
-from minigrad.graph.edges import through
+from minigrad.graph.evaluate import through
 from minigrad.ops import TABLE
 
 rng = np.random.default_rng(23)
