@@ -1,4 +1,4 @@
-"""The recorded graph as plain data: Graph and its nodes. Every reader starts here."""
+"""The recorded graph as plain data: Graph, its nodes and their places in time. Every reader starts here."""
 from __future__ import annotations
 
 from typing import Any, Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Graphs made by running functions, evaluated with parts replaced, and differentiated into graphs again."""
+"""Graphs made by running functions, evaluated with parts replaced, differentiated into graphs again; and what flows back along one edge."""
 from __future__ import annotations
 
 from typing import Any, Callable, Sequence
