@@ -277,6 +277,8 @@ def jacobian(output: Value, input: Tensor, *, create_graph: bool = False) -> Ten
         raise TypeError(f"jacobian() got a {type(output).__name__} as output; expected a Tensor (argument order: output, input)")
     _check("jacobian()", (input,))
     shape, n = output.array.shape + input.array.shape, output.array.size
+    if not output.requires_grad:
+        return _leaf(np.zeros(shape, input.array.dtype))
     rows = np.eye(n, dtype=output.array.dtype).reshape((n,) + output.array.shape)
     found = _walk([output], [_leaf(rows) if create_graph else rows], wanted={input.index}, graph=create_graph, lead=1)
     _, g = found.get(input.index, (input, np.zeros(shape)))

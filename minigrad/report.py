@@ -16,8 +16,8 @@ import numpy as np
 
 import minigrad as mg
 
-from .queries import cost
 from .nested import Nested, flatten, rebuild
+from .queries import cost
 from .recurrent.state import called
 
 DRAWN = 3            # steps in the picture

@@ -436,6 +436,7 @@ W23 = np.ones((2, 3))
     (lambda w: np.sum(w, axis=(0, -2)), r"sum got W_x \(2, 3\), axis=\(0, -2\): repeated axis"),
     (lambda w: w.reshape(4, 2), r"reshape got W_x \(2, 3\), \(4, 2\): cannot reshape array of size 6 into shape \(4,2\)"),
     (lambda w: w.reshape(4, -1), r"reshape got W_x \(2, 3\), \(4, -1\): cannot reshape array of size 6 into shape"),
+    (lambda w: np.concatenate(w for _ in range(2)), "concatenate got .*expected a list of at least one"),
     (lambda w: w.transpose(0, 0), r"transpose got W_x \(2, 3\), \(0, 0\): repeated axis"), (lambda w: w.transpose([0]), "each axis is needed once"),
     (lambda w: np.squeeze(w, 0), r"squeeze got axis 0 of shape \(2, 3\)"),
     (lambda w: np.split(w, 2, axis=1), "axis of length 3 into 2 equal parts"),

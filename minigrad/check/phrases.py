@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..graph import Node
 from ..formulas import Symbol, atom
+from ..graph import Node
 
 if TYPE_CHECKING:
     from .edges import Edge, Edges

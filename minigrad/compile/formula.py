@@ -58,7 +58,7 @@ class Formulas:
         if name == "transpose":
             return f"{parts[0]}.T"
         if name == "getitem":
-            return f"{parts[0]}[{indexed(v.attributes['index'])}]"
+            return f"{parts[0]}[{' '.join(indexed(v.attributes['index']).split())}]"        # an array of two axes is written in lines
         if name in ("apart", "blocks", "broadcast_to", "reshape"):
             return parts[0]
         return f"{'σ' if name == 'sigmoid' else name}({', '.join(parts)})"

@@ -195,8 +195,8 @@ class _Build:
         tape.nodes.append(node)
         out = traced(node, grad)
         if not self.rules:
-            if any(isinstance(i, np.ndarray) for i in attributes.get("index", ())):
-                given = _Index(given)
+            if "index" in attributes:
+                given = _Index(attributes)
             tape.calls.append((op, tuple(matchers), given, out))
         return out
 
@@ -285,14 +285,17 @@ def _equal(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 class _Index:
-    """Attributes with arrays in an index, compared by their numbers."""
-    __slots__ = ("attributes",)
+    """Attributes with an index, compared by types first: to ``==`` an array that holds 1 is a 1."""
+    __slots__ = ("attributes", "types")
 
-    def __init__(self, attributes: Any) -> None:
-        self.attributes = attributes
+    def __init__(self, attributes: dict[str, Any]) -> None:
+        self.attributes, self.types = attributes, [*map(type, attributes["index"])]
 
     def __ne__(self, other: object) -> bool:
+        if type(other) is not dict or [*map(type, other.get("index", ()))] != self.types:
+            return True
+        if np.ndarray not in self.types:
+            return self.attributes != other
         a, b = self.attributes, other
-        return type(b) is not dict or a.keys() != b.keys() or len(a["index"]) != len(b["index"]) or any(
-            not _equal(i, j) if isinstance(i, np.ndarray) and isinstance(j, np.ndarray) else type(i) is not type(j) or i != j
-            for i, j in zip(a["index"], b["index"])) or any(a[k] != b[k] for k in a if k != "index")
+        return a.keys() != b.keys() or any(a[k] != b[k] for k in a if k != "index") or any(
+            not _equal(i, j) if type(i) is np.ndarray else i != j for i, j in zip(a["index"], b["index"]))

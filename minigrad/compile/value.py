@@ -56,7 +56,8 @@ class Value:
 
 def slices_last(index: tuple[Any, ...]) -> bool:
     """Whether an index is a slice of the last axis alone."""
-    return isinstance(index[-1], slice) and index[-1].step in (None, 1) and all(i is Ellipsis or i == slice(None) for i in index[:-1])
+    return isinstance(index[-1], slice) and index[-1].step in (None, 1) and all(
+        i is Ellipsis or isinstance(i, slice) and i == slice(None) for i in index[:-1])
 
 
 def _assemble(*pieces: np.ndarray, slices: tuple[slice, ...], shape: tuple[int, ...]) -> np.ndarray:

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..graph import Graph
-from ..queries.cost import MOVES
 from ..graph.evaluate import through
+from ..queries.cost import MOVES
 
 ALL = None                                      # the column of what belongs to no step
 SHORT = 30                                      # of a formula that needs no name

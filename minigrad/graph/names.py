@@ -112,12 +112,14 @@ def _traced(loop: Loop) -> Names:
                     found[x.index] = depth, name, call
 
     def tracer(frame: FrameType, event: str, argument: Any) -> Callable[..., Any] | None:         # pragma: no cover
+        if frame.f_code.co_filename.startswith(_NAMELESS):
+            return None
         depth, call = len(list(_outwards(frame.f_back, here))), next(calls)
 
         def line(frame: FrameType, event: str, argument: Any) -> Callable[..., Any]:
             read(frame, depth, call)
             return line
-        return None if frame.f_code.co_filename.startswith(_NAMELESS) else line
+        return line
 
     def watch(out: Any) -> None:                             # pragma: no cover
         where = next((f for f in _outwards(sys._getframe(1), here) if not f.f_code.co_filename.startswith(_NAMELESS)), None)

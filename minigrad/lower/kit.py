@@ -9,9 +9,9 @@ import numpy as np
 
 from ..autodiff import grad
 from ..files import write
-from ..queries import taps
 from ..module import write_npz
 from ..nested import Nested, flatten, rebuild
+from ..queries import taps
 from ..recurrent import unroll
 from ..tensor import Tensor
 from .parity import test_source

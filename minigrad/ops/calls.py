@@ -67,9 +67,9 @@ def flipped(x: Array, axis: Axis = None) -> Call:
     return (x,), dict(axis=axes_from_end(axis, np.ndim(x)))
 
 
-def reshaped(x: Array, shape: int | Sequence[int], *more: int) -> Call:
+def reshaped(x: Array, shape: int | Sequence[int]) -> Call:
     old = np.shape(x)
-    return (x,), dict(shape=np.empty(old, bool).reshape(shape, *more).shape, rank=len(old))
+    return (x,), dict(shape=np.empty(old, bool).reshape(shape).shape, rank=len(old))
 
 
 def transposed(x: Array, axes: Sequence[int] | None = None) -> Call:
@@ -87,8 +87,8 @@ def broadcasted(x: Array, shape: int | Sequence[int]) -> Call:
 def joined(arrays: Iterable[Array], axis: int = 0) -> Call:
     arrays = tuple(arrays)
     shapes = [np.shape(a) for a in arrays]
-    if len({len(s) for s in shapes}) > 1:
-        raise ValueError(f"concatenate got arrays of shapes {shapes[:6]}; all need the same number of dimensions")
+    if len({len(s) for s in shapes}) != 1:
+        raise ValueError(f"concatenate got arrays of shapes {shapes[:6]}; expected a list of at least one, all with as many dimensions")
     axis = axis_from_end(axis, len(shapes[0]))
     return arrays, dict(axis=axis, starts=(0, *itertools.accumulate([s[axis] for s in shapes])))
 
@@ -193,6 +193,12 @@ def cross_entropy(logits: Array, targets: Array, *, mask: Array | None = None, r
     shape, rows, kind = logits.shape, targets.shape, targets.dtype.kind
     if not shape:
         raise ValueError(f"{name} got logits without a class axis; expected shape (…, classes)")
+    classes = rows == shape[:-1] and kind in "iu"
+    if not classes and (rows != shape or kind not in "iufcb"):
+        hint = "; integer classes must have an integer dtype: targets.astype(int)" if kind == "f" and rows == shape[:-1] else (
+            "; were the arguments swapped? logits come first" if rows[:-1] == shape else "")
+        raise ValueError(f"{name} got logits of shape {shape} and targets of shape {rows}, dtype {targets.dtype}; expected "
+                         f"integer classes of shape {shape[:-1]} or probabilities of shape {shape}{hint}")
     if mask is not None:
         if type(mask) is np.ndarray or not hasattr(type(mask), "__array_function__"):
             mask = numbers(mask, f"{name}: mask: ")
@@ -203,21 +209,16 @@ def cross_entropy(logits: Array, targets: Array, *, mask: Array | None = None, r
                             "the losses of reduction='none' by it")
         if reduction == "mean" and not np.any(mask):
             raise ValueError(f"{name} got a mask without a single unmasked element; their mean does not exist: use reduction='sum'")
-    if rows == shape[:-1] and kind in "iu":
+    if classes:
         if not traced and targets.size:
             if mask is not None:
                 targets = np.where(np.asarray(mask), targets, 0)        # what stands in a masked row does not matter
-            classes = np.asarray(targets)
-            unsigned = classes.astype(np.uintp)                         # a negative one wraps to a huge one
+            given = np.asarray(targets)
+            unsigned = given.astype(np.uintp)                      # a negative one wraps to a huge one
             if unsigned.item(unsigned.argmax()) >= shape[-1]:
-                where = tuple(map(int, np.argwhere((classes < 0) | (classes >= shape[-1]))[0]))
-                raise ValueError(f"{name} got target {classes[where]} at {where} for logits of shape {shape}; "
+                where = tuple(map(int, np.argwhere((given < 0) | (given >= shape[-1]))[0]))
+                raise ValueError(f"{name} got target {given[where]} at {where} for logits of shape {shape}; "
                                  f"expected class numbers 0 … {shape[-1] - 1}")
-    elif rows != shape or kind not in "iufcb":
-        hint = "; integer classes must have an integer dtype: targets.astype(int)" if kind == "f" and rows == shape[:-1] else (
-            "; were the arguments swapped? logits come first" if rows[:-1] == shape else "")
-        raise ValueError(f"{name} got logits of shape {shape} and targets of shape {rows}, dtype {targets.dtype}; expected "
-                         f"integer classes of shape {shape[:-1]} or probabilities of shape {shape}{hint}")
     elif not traced and not getattr(targets, "requires_grad", False):
         targets = np.asarray(targets).astype(logits.dtype if logits.dtype.kind in "fc" else float, copy=False)    # float32 stays float32
     return (logits, targets) if mask is None else (logits, targets, mask), {"reduction": reduction, "rank": len(shape) - 1}

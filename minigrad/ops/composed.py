@@ -8,7 +8,7 @@ from typing import Any, Sequence
 
 import numpy as np
 
-from .calls import Array, Axis, _index, axes_from_end, cross_entropy
+from .calls import Array, Axis, _index, axes_from_end, cross_entropy, indexed
 from .record import TABLE
 
 
@@ -67,12 +67,21 @@ def prod(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 
 
 def getitem(x: Array, index: Any) -> Array:
-    """Arrays that stand apart from each other: NumPy brings their axes to the front, where leading axes of gradients belong.
+    """Basic indices first when arrays are mixed in; arrays that stand apart are brought together in front.
 
-    They become one array of places among the elements in a row.
+    That is where NumPy has the axes of arrays between which a slice, a new axis or ``...`` stands, of length 0 too; leading axes of
+    gradients belong there, so the array is transposed and only then indexed.
     """
     parts = [_index(i) for i in (index if isinstance(index, tuple) else (index,))]
     arrays = [n for n, i in enumerate(parts) if isinstance(i, (np.ndarray, int))]       # integers count as arrays beside arrays
-    if all([isinstance(parts[n], int) for n in arrays]) or arrays[-1] - arrays[0] < len(arrays):
+    whole = all([isinstance(i, np.ndarray) or i is Ellipsis or i == slice(None) for i in parts])
+    if all([isinstance(parts[n], int) for n in arrays]) or whole and arrays[-1] - arrays[0] < len(arrays):
         return NotImplemented
-    return np.reshape(x, -1)[np.arange(np.size(x)).reshape(np.shape(x))[tuple(parts)]]
+    full = indexed(x, tuple(parts))[1]["index"][1:]
+    if not whole:
+        x = x[tuple([slice(None) if isinstance(i, np.ndarray) else i for i in full])]
+    rest = [i if isinstance(i, np.ndarray) else slice(None) for i in full if not isinstance(i, int)]
+    order = sorted(range(len(rest)), key=lambda n: isinstance(rest[n], slice))
+    if arrays[-1] - arrays[0] >= len(arrays) and order != sorted(order):
+        x, rest = np.transpose(x, order), [rest[n] for n in order]
+    return x[tuple(rest)]

@@ -544,3 +544,29 @@ def test_what_other_packages_hold_is_found_by_the_comparison(monkeypatch):
         return h, h
     with pytest.warns(NotCompiled, match="two unrolls of it differ"):
         scan(cell, numbers(12, 2, 3), start())
+
+
+@pytest.mark.parametrize("first", [1, [1], [[1]], slice(1, 2), None, [1, 2], [True, False, True]])
+@pytest.mark.filterwarnings("ignore::minigrad.compile.NotCompiled")
+def test_an_index_that_was_a_number_and_is_an_array_is_another(first):
+    """array([1]) == 1 is true: the program of x[1] ran for x[[1]]."""
+    def cell(index):
+        return lambda x, h: (np.tanh(x)[index], h + 1)
+    xs = numbers(3, 3)
+    for then in (1, [1], [[1]], slice(1, 2), None, [1, 2], [True, False, True]):
+        scan(cell(first), xs, mg.Tensor(0.0))
+        found, expected = scan(cell(then), xs, mg.Tensor(0.0))[0].data, mg.unroll(cell(then), xs, mg.Tensor(0.0))[0].data
+        assert found.shape == expected.shape and np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("index", [([0, 1], slice(None), 0), (slice(None), [0, 1], None, [1, 1]), (Ellipsis, [[0, 1], [2, 2]], 0), ([1], 0, Ellipsis, [0])])
+@pytest.mark.filterwarnings("error::minigrad.compile.NotCompiled")
+def test_arrays_in_an_index_are_compiled_wherever_they_stand(index):
+    def cell(x, h):
+        y = (x * W)[index]
+        return y, h + y.sum()
+    xs, W = numbers(4, 3, 4, 2), mg.parameter(numbers(3, 4, 2, seed=1))
+    found = [(ys.data, h.data, mg.grad((ys * ys).sum() + h, W)[0].data) for ys, h in
+             (how(cell, xs, mg.Tensor(0.0)) for how in (scan, mg.unroll))]
+    for a, b in zip(*found):
+        assert a.shape == b.shape and np.allclose(a, b, rtol=1e-13, atol=1e-13)

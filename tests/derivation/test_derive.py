@@ -13,9 +13,9 @@ import minigrad as mg
 from minigrad.derivation import command
 from minigrad.derivation.derive import Derivation, derive
 from minigrad.derivation.notation import Text
-from minigrad.queries import taps
 from minigrad.nested import flatten, rebuild
 from minigrad.ops import FUNCTIONS, TABLE, op
+from minigrad.queries import taps
 from tests.derivation.equations import NABLA, value
 from tests.recurrent.test_every_cell import CASES, CELLS
 

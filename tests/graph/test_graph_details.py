@@ -166,3 +166,10 @@ def test_names_are_identifiers():
     exec("import minigrad as mg; globals()['@py_assert1'] = x = mg.parameter(2.); from minigrad.graph import Graph\n"
          "names = [n.name for n in Graph.of(x * x).nodes]", scope := {})
     assert scope["names"] == ["x", None]
+
+
+def test_rows_chosen_from_one_step_of_a_sequence_stand_in_that_step():
+    ys, _ = mg.unroll(mg.RNNCell(3, 4, rng=np.random.default_rng(0)), np.ones((3, 2, 3)))
+    for chosen in (ys[1, [0, 1]], ys[1, :, [0, 2]], ys[1, [0, 0], [1, 3]]):
+        graph = Graph.of(chosen.sum())
+        assert [n.step for n in graph.nodes if n.op and n.op.name in ("getitem", "sum")][-3:] == [2, 2, 2]

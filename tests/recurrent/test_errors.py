@@ -272,6 +272,7 @@ LOGITS = mg.parameter(np.zeros((2, 3)))
     (lambda: mg.softmax_cross_entropy(LOGITS, [0.0, 1.0]),
      r"integer classes must have an integer dtype: targets.astype\(int\)"),
     (lambda: mg.softmax_cross_entropy(np.array([0, 1]), LOGITS), "were the arguments swapped\\? logits come first"),
+    (lambda: mg.softmax_cross_entropy(np.array([0, 1]), LOGITS, mask=[1, 1]), "were the arguments swapped\\? logits come first"),
     (lambda: mg.softmax_cross_entropy(LOGITS, [0, 1, 2]),
      r"targets of shape \(3,\), dtype int64; expected integer classes of shape \(2,\) or probabilities of .* \(2, 3\)$"),
     (lambda: mg.softmax_cross_entropy(LOGITS, [0, 1], reduction="average"),
