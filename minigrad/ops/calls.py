@@ -98,12 +98,12 @@ def stacked(arrays: Iterable[Array], axis: int = 0) -> Call:
     return arrays, dict(axis=axis_from_end(axis, np.ndim(arrays[0]) + 1))
 
 
-def padded(x: Array, pad_width: Any, mode: str = "constant", constant_values: complex = 0) -> Call:
+def padded(x: Array, pad_width: Any, mode: str = "constant", constant_values: Array = 0) -> Call:
     if mode != "constant":
         raise ValueError(f"pad of a Tensor knows mode='constant' only, got {mode!r}; build other paddings with np.concatenate")
     n = np.ndim(x)
     pads = tuple((operator.index(a), operator.index(b)) for a, b in np.broadcast_to(pad_width, (n, 2)))
-    return (x,), dict(pads=pads, fill=constant_values)
+    return (x,), dict(pads=pads, fill=numbers(constant_values, "pad: constant_values: ").item())
 
 
 def triangle(x: Array, k: int = 0) -> Call:

@@ -55,6 +55,15 @@ def concatenate(arrays: Sequence[Array], axis: int | None = 0) -> Array:
     return np.concatenate([np.ravel(a) for a in arrays], axis=0) if axis is None else NotImplemented
 
 
+def pad(x: Array, pad_width: Any, mode: str = "constant", constant_values: Array = 0) -> Array:
+    """Several numbers to fill with are added to zeros; along axes that are not padded one row of them is enough."""
+    if mode != "constant" or not np.ndim(constant_values):
+        return NotImplemented
+    pads = np.broadcast_to(pad_width, (np.ndim(x), 2))
+    edges = np.pad(np.zeros([n if p.any() else 1 for n, p in zip(np.shape(x), pads)], x.dtype), pads, constant_values=constant_values)
+    return np.pad(x, pads) + edges
+
+
 def prod(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """Several axes, one after the other."""
     n = np.ndim(x)

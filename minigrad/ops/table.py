@@ -161,7 +161,8 @@ concatenate = op(lambda *arrays, axis, starts: np.concatenate(arrays, axis),
 stack = op(values.stack, lambda i, g, y, arrays, axis: g[(Ellipsis, i) + (slice(None),) * (-axis - 1)], variadic=True,
            name="stack", reads="stack({*})", call=calls.stacked, serves=(np.stack,))
 flip = op(np.flip,       lambda g, y, x, axis: np.flip(g, axis), reads="flip({0})", call=calls.flipped, serves=(np.flip,))
-pad = op(values.pad,     lambda g, y, x, pads, fill: g[values.unpad(pads)], reads="pad({0})", call=calls.padded, serves=(np.pad,))
+pad = op(values.pad,     lambda g, y, x, pads, fill: g[values.unpad(pads)], reads="pad({0})", call=calls.padded, serves=(np.pad,),
+         compose=composed.pad)
 getitem = op(lambda x, index: x[index], lambda g, y, x, index: At(index, g, np.shape(x)), reads="{0}[{index}]", call=calls.indexed,
              compose=composed.getitem, name="getitem")
 scatter_add = op(scatter, lambda g, y, x, index, shape: g[index], name="scatter_add", reads="scatter({0})",

@@ -570,3 +570,14 @@ def test_arrays_in_an_index_are_compiled_wherever_they_stand(index):
              (how(cell, xs, mg.Tensor(0.0)) for how in (scan, mg.unroll))]
     for a, b in zip(*found):
         assert a.shape == b.shape and np.allclose(a, b, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.filterwarnings("ignore::minigrad.compile.NotCompiled")
+def test_numbers_to_pad_with_that_are_made_anew_in_every_step():
+    def cell(fill):
+        return lambda x, h: (np.pad(np.tanh(x), ((1, 0), (0, 1)), constant_values=np.array(fill)), h + 1)
+    xs = numbers(3, 2, 3)
+    for fill in ([1.0, 2.0], [1.0, 2.0], [1.0, 3.0], 3.0, [[1.0, 2.0], [3.0, 4.0]]):
+        found, expected = (how(cell(fill), xs, mg.Tensor(0.0))[0].data for how in (scan, mg.unroll))
+        assert np.array_equal(found, expected)
+        assert np.array_equal(found[0], np.pad(np.tanh(xs[0]), ((1, 0), (0, 1)), constant_values=np.array(fill)))
