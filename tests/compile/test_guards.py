@@ -577,7 +577,7 @@ def test_numbers_to_pad_with_that_are_made_anew_in_every_step():
     def cell(fill):
         return lambda x, h: (np.pad(np.tanh(x), ((1, 0), (0, 1)), constant_values=np.array(fill)), h + 1)
     xs = numbers(3, 2, 3)
-    for fill in ([1.0, 2.0], [1.0, 2.0], [1.0, 3.0], 3.0, [[1.0, 2.0], [3.0, 4.0]]):
+    for fill in (3.0, [1.0, 2.0], [1.0, 3.0], [[1.0, 2.0], [3.0, 4.0]], 3.0):
         found, expected = (how(cell(fill), xs, mg.Tensor(0.0))[0].data for how in (scan, mg.unroll))
         assert np.array_equal(found, expected)
         assert np.array_equal(found[0], np.pad(np.tanh(xs[0]), ((1, 0), (0, 1)), constant_values=np.array(fill)))
