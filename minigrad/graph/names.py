@@ -11,7 +11,7 @@ import os
 import sys
 from contextlib import suppress
 from types import FrameType
-from typing import Any, Callable, Iterator
+from typing import Any, Callable
 
 import numpy as np
 
@@ -79,11 +79,13 @@ def _callers_variables() -> list[tuple[str, Tensor]]:
     return [(name, x) for frame in reversed(frames) for name, x in variables(frame) if type(x) is Tensor]
 
 
-def _outwards(frame: FrameType | None, to: FrameType | None = None) -> Iterator[FrameType]:
-    """The frame, who called it, and so on, as far as ``to``."""
+def _outwards(frame: FrameType | None, to: FrameType | None = None) -> list[FrameType]:
+    """The frame, who called it, and so on, as far as ``to``; a list, since each step of a generator would be traced."""
+    frames = []
     while frame is not None and frame is not to:
-        yield frame
+        frames.append(frame)
         frame = frame.f_back
+    return frames
 
 
 def _of_a_loop(loop: Loop) -> Names:
@@ -114,7 +116,7 @@ def _traced(loop: Loop) -> Names:
     def tracer(frame: FrameType, event: str, argument: Any) -> Callable[..., Any] | None:         # pragma: no cover
         if frame.f_code.co_filename.startswith(_NAMELESS):
             return None
-        depth, call = len(list(_outwards(frame.f_back, here))), next(calls)
+        depth, call = len(_outwards(frame.f_back, here)), next(calls)
 
         def line(frame: FrameType, event: str, argument: Any) -> Callable[..., Any]:
             read(frame, depth, call)
@@ -122,9 +124,12 @@ def _traced(loop: Loop) -> Names:
         return line
 
     def watch(out: Any) -> None:                             # pragma: no cover
-        where = next((f for f in _outwards(sys._getframe(1), here) if not f.f_code.co_filename.startswith(_NAMELESS)), None)
-        ops[out.index] = out.op.name, where and (where.f_code.co_qualname, where.f_lineno,
-                                                 linecache.getline(where.f_code.co_filename, where.f_lineno).strip())
+        ops[out.index] = out.op.name, None
+        for f in _outwards(sys._getframe(1), here):
+            if not f.f_code.co_filename.startswith(_NAMELESS):
+                line = linecache.getline(f.f_code.co_filename, f.f_lineno).strip()
+                ops[out.index] = out.op.name, (f.f_code.co_qualname, f.f_lineno, line)
+                break
     here: FrameType | None = sys._getframe()
     before = sys.gettrace()
     # a cell that cannot run twice is drawn without names; looking at a cell changes nothing in it: its generators draw the same again

@@ -107,7 +107,7 @@ def padded(x: Array, pad_width: Any, mode: str = "constant", constant_values: Ar
 
 
 def triangle(x: Array, k: int = 0) -> Call:
-    return (x,), dict(k=int(k))
+    return (x,), dict(k=operator.index(k))
 
 
 def normalised(x: Array, eps: float = 1e-5) -> Call:

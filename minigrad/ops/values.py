@@ -132,7 +132,7 @@ def layer_norm(x: np.ndarray, eps: float = 1e-5) -> np.ndarray:
 def matrix_exp(a: np.ndarray) -> np.ndarray:
     """exp of square matrices: scaling and squaring with a Taylor series (Higham 2008, ch. 10; order 18, norm ≤ ½)."""
     norm = np.max(np.sum(np.abs(a), axis=-1), initial=0.0)
-    squarings = max(0, int(np.ceil(np.log2(norm))) + 1) if norm > 0 else 0
+    squarings = max(0, int(np.ceil(np.log2(norm))) + 1) if 0 < norm < np.inf else 0
     a = a / 2.0 ** squarings
     y = term = np.broadcast_to(np.eye(a.shape[-1], dtype=a.dtype), a.shape)
     for k in range(1, 19):

@@ -11,6 +11,7 @@ from typing import Any, Iterator
 import numpy as np
 
 from ..nested import Nested, flatten, rebuild
+from ..ops import numbers
 from ..place import Loop, Place, variables
 from ..tensor import Tensor, _clock, _leaf, mode
 from .recompute import recomputed
@@ -235,7 +236,7 @@ def _choose(alive: np.ndarray, new: Any, old: Any) -> Any:
 
 
 def _mask(lengths: Any, T: int, batch: int | None) -> np.ndarray:
-    lengths = np.asarray(getattr(lengths, "data", lengths) if isinstance(lengths, Tensor) else lengths)
+    lengths = numbers(lengths.data if isinstance(lengths, Tensor) else lengths, "unroll: lengths: ")
     if batch is None:
         raise ValueError("unroll got lengths for xs without a batch axis; expected xs of shape (T, B, …)")
     if lengths.shape != (batch,) or lengths.dtype.kind not in "iu":

@@ -296,6 +296,11 @@ def test_a_smooth_function_of_a_maximum_is_smooth_to_the_complex_step_where_its_
             assert error(f(Tensor(a + 0j), Tensor(a + h)).data.imag / h.imag, [0.5, 0.5]) <= 1e-15
 
 
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_the_exponential_of_an_infinite_matrix_is_no_number():
+    assert not np.isfinite(mg.matrix_exp(np.full((2, 2), np.inf))).any()
+
+
 def test_cross_entropies_are_stable_far_out():
     x = np.array([[1e4, -1e4, 0.], [-1e4, 1e4, 1e4]])
     p = mg.parameter(x)

@@ -76,6 +76,7 @@ def test_calling_with_the_wrong_things(run, kind, message):
     ([3, 3, 4, 3, 3], "got length 4 for row 2 of xs with 3 steps; expected 0 … 3"),
     ([3, -1, 3, 3, 3], "length -1 for row 1"),
     ([3, 3], r"lengths of shape \(2,\), dtype int64; expected 5 integers, one per row"),
+    ([[1], [1, 2]], "unroll: lengths: expected a rectangular array of numbers"),
     ([3.0] * 5, "dtype float64; expected 5 integers"),
 ])
 def test_lengths(lengths, message):
