@@ -1,6 +1,6 @@
 """The least that recording costs: a graph of values, rules and creation order, and nothing that minigrad checks or keeps.
 
-    python -m tests.benchmarks.lean      Elman + cross-entropy, µs per time step: plain NumPy, these two, minigrad's loop
+    python -m tests.benchmarks.lean      Elman + cross-entropy and LSTM, µs per time step: plain NumPy, these two, minigrad's loop
 
 *lean* has no ``requires_grad``, places, names, stamps, checks of dtypes or targets; no constants that are copied because their owner may
 change them. *asked* is the same with what minigrad's contracts ask of every op and nothing else: no table of ops, rules for one step of
@@ -33,14 +33,46 @@ class Value:
 
     __radd__ = __add__
 
+    def __mul__(self, other):
+        return Value(self.array * other.array, (self, other), _of_multiple, (self.array, other.array))
+
+    def __getitem__(self, index):
+        return Value(self.array[index], (self,), _of_part, (index, self.array))
+
+    def sum(self):
+        return Value(np.add.reduce(self.array, None), (self,), _of_total, (self.array,))
+
+    def sigmoid(self):
+        y = _sigmoid(self.array)
+        return Value(y, (self,), _of_sigmoid, (y,))
+
     def __array_ufunc__(self, ufunc, method, *inputs):
         if ufunc is np.tanh:
             y = np.tanh(self.array)
             return Value(y, (self,), _of_tanh, (y,))
-        x, W = inputs                                               # an array @ a Value
+        x, W = inputs                                               # an array and a Value
+        if ufunc is np.multiply:
+            return Value(x * W.array, (W,), _of_scaled, (x,))
         return Value(x.dot(W.array), (W,), _of_matrix, (x,))
 
 
+class Part:
+    """A gradient at an index of a larger array."""
+    __slots__ = ("index", "g", "shape")
+
+    def __init__(self, index, g, shape):
+        self.index, self.g, self.shape = index, g, shape
+
+
+def _sigmoid(x):
+    y = np.tanh(x * 0.5)
+    y *= 0.5
+    y += 0.5
+    return y
+
+
+_of_multiple, _of_scaled, _of_sigmoid = lambda g, a, b: (g * b, g * a), lambda g, x: (g * x,), lambda g, y: (g * (y * (1 - y)),)
+_of_part, _of_total = lambda g, index, x: (Part(index, g, x.shape),), lambda g, x: (np.full(x.shape, g),)
 _of_product, _of_matrix = lambda g, a, b: (g.dot(b.T), a.T.dot(g)), lambda g, x: (x.T.dot(g),)
 _of_sum, _of_shifted, _of_tanh = lambda g: (g, g), lambda g: (g,), lambda g, y: (g * (1 - y * y),)
 _clock = itertools.count().__next__
@@ -78,12 +110,27 @@ class Asked(Value):
 
     __radd__ = __add__
 
+    def __mul__(self, other):
+        return Asked(self._computed(np.multiply, self, other), (self, other), _of_multiple, (self.array, other.array))
+
+    def __getitem__(self, index):
+        return Asked(self.array[index], (self,), _of_part, (index, self.array))
+
+    def sum(self):
+        return Asked(np.add.reduce(self.array, None), (self,), _of_total, (self.array,))
+
+    def sigmoid(self):
+        y = self._computed(_sigmoid, self)
+        return Asked(y, (self,), _of_sigmoid, (y,))
+
     def __array_ufunc__(self, ufunc, method, *inputs):
         if ufunc is np.tanh:
             y = self._computed(np.tanh, self)
             return Asked(y, (self,), _of_tanh, (y,))
         x, W = inputs
         x = x.copy()
+        if ufunc is np.multiply:
+            return Asked(x * W.array, (W,), _of_scaled, (x,))
         return Asked(x.dot(W.array), (W,), _of_matrix, (x,))
 
 
@@ -125,6 +172,12 @@ def gradients(root):
         for x, part in zip(node.inputs, node.rule(sums.pop(node.index), *node.arguments)):
             if x.index > node.index:
                 raise RuntimeError("changed after it was used")
+            if type(part) is Part:
+                if x.index not in sums:
+                    sums[x.index] = np.zeros(part.shape, part.g.dtype)
+                    own.add(x.index)
+                sums[x.index][part.index] += part.g
+                continue
             if part.shape != x.array.shape:
                 part = np.add.reduce(part)
             if x.index not in sums:
@@ -152,16 +205,45 @@ def elman(X, Y, P, kind=Value, loss_of=cross_entropy):
     return step
 
 
-def main():
-    print(versions())
+def lstm(X, G, P, kind=Value):
+    p = {name: kind(array) for name, array in P.items()}
+    Wx, Wh, b = p.values()
+    H = len(P["Wh"])
+    zero = np.zeros((X.shape[1], H), X.dtype)
+
+    def step():
+        h, c, loss = kind(zero), kind(zero), 0.0
+        for x, g in zip(X, G):
+            z = x @ Wx + h @ Wh + b
+            i, f, o = z[:, :H].sigmoid(), z[:, H:2 * H].sigmoid(), z[:, 3 * H:].sigmoid()
+            c = f * c + i * np.tanh(z[:, 2 * H:3 * H])
+            h = o * np.tanh(c)
+            loss = loss + (g * h).sum()
+        found = gradients(loss)
+        return loss, {name: found[v.index] for name, v in p.items()}
+    return step
+
+
+def rows():
+    """(what, T, dtype, name -> step)"""
     for V, H, T, B, dtype in eager.ELMAN:
         arrays = reference.elman_inputs(V, H, T, B, dtype)
-        steps = {"plain": reference.elman_plain(*arrays), "lean": elman(*arrays),
-                 "asked": elman(*arrays, Asked, asked_cross_entropy), "minigrad": eager.elman_minigrad(*arrays)}
+        yield f"Elman {V},{H},{T},{B}", T, dtype, {
+            "plain": reference.elman_plain(*arrays), "lean": elman(*arrays), "asked": elman(*arrays, Asked, asked_cross_entropy),
+            "minigrad": eager.elman_minigrad(*arrays)}
+    for D, H, T, B, dtype in eager.LSTM:
+        arrays = reference.lstm_inputs(D, H, T, B, dtype)
+        yield f"LSTM {D},{H},{T},{B}", T, dtype, {
+            "plain": reference.lstm_plain(*arrays), "lean": lstm(*arrays), "asked": lstm(*arrays, Asked), "minigrad": eager.lstm_minigrad(*arrays)}
+
+
+def main():
+    print(versions())
+    for what, T, dtype, steps in rows():
         for name in ("lean", "asked"):
             assert difference(steps[name]()[1], steps["plain"]()[1]) <= eager.AGREES[dtype]
         micro = {name: seconds / T * 1e6 for name, seconds in interleaved(steps).items()}
-        print(f"Elman {V},{H},{T},{B} {dtype:8}" + "".join(f"  {name} {value:.1f} ({value / micro['plain']:.2f})" for name, value in micro.items()),
+        print(f"{what} {dtype:8}" + "".join(f"  {name} {value:.1f} ({value / micro['plain']:.2f})" for name, value in micro.items()),
               flush=True)
 
 
