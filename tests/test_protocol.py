@@ -243,6 +243,7 @@ def test_nothing_along_an_axis():
     (lambda x: np.average(x, weights=0 * x), ValueError, "whose sum is zero"), (lambda x: np.diff(x, -1), ValueError, "n=-1; expected 0 or more"),
     (lambda x: x[np.array(0.5)], TypeError, "minigrad: getitem got x"), (lambda x: np.repeat(x, np.array(1.5)), TypeError, "repeats of dtype float64; expected integers"),
     (lambda x: np.triu(x, 0.5), TypeError, "minigrad: triu got x .*0.5: 'float' object cannot be interpreted as an integer"),
+    (lambda x: np.einsum("...i->i", x), ValueError, "einsum '...i->i' has axes under ... that its result leaves out"),
     (lambda x: x.reshape({}), TypeError, "reshape got x .*{}: expected a sequence of integers"),
     (lambda x: x @ [[1], [1, 2]], ValueError, "minigrad: matmul got x"), (lambda x: np.polyval(x, x), ValueError, "expected a vector"),
     (lambda x: np.rot90(x, axes=(1, -1)), ValueError, "two different ones"), (lambda x: np.vsplit(x[0], 1), ValueError, "at least two axes"),

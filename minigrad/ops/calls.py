@@ -158,6 +158,8 @@ def einsum_normal(subscripts: str, *operands: Array) -> Call:
     if len(terms) != len(operands):
         raise ValueError(f"einsum '{subscripts}' names {len(terms)} operands, got {len(operands)}")
     hidden = [np.ndim(x) - len(t.replace("...", "")) if "..." in t else 0 for t, x in zip(terms, operands)]
+    if any(hidden) and arrow and "..." not in out:
+        raise ValueError(f"einsum '{subscripts}' has axes under ... that its result leaves out; write ... there, or letters to sum")
     free = "".join([c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in text][:max(hidden)])
     terms = [t.replace("...", free[len(free) - n:]) for t, n in zip(terms, hidden)]
     for term, x in zip(terms, operands):

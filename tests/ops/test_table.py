@@ -61,7 +61,7 @@ CASES = {
     "layer_norm": ([mg.layer_norm], cube),
     "matmul": ([np.matmul], [lambda a=a, b=b: (n(*a), n(*b)) for a, b in [((3, 4), (4, 5)), ((2, 3, 4), (4, 5)), ((2, 3, 4), (2, 4, 5)),
                              ((4,), (4, 5)), ((3, 4), (4,)), ((4,), (4,)), ((2, 3, 4), (4,)), ((1, 3, 4), (2, 4, 5))]]),
-    "einsum": ([lambda a, b: np.einsum("bi,ij->bj", a, b), lambda a, b: np.einsum("bi,ij", a, b), lambda a, b: np.einsum("...i,ij->j", a, b),
+    "einsum": ([lambda a, b: np.einsum("bi,ij->bj", a, b), lambda a, b: np.einsum("bi,ij", a, b), lambda a, b: np.einsum("...i,ij->...j", a, b),
                 lambda a, b: np.einsum("bi,jk->bk", a, b)], [lambda: (n(3, 4), n(4, 5))]),
     "solve": ([np.linalg.solve], [lambda: (SQUARE, n(3, 2)), lambda: (SQUARE, n(3))]), "inv": ([np.linalg.inv], [lambda: (SQUARE,)]),
     "matrix_exp": ([mg.matrix_exp], [lambda: (n(3, 3),), lambda: (3 * n(4, 4),), lambda: (n(2, 3, 3),)]),
