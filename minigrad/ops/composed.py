@@ -81,7 +81,9 @@ def getitem(x: Array, index: Any) -> Array:
     That is where NumPy has the axes of arrays between which a slice, a new axis or ``...`` stands, of length 0 too; leading axes of
     gradients belong there, so the array is transposed and only then indexed.
     """
-    parts = [_index(i) for i in (index if isinstance(index, tuple) else (index,))]
+    if not isinstance(index, tuple):
+        return NotImplemented
+    parts = [_index(i) for i in index]
     arrays = [n for n, i in enumerate(parts) if isinstance(i, (np.ndarray, int))]       # integers count as arrays beside arrays
     whole = all([isinstance(i, np.ndarray) or i is Ellipsis or i == slice(None) for i in parts])
     if all([isinstance(parts[n], int) for n in arrays]) or whole and arrays[-1] - arrays[0] < len(arrays):

@@ -41,7 +41,7 @@ def cost(what: Any, x: Any = None, state: Nested = None) -> Cost:
 
     >>> import numpy as np
     >>> import minigrad as mg
-    >>> cost(mg.RNNCell(3, 4), np.zeros(3))                           # 2·3·4 + 2·4·4 for the products, 4 for each of + + tanh
+    >>> cost(mg.RNNCell(3, 4), np.zeros(3))      # products: 2·3·4 + 2·4·4; + + tanh: 4 each
     Cost(parameters=32, flops=68, by_op={'matmul': 56, 'add': 8, 'tanh': 4})
     """
     if isinstance(what, (Graph, Tensor)):
