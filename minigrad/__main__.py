@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import inspect
 import sys
 from typing import Any, Callable
@@ -15,7 +14,7 @@ import numpy as np
 
 import minigrad as mg
 
-from .files import write
+from .files import module_from, write
 
 
 def cell_from(where: str, input_size: int, hidden_size: int) -> Any:
@@ -25,9 +24,7 @@ def cell_from(where: str, input_size: int, hidden_size: int) -> Any:
     if not colon:
         raise ValueError(f"{where!r} names no cell; expected path.py:Name or module:Name, for example minigrad:GRUCell")
     if source.endswith(".py"):
-        spec: Any = importlib.util.spec_from_file_location("cell_file", source)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = module_from(source, "cell_file")
     else:
         sys.path.insert(0, "")
         module = importlib.import_module(source)

@@ -1,9 +1,10 @@
-"""Files written whole or not at all. Nothing here knows what is in them."""
+"""Files written whole or not at all, and Python files run as they are now. Nothing here knows what is in them."""
 from __future__ import annotations
 
 import contextlib
 import os
-from typing import Iterator
+from types import ModuleType
+from typing import Any, Iterator
 
 
 @contextlib.contextmanager
@@ -32,3 +33,16 @@ def write(path: str | os.PathLike[str], text: str | bytes) -> None:
             file.write(text.encode("utf-8") if isinstance(text, str) else text)
     except OSError as error:                                    # of the file that was asked for, not of the one beside it
         raise type(error)(error.errno, error.strerror, os.fspath(path)) from None
+
+
+def module_from(path: str | os.PathLike[str], name: str) -> ModuleType:
+    """The module that the Python file makes as it is now. Python's compiled files are not asked: a file of the same length and second
+    is the same to them. ValueError if the file's name does not end in .py."""
+    import importlib.util
+    path = os.fspath(path)
+    spec: Any = importlib.util.spec_from_file_location(name, path)
+    if spec is None or not hasattr(spec.loader, "source_to_code"):
+        raise ValueError(f"{path} is no Python file: its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    exec(spec.loader.source_to_code(spec.loader.get_data(path), path), module.__dict__)
+    return module

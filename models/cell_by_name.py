@@ -6,6 +6,7 @@ import importlib.util
 import inspect
 import os
 from collections.abc import Callable, Iterator
+from importlib.abc import SourceLoader
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,10 +26,10 @@ def _module(place: str, name: str) -> ModuleType:
         except ImportError as error:
             raise Unusable(f"cell {name!r}: {place!r} cannot be imported ({error}); write module:Class or path.py:Class") from None
     spec = importlib.util.spec_from_file_location(Path(place).stem, place)
-    if spec is None or spec.loader is None or not os.path.exists(place):
+    if spec is None or not isinstance(spec.loader, SourceLoader) or not os.path.exists(place):
         raise Unusable(f"cell {name!r}: there is no Python file {place!r}; write path.py:Class")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    exec(spec.loader.source_to_code(spec.loader.get_data(place), place), module.__dict__)     # the file as it is now, no compiled one
     return module
 
 

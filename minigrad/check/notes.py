@@ -6,7 +6,6 @@ explanation diagnose.py's.
 """
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import os
 import traceback
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..files import module_from
 from ..tensor import Tensor
 from .compare import compare
 from .gradcheck import gradcheck
@@ -104,11 +104,9 @@ def new_notes(path: File = "my_notes.py") -> File:
 def _load(path: File) -> ModuleType:
     if not os.path.exists(path):
         raise ValueError(f"no file {path}; `python -m minigrad check --new {path}` writes a template")
-    spec = importlib.util.spec_from_file_location("notes", path)
-    if spec is None or spec.loader is None:
+    if not os.fspath(path).endswith(".py"):
         raise ValueError(f"{path} is no Python file: the name of a file of notes ends in .py")
-    notes = importlib.util.module_from_spec(spec)
-    _called(path, "the file", spec.loader.exec_module, notes)
+    notes: ModuleType = _called(path, "the file", module_from, path, "notes")
     for name, kind in (("parameters", dict), ("forward", None)):
         found = getattr(notes, name, None)
         if found is None or not (isinstance(found, dict) if kind else callable(found)):

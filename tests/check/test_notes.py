@@ -1,4 +1,8 @@
 """check_notes: a file of notes that is right, wrong, or of no use; and the template."""
+import os
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -214,3 +218,13 @@ def test_a_file_that_is_not_called_python_is_refused(tmp_path):
     path = new_notes(str(tmp_path / "notes.txt"))
     with pytest.raises(ValueError, match="ends in .py"):
         check_notes(path)
+
+
+def test_a_file_changed_within_the_same_second_is_read_again(notes, monkeypatch):
+    """Python's compiled files know a source by its second and its length."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    for factor, ok in (("2", True), ("3", False), ("2", True)):
+        path = notes(PLAIN.replace("2 * y", f"{factor} * y"))
+        os.utime(path, (1.7e9, 1.7e9))
+        assert check_notes(path).ok is ok
+        assert not list(Path(path).parent.glob("__pycache__/*"))
